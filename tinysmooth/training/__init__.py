@@ -1,0 +1,1 @@
+"""Training: fit, evaluate, checkpoint and resume, the run folder, weights on disk."""
