@@ -1,0 +1,162 @@
+"""Array in, array out: the hot loops, each in a reference and in a compiled version.
+
+Callers write ``kernels.max_pool2d_forward(...)`` and do not know which version answers; this file
+alone decides. A set is a table from name to function, collected from the rooms listed below, and
+every public name here asks the set in use at the moment of the call.
+
+Images are C-contiguous NHWC arrays, float32 or float64; results have the same dtype. Kernels
+validate nothing and never change their inputs, except the optimisers, which work in place.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import ModuleType, TracebackType
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from tinysmooth.checks import check_choice, check_flag
+from tinysmooth.kernels import memory
+from tinysmooth.kernels.reference import normalisation as reference_normalisation
+from tinysmooth.kernels.reference import optimisation as reference_optimisation
+from tinysmooth.kernels.reference import pooling as reference_pooling
+
+# ---- The sets ------------------------------------------------------------------------------------
+# A new kernel room goes into both lists; its names go into NAMES and get a line at "The kernels".
+
+REFERENCE_ROOMS: tuple[ModuleType, ...] = (
+    reference_pooling,
+    reference_normalisation,
+    reference_optimisation,
+)
+
+COMPILED_ROOMS: tuple[ModuleType, ...] = REFERENCE_ROOMS
+
+NAMES = (
+    "max_pool2d_forward",
+    "max_pool2d_backward",
+    "avg_pool2d_forward",
+    "avg_pool2d_backward",
+    "global_avg_pool_forward",
+    "global_avg_pool_backward",
+    "batch_norm_statistics",
+    "batch_norm_apply",
+    "batch_norm_backward",
+    "sgd_update",
+    "adamw_update",
+)
+
+__all__ = [*NAMES, "kernels_in_use", "memory", "use_kernels"]
+
+# ---- The choice ----------------------------------------------------------------------------------
+
+Table = dict[str, Callable[..., Any]]
+
+
+class _Choice(NamedTuple):
+    """What `use_kernels` has chosen. Replaced as a whole, so no thread sees half a choice."""
+
+    name: str
+    winograd: bool
+    table: Table
+
+
+def _collect(rooms: tuple[ModuleType, ...]) -> Table:
+    return {name: getattr(room, name) for room in rooms for name in NAMES if hasattr(room, name)}
+
+
+_REFERENCE = _collect(REFERENCE_ROOMS)
+_COMPILED = _collect(COMPILED_ROOMS)
+_in_use = _Choice("compiled", True, _COMPILED)
+
+
+class _Restore:
+    """What `use_kernels` returns: leaving a ``with`` over it brings the earlier choice back."""
+
+    def __init__(self, earlier: _Choice) -> None:
+        self._earlier = earlier
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        global _in_use
+        _in_use = self._earlier
+
+
+def use_kernels(name: str, winograd: bool = True) -> _Restore:
+    """Choose the kernels that the whole process uses from now on.
+
+    Parameters
+    ----------
+    name : {"compiled", "reference"}
+        The compiled kernels, or the plain NumPy ones that they are tested against.
+    winograd : bool, optional
+        Whether compiled float32 convolutions may use Winograd's algorithm, which is several times
+        faster and costs about a decimal digit. No effect on the reference and on float64.
+
+    Returns
+    -------
+    context manager
+        The call itself sets; use it in a ``with`` to get the earlier choice back at its end. The
+        choice is one for the process: a thread that changes it changes it for all.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``name`` is not one of the two, or ``winograd`` is not a boolean.
+
+    Examples
+    --------
+    >>> with use_kernels("reference"):
+    ...     kernels_in_use()
+    'reference'
+    >>> kernels_in_use()
+    'compiled'
+    """
+    global _in_use
+    chosen = check_choice("use_kernels", "name", name, ("compiled", "reference"))
+    fast = check_flag("use_kernels", "winograd", winograd)
+    restore = _Restore(_in_use)
+    _in_use = _Choice(chosen, fast, _COMPILED if chosen == "compiled" else _REFERENCE)
+    return restore
+
+
+def kernels_in_use() -> str:
+    """Return the name of the set in use, ``"compiled"`` or ``"reference"``."""
+    return _in_use.name
+
+
+# ---- The kernels ---------------------------------------------------------------------------------
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _chosen(reference: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that hands its call to the version in use; the reference documents it."""
+    name = reference.__name__
+
+    @functools.wraps(reference)
+    def kernel(*args: P.args, **kwargs: P.kwargs) -> R:
+        return _in_use.table[name](*args, **kwargs)
+
+    return kernel
+
+
+max_pool2d_forward = _chosen(reference_pooling.max_pool2d_forward)
+max_pool2d_backward = _chosen(reference_pooling.max_pool2d_backward)
+avg_pool2d_forward = _chosen(reference_pooling.avg_pool2d_forward)
+avg_pool2d_backward = _chosen(reference_pooling.avg_pool2d_backward)
+global_avg_pool_forward = _chosen(reference_pooling.global_avg_pool_forward)
+global_avg_pool_backward = _chosen(reference_pooling.global_avg_pool_backward)
+batch_norm_statistics = _chosen(reference_normalisation.batch_norm_statistics)
+batch_norm_apply = _chosen(reference_normalisation.batch_norm_apply)
+batch_norm_backward = _chosen(reference_normalisation.batch_norm_backward)
+sgd_update = _chosen(reference_optimisation.sgd_update)
+adamw_update = _chosen(reference_optimisation.adamw_update)

@@ -1,0 +1,252 @@
+"""A pool of large aligned arrays, so that a steady training step touches no new memory.
+
+A fresh large array costs more than its name: the system hands it over page by page, each page
+zeroed at the first write. A training step asks for the same sizes again and again, so the pool
+keeps the blocks that nobody uses any more and hands them out again.
+
+Nobody frees by hand, and nothing that somebody still holds is ever overwritten::
+
+    array  --base-->  _Lease  --owns-->  block of bytes
+      ^                 |
+    view, slice,        +-- dies with the last array that needs it, and only then
+    transpose, ...          gives its block back to the pool
+
+NumPy keeps the base of an array alive for as long as the array or any view of it lives, which is
+exactly the condition under which the bytes may be written again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["ALIGNMENT", "Statistics", "empty", "release", "statistics", "zeros"]
+
+#: Bytes. One cache line, and one vector of sixteen float32: no vector load straddles two lines.
+ALIGNMENT = 64
+
+#: Arrays below this many bytes go to NumPy, whose own cache of small blocks is quicker.
+SMALLEST_POOLED = 64 * 1024
+
+#: The pool holds at most this multiple of the most bytes ever in use at once. More than one,
+#: because the free blocks do not always have the sizes that the next step asks for.
+KEEP_RATIO = 1.5
+
+#: Sizes are rounded up to eight steps an octave: at most an eighth of a block is slack, and a
+#: batch that is a little smaller than the last one finds a block.
+STEPS_PER_OCTAVE = 8
+
+#: A free block of one of the next larger sizes will do too, up to this many steps.
+STEPS_TO_SEARCH = 2
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the pool has done since the start or the last `release`.
+
+    Attributes
+    ----------
+    allocated : int
+        Blocks requested from the system.
+    reused : int
+        Requests served by a block that an earlier array had left.
+    in_use : int
+        Bytes of the blocks that live arrays hold now.
+    peak : int
+        The most bytes that were in use at once.
+    kept : int
+        Bytes of the free blocks that wait for the next request.
+    """
+
+    allocated: int
+    reused: int
+    in_use: int
+    peak: int
+    kept: int
+
+
+class _Lease:
+    """The base of a pooled array: lends it a block and gives the block back when it dies."""
+
+    __slots__ = ("__array_interface__", "_block", "_pool")
+
+    def __init__(self, pool: _Pool, block: NDArray[np.uint8], shape: tuple[int, ...], kind: str):
+        self._pool = pool
+        self._block = block
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": shape,
+            "typestr": kind,
+            "data": (block.ctypes.data, False),
+        }
+
+    def __del__(self) -> None:
+        # A finaliser may run anywhere, even inside the pool's own locked code when the garbage
+        # collector starts there. Appending to a deque is atomic and takes no lock.
+        self._pool.returned.append(self._block)
+        self._pool.collect_if_idle()
+
+
+class _Pool:
+    """Free blocks by size, and the count of those lent out."""
+
+    def __init__(self) -> None:
+        self.returned: deque[NDArray[np.uint8]] = deque()
+        self._lock = threading.Lock()
+        # Oldest use first: a size moves to the end when it is used, so the first goes first.
+        self._free: dict[int, list[NDArray[np.uint8]]] = {}
+        self._allocated = self._reused = self._in_use = self._peak = self._kept = 0
+
+    def lend(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
+        """Return an uninitialised array on a block of this pool."""
+        size = _round_up(nbytes)
+        with self._lock:
+            self._collect()
+            block = self._take_free(size)
+        if block is None:
+            block = self._allocate(size)
+        with self._lock:
+            self._in_use += block.size
+            self._peak = max(self._peak, self._in_use)
+        return np.asarray(_Lease(self, block, shape, dtype.str))
+
+    def collect_if_idle(self) -> None:
+        """Take back returned blocks, unless the pool is busy: then the next caller does it."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._collect()
+            finally:
+                self._lock.release()
+
+    def release(self) -> None:
+        """Forget every free block and start counting anew."""
+        with self._lock:
+            self._collect()
+            self._free.clear()
+            self._kept = self._allocated = self._reused = 0
+            self._peak = self._in_use
+
+    def statistics(self) -> Statistics:
+        with self._lock:
+            self._collect()
+            return Statistics(self._allocated, self._reused, self._in_use, self._peak, self._kept)
+
+    def renew_lock(self) -> None:
+        """Replace the lock in a forked child, where its holder may no longer exist."""
+        self._lock = threading.Lock()
+
+    def _collect(self) -> None:
+        """Move returned blocks to the free ones and stay within the bound. Needs the lock."""
+        while self.returned:
+            block = self.returned.popleft()
+            self._in_use -= block.size
+            self._kept += block.size
+            blocks = self._free.pop(block.size, [])
+            blocks.append(block)
+            self._free[block.size] = blocks
+        while self._kept and self._kept + self._in_use > KEEP_RATIO * self._peak:
+            oldest = next(iter(self._free))
+            self._kept -= self._free[oldest].pop().size
+            if not self._free[oldest]:
+                del self._free[oldest]
+
+    def _take_free(self, size: int) -> NDArray[np.uint8] | None:
+        """Return a free block of at least ``size`` bytes, or None. Needs the lock."""
+        for _ in range(1 + STEPS_TO_SEARCH):
+            blocks = self._free.pop(size, None)
+            if blocks:
+                block = blocks.pop()
+                if blocks:
+                    self._free[size] = blocks
+                self._kept -= block.size
+                self._reused += 1
+                return block
+            size = _round_up(size + 1)
+        return None
+
+    def _allocate(self, size: int) -> NDArray[np.uint8]:
+        """Get a new aligned block from the system; give the free ones back if it has no more."""
+        try:
+            block = _aligned_bytes(size)
+        except MemoryError:
+            with self._lock:
+                self._free.clear()
+                self._kept = 0
+            block = _aligned_bytes(size)
+        with self._lock:
+            self._allocated += 1
+        return block
+
+
+def empty(shape: int | Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Return an uninitialised C-contiguous array whose data starts on a 64-byte boundary.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+        As in `numpy.empty`.
+    dtype : dtype
+        Any. Large arrays of a boolean, integer, real or complex type come from the pool.
+
+    Returns
+    -------
+    numpy.ndarray
+        Yours for as long as you hold it or any view of it.
+
+    Examples
+    --------
+    >>> a = empty((64, 32, 32, 3), np.float32)
+    >>> a.shape, a.ctypes.data % 64
+    ((64, 32, 32, 3), 0)
+    """
+    dims = tuple(map(int, shape)) if isinstance(shape, Sequence) else (int(shape),)
+    kind = np.dtype(dtype)
+    if kind.kind not in "biufc" or any(dim < 0 for dim in dims):
+        return np.empty(dims, kind)  # objects need NumPy's care, and negative sizes its error
+    nbytes = kind.itemsize
+    for dim in dims:
+        nbytes *= dim
+    if nbytes < SMALLEST_POOLED:
+        return np.ndarray(dims, kind, buffer=_aligned_bytes(nbytes))
+    return _POOL.lend(dims, kind, nbytes)
+
+
+def zeros(shape: int | Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Return an array as `empty` does, filled with zeros."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array
+
+
+def release() -> None:
+    """Give every block that no array uses back to the system; live arrays are untouched."""
+    _POOL.release()
+
+
+def statistics() -> Statistics:
+    """Return the counts of the pool, for tests and for the curious."""
+    return _POOL.statistics()
+
+
+def _round_up(nbytes: int) -> int:
+    """Round up to the next size class, for instance to 8, 9, ..., 15, 16, 18, 20, ... times 2^k."""
+    step = max(ALIGNMENT, 1 << max((nbytes - 1).bit_length() - STEPS_PER_OCTAVE.bit_length(), 0))
+    return -(-nbytes // step) * step
+
+
+def _aligned_bytes(size: int) -> NDArray[np.uint8]:
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+_POOL = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_POOL.renew_lock)
