@@ -1,0 +1,203 @@
+"""The one wrapper around ``numba.njit``: every compiled kernel of the library goes through `jit`.
+
+It decides, in one place, what would otherwise be decided in every kernel:
+
+- ``nogil=True``: a kernel runs without Python's global lock, so that the threads of
+  `tinysmooth.kernels.threads` run it side by side. Kernels are *serial*; Numba's own
+  ``parallel=True`` is not used (it triples the time to compile, and its threading layers differ
+  between systems and die in forked processes).
+- Fast-math flags: ``contract`` (a * b + c in one rounding) and ``reassoc`` (sums in any order, which
+  lets a loop keep several partial sums). Not ``nnan`` or ``ninf``: they would let LLVM assume that
+  no number is NaN or infinite, and a NaN must come out as a NaN.
+- The cache of machine code (see `tinysmooth.kernels.cache`).
+- Read-only arrays. For Numba a read-only array has another type than a writable one, hence each
+  combination would be compiled anew. A kernel never writes to its inputs, so it is handed a
+  writable alias of the same memory.
+- One line on stderr when, and only when, something is really being compiled.
+
+Importing a room of kernels compiles nothing: a kernel is compiled, or loaded from the cache, by its
+first call. With ``NUMBA_DISABLE_JIT=1`` kernels are plain Python functions and `ENABLED` is False.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import config, event
+from numba.extending import typeof_impl
+
+from tinysmooth.kernels.cache import SharedCache, cache_folder, cpu_description, machine_lock
+
+__all__ = ["ENABLED", "Kernel", "cache_folder", "jit", "status"]
+
+ENABLED: bool = not config.DISABLE_JIT
+SAFE_FAST_MATH = frozenset({"contract", "reassoc"})
+
+_KERNELS: dict[Any, Kernel] = {}  # Numba's dispatcher -> our kernel
+
+
+class Kernel:
+    """A function compiled at its first call; made by `jit`.
+
+    It can be called from Python and from other kernels.
+
+    Attributes
+    ----------
+    dispatcher : callable
+        What Numba made of the function; the function itself where compilation is disabled.
+    """
+
+    def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]) -> None:
+        functools.update_wrapper(self, function)
+        self.dispatcher: Any = numba.njit(nogil=True, fastmath=set(fastmath))(function)
+        self._cache_is_open = not ENABLED
+        if ENABLED:
+            _KERNELS[self.dispatcher] = self
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the kernel; read-only arrays are passed as writable aliases."""
+        plain = [_writable(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+        if not self._cache_is_open:
+            self._open_cache()
+        try:
+            return self.dispatcher(*plain)
+        except numba.NumbaError:
+            machine_lock.reset()
+            raise
+
+    def _open_cache(self) -> None:
+        """Attach the cache folder: late, because to find it costs time that an import has not."""
+        self._cache_is_open = True
+        folder = cache_folder()
+        if folder is not None:
+            try:
+                self.dispatcher._cache = SharedCache(self.dispatcher.py_func, folder)
+            except (OSError, RuntimeError):  # Numba found no way to name this function's file
+                pass
+
+    @property
+    def specialisations(self) -> int:
+        """Number of argument types the kernel was compiled or loaded for in this process."""
+        return len(self.dispatcher.signatures) if ENABLED else 0
+
+
+def jit(
+    function: Callable[..., Any] | None = None, *, fastmath: frozenset[str] = SAFE_FAST_MATH
+) -> Any:
+    """Make a kernel of a Python function.
+
+    Parameters
+    ----------
+    function : callable
+        Written in the part of Python and NumPy that Numba compiles. It must not write to its
+        inputs other than those meant as outputs.
+    fastmath : frozenset of str
+        LLVM's fast-math flags; ``frozenset()`` for strict IEEE arithmetic.
+
+    Returns
+    -------
+    Kernel
+        Same arguments, same result.
+
+    Examples
+    --------
+    >>> @jit
+    ... def double(values, out):
+    ...     for i in range(values.size):
+    ...         out[i] = 2 * values[i]
+    """
+    if function is None:
+        return functools.partial(jit, fastmath=fastmath)
+    return Kernel(function, fastmath)
+
+
+class _AnyAlias:
+    """Holds an array alive for the writable alias of its memory."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.__array_interface__ = {
+            **array.__array_interface__,
+            "data": (array.__array_interface__["data"][0], False),
+        }
+
+
+def _writable(array: np.ndarray) -> np.ndarray:
+    """Return the array, or a writable and aligned stand-in with the same type for Numba."""
+    flags = array.flags
+    if not flags.aligned:
+        return array.copy()
+    return array if flags.writeable else np.asarray(_AnyAlias(array))
+
+
+if ENABLED:
+
+    @typeof_impl.register(Kernel)
+    def _type_of_kernel(kernel: Kernel, context: Any) -> Any:
+        """Tell Numba that a kernel named inside another kernel is that kernel's dispatcher."""
+        if not kernel._cache_is_open:
+            kernel._open_cache()
+        return typeof_impl(kernel.dispatcher, context)
+
+
+class _Progress(event.Listener):  # type: ignore[misc]
+    """Counts compilations, and announces the first one of the process."""
+
+    def __init__(self) -> None:
+        self.compiled = 0
+        self.seconds = 0.0
+        self._depth = 0
+        self._started = 0.0
+
+    def on_start(self, happening: event.Event) -> None:
+        """Print the line when the first kernel of ours starts to be compiled."""
+        if happening.data["dispatcher"] not in _KERNELS:
+            return
+        if self.compiled == 0 and self._depth == 0:
+            once = "once" if cache_folder() else "no cache folder can be written: in every process"
+            print(f"tinysmooth: compiling kernels ({once})...", file=sys.stderr, flush=True)
+        if self._depth == 0:
+            self._started = time.perf_counter()
+        self._depth += 1
+
+    def on_end(self, happening: event.Event) -> None:
+        """Count; kernels compiled on the way to another count once in the seconds."""
+        if happening.data["dispatcher"] not in _KERNELS:
+            return
+        self.compiled += 1
+        self._depth -= 1
+        if self._depth == 0:
+            self.seconds += time.perf_counter() - self._started
+
+
+_progress = _Progress()
+event.register("numba:compile", _progress)
+
+
+def status() -> dict[str, Any]:
+    """Return what was compiled and where it is kept, for ``tinysmooth info``.
+
+    Returns
+    -------
+    dict
+        ``enabled`` (bool), ``cache_folder`` (str or None), ``cpu`` (str), ``numba`` (version),
+        ``kernels`` (number defined by the rooms imported so far), ``loaded`` (specialisations
+        ready in this process), ``compiled`` (of these, made in this process), ``seconds`` (spent on that).
+    """
+    folder = cache_folder()
+    return {
+        "enabled": ENABLED,
+        "cache_folder": None if folder is None else str(folder),
+        "cpu": cpu_description()[0],
+        "numba": numba.__version__,
+        "kernels": len(_KERNELS),
+        "loaded": sum(kernel.specialisations for kernel in _KERNELS.values()),
+        "compiled": _progress.compiled,
+        "seconds": _progress.seconds,
+    }

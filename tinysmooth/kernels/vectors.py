@@ -1,0 +1,281 @@
+"""Sixteen floats at a time: the type ``<16 x float>`` inside Numba kernels.
+
+LLVM vectorises plain loops by itself, but only with 256-bit registers, and it never keeps a tile of
+sums in registers. Here a kernel says itself what a vector is::
+
+    for i in range(0, size, LANES):
+        store(out, i, load(x, i) * splat(scale) + load(shift, i))
+
+`LANES` is 16 on every machine, one AVX-512 register. LLVM splits the value in two registers with
+AVX2 and in four with NEON, so the same kernel runs everywhere; `WIDE` tells the kernels that must
+count registers which case it is.
+
+Arrays are addressed by one flat offset, counted in elements from the array's first. Nothing checks
+it: reading outside the array is an error of the kernel. ``load_tail`` and ``store_tail`` touch only
+the first ``count`` lanes, for channel counts that are not multiples of 16.
+
+Two groups of names:
+
+- *Intrinsics*, called inside kernels: `load`, `store`, `load_tail`, `store_tail`, `splat`, `fma`,
+  `maximum`, `select_greater`, and the operators ``+ - *``.
+- `Lanes`, for generators: a wrapper around an LLVM value with the operators ``+ - *``. A function
+  written for NumPy arrays, called with `Lanes`, writes LLVM code instead of computing: the Winograd
+  transforms are written once and serve both.
+
+None of it can run with ``NUMBA_DISABLE_JIT=1`` (`tinysmooth.kernels.jit.ENABLED` is then False).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+from tinysmooth.kernels.cache import cpu_description
+
+__all__ = [
+    "LANES",
+    "WIDE",
+    "Lanes",
+    "fma",
+    "load",
+    "load_tail",
+    "maximum",
+    "select_greater",
+    "splat",
+    "store",
+    "store_tail",
+]
+
+LANES = 16
+"""Floats in a vector."""
+
+WIDE: bool = "+avx512f" in cpu_description()[1].split(",")
+"""True where one register holds a whole vector and there are 32 of them (AVX-512)."""
+
+FLOAT = ir.FloatType()
+INDEX = ir.IntType(64)
+VECTOR = ir.VectorType(FLOAT, LANES)
+_MASK = ir.VectorType(ir.IntType(1), LANES)
+_LANE_NUMBERS = ir.VectorType(ir.IntType(32), LANES)
+# Lets LLVM turn a * b + c into one instruction; keeps NaN and infinity as they are.
+CONTRACT = ("contract",)
+# A float32 array promises no more than this; an aligned address is as fast with unaligned loads.
+ALIGNMENT = 4
+
+
+class VectorType(types.Type):  # type: ignore[misc]
+    """Numba's type of sixteen floats."""
+
+    def __init__(self) -> None:
+        super().__init__(name="float32x16")
+
+
+vector = VectorType()
+
+
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, VECTOR)
+
+
+# ------------------------------------------------------------------ LLVM building blocks
+
+
+def element(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
+    """Return a pointer to the element at a flat offset of a Numba array."""
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+
+
+def as_vector(builder: Any, pointer: Any) -> Any:
+    """Return the pointer, seen as one to a vector."""
+    return builder.bitcast(pointer, VECTOR.as_pointer())
+
+
+def broadcast(builder: Any, scalar: Any, lane_type: Any = FLOAT) -> Any:
+    """Return a vector with the scalar in every lane."""
+    kind = ir.VectorType(lane_type, LANES)
+    undefined = ir.Constant(kind, ir.Undefined)
+    one = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, undefined, ir.Constant(_LANE_NUMBERS, [0] * LANES))
+
+
+def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return a * b + c with one rounding."""
+    # llvmlite's builder.fma refuses vectors; LLVM's intrinsic does not.
+    kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+    return builder.call(function, [a, b, c])
+
+
+def _first_lanes(builder: Any, count: Any) -> Any:
+    """Return the mask of the lanes below `count`."""
+    lanes = ir.Constant(_LANE_NUMBERS, list(range(LANES)))
+    count = builder.trunc(count, ir.IntType(32))
+    return builder.icmp_signed("<", lanes, broadcast(builder, count, ir.IntType(32)))
+
+
+# ------------------------------------------------------------------ intrinsics
+
+
+def _is_float32_array(kind: Any) -> bool:
+    return isinstance(kind, types.Array) and kind.dtype == types.float32
+
+
+@intrinsic
+def load(context: Any, array: Any, offset: Any) -> Any:
+    """Read sixteen floats: ``load(array, offset)``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        return builder.load(as_vector(builder, pointer), align=ALIGNMENT)
+
+    return (vector(array, types.intp), generate) if _is_float32_array(array) else None
+
+
+@intrinsic
+def store(context: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Write sixteen floats: ``store(array, offset, value)``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        builder.store(args[2], as_vector(builder, pointer), align=ALIGNMENT)
+        return context.get_dummy_value()
+
+    return (types.void(array, types.intp, vector), generate) if _is_float32_array(array) else None
+
+
+@intrinsic
+def load_tail(context: Any, array: Any, offset: Any, count: Any) -> Any:
+    """Read the first `count` lanes, zeros in the others: ``load_tail(array, offset, count)``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = as_vector(builder, element(context, builder, sig.args[0], args[0], args[1]))
+        kind = ir.FunctionType(VECTOR, [pointer.type, ir.IntType(32), _MASK, VECTOR])
+        name = f"llvm.masked.load.v{LANES}f32.p0"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        zeros = ir.Constant(VECTOR, [0.0] * LANES)
+        alignment = ir.Constant(ir.IntType(32), ALIGNMENT)
+        return builder.call(function, [pointer, alignment, _first_lanes(builder, args[2]), zeros])
+
+    sig = vector(array, types.intp, types.intp)
+    return (sig, generate) if _is_float32_array(array) else None
+
+
+@intrinsic
+def store_tail(context: Any, array: Any, offset: Any, value: Any, count: Any) -> Any:
+    """Write the first `count` lanes: ``store_tail(array, offset, value, count)``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = as_vector(builder, element(context, builder, sig.args[0], args[0], args[1]))
+        kind = ir.FunctionType(ir.VoidType(), [VECTOR, pointer.type, ir.IntType(32), _MASK])
+        name = f"llvm.masked.store.v{LANES}f32.p0"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        alignment = ir.Constant(ir.IntType(32), ALIGNMENT)
+        builder.call(function, [args[2], pointer, alignment, _first_lanes(builder, args[3])])
+        return context.get_dummy_value()
+
+    sig = types.void(array, types.intp, vector, types.intp)
+    return (sig, generate) if _is_float32_array(array) else None
+
+
+@intrinsic
+def splat(context: Any, scalar: Any) -> Any:
+    """Return a vector with the number in every lane; a float64 is rounded to float32."""
+    return vector(types.float32), lambda context, builder, sig, args: broadcast(builder, args[0])
+
+
+@intrinsic
+def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return a * b + c with one rounding."""
+    sig = vector(vector, vector, vector)
+    return sig, lambda context, builder, sig, args: multiply_add(builder, *args)
+
+
+@intrinsic
+def maximum(context: Any, a: Any, b: Any) -> Any:
+    """Return a where a > b, else b: a NaN in `b` passes, a NaN in `a` gives `b`."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def select_greater(context: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    """Return, lane by lane, `yes` where a > b and `no` elsewhere (also where a or b is NaN)."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
+
+    return vector(vector, vector, vector, vector), generate
+
+
+def _bind_operator(function: Any, instruction: str) -> None:
+    @infer_global(function)
+    class _Operator(ConcreteTemplate):  # type: ignore[misc]
+        cases = [signature(vector, vector, vector)]
+
+    @lower_builtin(function, vector, vector)
+    def _generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return getattr(builder, instruction)(args[0], args[1], flags=CONTRACT)
+
+
+_bind_operator(operator.add, "fadd")
+_bind_operator(operator.sub, "fsub")
+_bind_operator(operator.mul, "fmul")
+
+
+# ------------------------------------------------------------------ for generators
+
+
+class Lanes:
+    """An LLVM vector value that grows code when it is added, subtracted or multiplied.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+        Receives the instructions.
+    value : llvmlite.ir.Value
+        A ``<16 x float>``.
+    """
+
+    __slots__ = ("builder", "value")
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder, self.value = builder, value
+
+    def _join(self, instruction: str, other: Lanes | float, swap: bool = False) -> Lanes:
+        if isinstance(other, Lanes):
+            right = other.value
+        else:
+            right = ir.Constant(VECTOR, [float(other)] * LANES)
+        pair = (right, self.value) if swap else (self.value, right)
+        write: Callable[..., Any] = getattr(self.builder, instruction)
+        return Lanes(self.builder, write(*pair, flags=CONTRACT))
+
+    def __add__(self, other: Lanes | float) -> Lanes:
+        return self._join("fadd", other)
+
+    def __sub__(self, other: Lanes | float) -> Lanes:
+        return self._join("fsub", other)
+
+    def __mul__(self, other: Lanes | float) -> Lanes:
+        return self._join("fmul", other)
+
+    def __radd__(self, other: float) -> Lanes:
+        return self._join("fadd", other, swap=True)
+
+    def __rsub__(self, other: float) -> Lanes:
+        return self._join("fsub", other, swap=True)
+
+    def __rmul__(self, other: float) -> Lanes:
+        return self._join("fmul", other, swap=True)
