@@ -1,0 +1,28 @@
+"""Every picture the project draws: numbers in, a Matplotlib ``Figure`` out.
+
+Nothing here computes what it shows, opens a window or writes a file; save a figure with its own
+``savefig``. Importing this room does not import Matplotlib; drawing does.
+"""
+
+from tinysmooth.plots.pictures import confident_mistakes, predictions
+from tinysmooth.plots.runs import (
+    confusion_matrix,
+    gap_histogram,
+    reliability_diagram,
+    training_curves,
+)
+from tinysmooth.plots.style import LIMIT, ONE_HOT, SMOOTHED, new_figure, run_colour
+
+__all__ = [
+    "LIMIT",
+    "ONE_HOT",
+    "SMOOTHED",
+    "confident_mistakes",
+    "confusion_matrix",
+    "gap_histogram",
+    "new_figure",
+    "predictions",
+    "reliability_diagram",
+    "run_colour",
+    "training_curves",
+]
