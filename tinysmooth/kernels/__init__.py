@@ -17,36 +17,30 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from tinysmooth.checks import check_choice, check_flag
 from tinysmooth.kernels import memory
+from tinysmooth.kernels.convolution import fast as compiled_convolution
+from tinysmooth.kernels.convolution import reference as reference_convolution
+from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.reference import normalisation as reference_normalisation
 from tinysmooth.kernels.reference import optimisation as reference_optimisation
 from tinysmooth.kernels.reference import pooling as reference_pooling
 
 # ---- The sets ------------------------------------------------------------------------------------
-# A new kernel room goes into both lists; its names go into NAMES and get a line at "The kernels".
+# A set offers every name in the ``__all__`` of its rooms. A new kernel needs three lines: its room
+# in both lists here, and its name under "The kernels" below.
 
 REFERENCE_ROOMS: tuple[ModuleType, ...] = (
+    reference_convolution,
     reference_pooling,
     reference_normalisation,
     reference_optimisation,
 )
 
-COMPILED_ROOMS: tuple[ModuleType, ...] = REFERENCE_ROOMS
-
-NAMES = (
-    "max_pool2d_forward",
-    "max_pool2d_backward",
-    "avg_pool2d_forward",
-    "avg_pool2d_backward",
-    "global_avg_pool_forward",
-    "global_avg_pool_backward",
-    "batch_norm_statistics",
-    "batch_norm_apply",
-    "batch_norm_backward",
-    "sgd_update",
-    "adamw_update",
+COMPILED_ROOMS: tuple[ModuleType, ...] = (
+    compiled_convolution,
+    reference_pooling,
+    reference_normalisation,
+    reference_optimisation,
 )
-
-__all__ = [*NAMES, "kernels_in_use", "memory", "use_kernels"]
 
 # ---- The choice ----------------------------------------------------------------------------------
 
@@ -62,11 +56,12 @@ class _Choice(NamedTuple):
 
 
 def _collect(rooms: tuple[ModuleType, ...]) -> Table:
-    return {name: getattr(room, name) for room in rooms for name in NAMES if hasattr(room, name)}
+    return {name: getattr(room, name) for room in rooms for name in room.__all__}
 
 
 _REFERENCE = _collect(REFERENCE_ROOMS)
-_COMPILED = _collect(COMPILED_ROOMS)
+# Vectors cannot be written in plain Python: with NUMBA_DISABLE_JIT=1 both names mean the reference.
+_COMPILED = _collect(COMPILED_ROOMS if ENABLED else REFERENCE_ROOMS)
 _in_use = _Choice("compiled", True, _COMPILED)
 
 
@@ -149,6 +144,9 @@ def _chosen(reference: Callable[P, R]) -> Callable[P, R]:
     return kernel
 
 
+conv2d_forward = _chosen(reference_convolution.conv2d_forward)
+conv2d_backward_data = _chosen(reference_convolution.conv2d_backward_data)
+conv2d_backward_weight = _chosen(reference_convolution.conv2d_backward_weight)
 max_pool2d_forward = _chosen(reference_pooling.max_pool2d_forward)
 max_pool2d_backward = _chosen(reference_pooling.max_pool2d_backward)
 avg_pool2d_forward = _chosen(reference_pooling.avg_pool2d_forward)
@@ -160,3 +158,23 @@ batch_norm_apply = _chosen(reference_normalisation.batch_norm_apply)
 batch_norm_backward = _chosen(reference_normalisation.batch_norm_backward)
 sgd_update = _chosen(reference_optimisation.sgd_update)
 adamw_update = _chosen(reference_optimisation.adamw_update)
+
+__all__ = [
+    "adamw_update",
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "batch_norm_apply",
+    "batch_norm_backward",
+    "batch_norm_statistics",
+    "conv2d_backward_data",
+    "conv2d_backward_weight",
+    "conv2d_forward",
+    "global_avg_pool_backward",
+    "global_avg_pool_forward",
+    "kernels_in_use",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+    "memory",
+    "sgd_update",
+    "use_kernels",
+]

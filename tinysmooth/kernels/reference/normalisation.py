@@ -30,6 +30,12 @@ from numpy.typing import NDArray
 
 from tinysmooth.kernels.reference.pooling import max_pool2d_backward, max_pool2d_forward
 
+__all__ = [
+    "batch_norm_apply",
+    "batch_norm_backward",
+    "batch_norm_statistics",
+]
+
 Array = NDArray[Any]
 
 PIXELS = (0, 1, 2)

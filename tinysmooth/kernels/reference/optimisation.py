@@ -28,6 +28,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "adamw_update",
+    "sgd_update",
+]
+
 Array = NDArray[Any]
 
 

@@ -17,6 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "global_avg_pool_backward",
+    "global_avg_pool_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+]
+
 Array = NDArray[Any]
 Pair = tuple[int, int]
 
