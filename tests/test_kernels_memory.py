@@ -40,6 +40,15 @@ def test_zeros_are_zero_also_on_a_used_block(count):
     assert not array.any()
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2), (3, 2, 1, 0)])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 40, 50, 60)])
+def test_empty_like_keeps_shape_dtype_and_order(shape, axes):
+    array = np.zeros(shape, np.float32).transpose(axes)
+    assert memory.empty_like(array).strides == np.empty_like(array).strides
+    assert memory.empty_like(array).shape == array.shape
+    assert memory.empty_like(array.astype(bool)).dtype == bool
+
+
 def test_objects_and_records_are_left_to_numpy():
     assert memory.empty(LARGE, object)[0] is None
     assert memory.empty(LARGE, "i4,f8").dtype.names == ("f0", "f1")

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["ALIGNMENT", "Statistics", "empty", "release", "statistics", "zeros"]
+__all__ = ["ALIGNMENT", "Statistics", "empty", "empty_like", "release", "statistics", "zeros"]
 
 #: Bytes. One cache line, and one vector of sixteen float32: no vector load straddles two lines.
 ALIGNMENT = 64
@@ -223,6 +223,19 @@ def zeros(shape: int | Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[
     array = empty(shape, dtype)
     array.fill(0)
     return array
+
+
+def empty_like(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an uninitialised array with the shape, dtype and order of axes of another.
+
+    The axes follow each other in memory as they do in ``array``: that of a channels-last image
+    is channels-last again.
+    """
+    if array.flags.c_contiguous:
+        return empty(array.shape, array.dtype)
+    outermost_first = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    block = empty([array.shape[axis] for axis in outermost_first], array.dtype)
+    return block.transpose(np.argsort(outermost_first))
 
 
 def release() -> None:
