@@ -1,0 +1,239 @@
+"""The recorded graph and the walk back through it.
+
+A :class:`Node` is one recorded call: the tensors that need a gradient and, for each, a rule (a
+*pullback*) from the gradient of the value to the gradient of that argument. :func:`walk` goes from
+the output to the leaves. Two promises are kept here and nowhere else:
+
+* **Order.** A node is visited once, after everything that used its value has sent its gradient.
+  Visiting it earlier would pass on a sum that is still missing terms.
+* **Honest memory.** A rule holds on to the arrays it needs (its closure is the list). As long as it
+  does, ``tensor.data`` is lent out read-only (:class:`Memory`), so that nobody can change a number
+  between the forward and the backward and get a silently wrong gradient; an optimiser that writes
+  past that door is noticed by a version count.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tinysmooth.tensor import Tensor
+
+__all__ = ["Array", "Memory", "Node", "Pullback", "set_allocator", "store", "walk"]
+
+Array: TypeAlias = NDArray[Any]
+Pullback: TypeAlias = Callable[[Array], Any]
+
+_lock = threading.Lock()
+
+
+class Memory:
+    """Who may write to the numbers of one or several tensors (views share one ``Memory``)."""
+
+    __slots__ = ("handles", "holds", "version")
+
+    def __init__(self) -> None:
+        self.holds = 0
+        self.version = 0
+        self.handles: list[tuple[weakref.ref[Array], bool]] = []
+
+    def lend(self, array: Array) -> Array:
+        """Return a view of ``array`` that is read-only for as long as a graph needs it."""
+        handle = array.view()
+        with _lock:
+            self.handles = [entry for entry in self.handles if entry[0]() is not None]
+            self.handles.append((weakref.ref(handle), array.flags.writeable))
+            if self.holds:
+                handle.flags.writeable = False
+        return handle
+
+    def hold(self) -> None:
+        """Note that a rule has saved these numbers."""
+        with _lock:
+            self.holds += 1
+            if self.holds == 1:
+                self._protect(True)
+
+    def release(self) -> None:
+        """Undo one ``hold``."""
+        with _lock:
+            self.holds -= 1
+            if self.holds == 0:
+                self._protect(False)
+
+    def _protect(self, protected: bool) -> None:
+        for reference, writeable in self.handles:
+            handle = reference()
+            if handle is not None:
+                handle.flags.writeable = writeable and not protected
+
+
+class Node:
+    """One recorded call: its name, the tensors that need a gradient, and their rules."""
+
+    __slots__ = ("__weakref__", "name", "parents", "rules", "saved", "watcher")
+
+    def __init__(
+        self,
+        name: str,
+        parents: tuple[Tensor | tuple[Tensor, ...], ...],
+        rules: tuple[Pullback, ...],
+        saved: tuple[tuple[Memory, int], ...],
+    ) -> None:
+        self.name = name
+        self.parents = parents
+        self.rules: tuple[Pullback, ...] | None = rules
+        self.saved = saved
+        self.watcher: weakref.ref[Tensor] | None = None
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor this node sends a gradient to, in order, repeats included."""
+        for parent in self.parents:
+            if not isinstance(parent, tuple):
+                yield parent
+            else:
+                yield from (tensor for tensor in parent if tensor.requires_grad)
+
+    def check_saved(self) -> None:
+        """Refuse to use arrays that were changed since the forward."""
+        for memory, version in self.saved:
+            if memory.version != version:
+                raise RuntimeError(
+                    f"backward: an array saved by {self.name} in the forward was changed in place "
+                    "since; its gradient would be wrong. Call backward() before the change (an "
+                    "optimiser's step, for example) or repeat the forward"
+                )
+
+    def free(self) -> None:
+        """Drop the rules and all they captured; the parents stay, to tell a freed graph."""
+        self.rules = None
+        saved, self.saved = self.saved, ()
+        for memory, _ in saved:
+            memory.release()
+
+    def __del__(self) -> None:
+        if self.saved:
+            self.free()
+
+
+def walk(root: Node, seed: Array, retain_graph: bool) -> None:
+    """Send ``seed`` from ``root`` to the leaves, each node once, after all its consumers."""
+    waiting = _count_consumers(root)
+    sums = _Sums()
+    sums.add(root, seed)
+    leaves: dict[int, Tensor] = {}
+    ready = [root]
+    while ready:
+        node = ready.pop()
+        grad = sums.take(node)
+        node.check_saved()
+        if node.watcher is not None and (watcher := node.watcher()) is not None:
+            store(watcher, grad)
+        for tensor, part in _parts(node, grad):
+            if tensor._node is None:
+                leaves[id(tensor)] = tensor
+                sums.add(tensor, part)
+                continue
+            sums.add(tensor._node, part)
+            waiting[tensor._node] -= 1
+            if not waiting[tensor._node]:
+                ready.append(tensor._node)
+        if not retain_graph:
+            node.free()
+    for tensor in leaves.values():
+        store(tensor, sums.take(tensor))
+
+
+def _count_consumers(root: Node) -> dict[Node, int]:
+    """How many gradients each node below ``root`` is going to receive."""
+    counts = {root: 0}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node.rules is None:
+            raise RuntimeError(
+                f"backward: the graph was already walked and its memory freed (at {node.name}). "
+                "Pass retain_graph=True to the first backward(), or repeat the forward"
+            )
+        for tensor in node.tensors():
+            child = tensor._node
+            if child is None:
+                continue
+            if child not in counts:
+                counts[child] = 0
+                stack.append(child)
+            counts[child] += 1
+    return counts
+
+
+def _parts(node: Node, grad: Array) -> Iterator[tuple[Tensor, Array]]:
+    """Call the rules of a node; yield each tensor with its gradient, shape and dtype checked."""
+    assert node.rules is not None
+    for parent, rule in zip(node.parents, node.rules, strict=True):
+        result = rule(grad)
+        if not isinstance(parent, tuple):
+            yield parent, _fitted(node, parent, result)
+        else:
+            for tensor, part in zip(parent, result, strict=True):
+                if tensor.requires_grad:
+                    yield tensor, _fitted(node, tensor, part)
+
+
+def _fitted(node: Node, tensor: Tensor, part: Any) -> Array:
+    array = np.asarray(part)
+    if array.shape != tensor.shape:
+        raise ValueError(
+            f"backward: a rule of {node.name} returned a gradient of shape {array.shape}; expected "
+            f"{tensor.shape}, the shape of its argument. Is an unbroadcast missing?"
+        )
+    return array.astype(tensor.dtype, copy=False)
+
+
+class _Sums:
+    """Running sums of gradients by node or leaf; never writes to an array it did not make."""
+
+    def __init__(self) -> None:
+        self._sums: dict[int, Array] = {}
+        self._own: set[int] = set()
+
+    def add(self, key: object, part: Array) -> None:
+        before = self._sums.get(id(key))
+        if before is None:
+            self._sums[id(key)] = part
+        elif id(key) in self._own:
+            np.add(before, part, out=before)
+        else:
+            self._sums[id(key)] = np.add(before, part, out=_allocate(before))
+            self._own.add(id(key))
+
+    def take(self, key: object) -> Array:
+        self._own.discard(id(key))
+        return self._sums.pop(id(key))
+
+
+_allocate: Callable[[Array], Array] = np.empty_like
+
+
+def set_allocator(function: Callable[[Array], Array]) -> None:
+    """Choose where sums of gradients go: ``function(like)`` gives an uninitialised array."""
+    global _allocate
+    _allocate = function
+
+
+def store(tensor: Tensor, grad: Array) -> None:
+    """Add to ``tensor.grad``, in memory that nobody else holds."""
+    if tensor.grad is not None:
+        tensor.grad = tensor.grad + grad
+        return
+    place = tensor._home() if tensor._home is not None else None
+    if place is None:
+        tensor.grad = np.array(grad, order="K")
+    else:
+        place[...] = grad
+        tensor.grad = place

@@ -1,0 +1,134 @@
+"""Modules made of modules. They also find what can run in one pass over memory.
+
+A BatchNorm followed by ReLU and a 2x2 max-pool (and, at the end of a residual branch, by the
+addition) reads and writes each activation several times when every layer works alone. The result is
+the same to the last rounding when one kernel does all of it, so ``Sequential`` does that unasked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tinysmooth.checks import describe
+from tinysmooth.nn.layers import BatchNorm2d, MaxPool2d, ReLU
+from tinysmooth.nn.module import Module
+from tinysmooth.tensor import Tensor
+
+__all__ = ["Residual", "Sequential"]
+
+
+class Sequential(Module):
+    """Run modules one after the other; they are named "0", "1", ... as in PyTorch.
+
+    Raises
+    ------
+    TypeError
+        If something that is not a Module comes.
+    """
+
+    def __init__(self, *modules: Module) -> None:
+        super().__init__()
+        for i, module in enumerate(modules):
+            if not isinstance(module, Module):
+                raise TypeError(
+                    f"Sequential: module {i} is {describe(module)}; expected a Module. "
+                    "Unpack a list: Sequential(*modules)"
+                )
+            setattr(self, str(i), module)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.named_children())
+
+    def __iter__(self) -> Iterator[Module]:
+        return (module for _, module in self.named_children())
+
+    def __getitem__(self, index: int) -> Module:
+        return list(self)[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pass ``x`` through all modules."""
+        return self._run(x, None)
+
+    def _run(self, x: Tensor, residual: Tensor | None) -> Tensor:
+        """Pass ``x`` through all modules and add ``residual``, in as few passes as possible."""
+        modules = list(self)
+        i = 0
+        while i < len(modules):
+            module = modules[i]
+            if type(module) is not BatchNorm2d:
+                x = module(x)
+                i += 1
+                continue
+            relu = i + 1 < len(modules) and type(modules[i + 1]) is ReLU
+            i += 2 if relu else 1
+            pool = i < len(modules) and _halves(modules[i], x)
+            i += 1 if pool else 0
+            here = residual if i == len(modules) and _fits(residual, x, pool) else None
+            x = module.fused(x, relu=relu, pool=pool, residual=here)
+            if here is not None:
+                residual = None
+        return x if residual is None else x + residual
+
+
+class Residual(Module):
+    """Add a branch to its input: ``x + module(x)`` (He et al. 2016).
+
+    Parameters
+    ----------
+    module : Module
+        The branch; its result must have the shape of its input.
+    zero_init : bool
+        Start the last BatchNorm scale of the branch at 0, so that the block begins as the identity
+        and deep networks train from the first step (Goyal et al. 2017, section 5.1).
+
+    Raises
+    ------
+    ValueError
+        If ``zero_init`` is asked of a branch without BatchNorm.
+    """
+
+    def __init__(self, module: Module, zero_init: bool = False) -> None:
+        super().__init__()
+        if not isinstance(module, Module):
+            raise TypeError(f"Residual: module is {describe(module)}; expected a Module")
+        self.module = module
+        if zero_init:
+            norms = [part for part in module.modules() if isinstance(part, BatchNorm2d)]
+            if not norms:
+                raise ValueError("Residual: zero_init=True came; expected a branch with BatchNorm")
+            norms[-1].weight.data[...] = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        if not isinstance(x, Tensor):
+            x = Tensor(x)
+        if type(self.module) is Sequential:
+            out = self.module._run(x, x)
+        else:
+            out = x + self.module(x)
+        if out.shape != x.shape:
+            raise ValueError(
+                f"Residual: the branch turned shape {x.shape} into one that broadcasts to "
+                f"{out.shape}; expected a result of the input's shape"
+            )
+        return out
+
+
+def _halves(module: Module, x: Tensor) -> bool:
+    """Tell whether ``module`` is the plain 2x2 max-pool that the fused kernel knows."""
+    return (
+        type(module) is MaxPool2d
+        and module.kernel_size == module.stride == (2, 2)
+        and module.padding == (0, 0)
+        and x.ndim == 4
+        and min(x.shape[2:]) >= 2
+    )
+
+
+def _fits(residual: Tensor | None, x: Tensor, pool: bool) -> bool:
+    return (
+        residual is not None
+        and not pool
+        and residual.shape == x.shape
+        and residual.dtype == x.dtype
+    )

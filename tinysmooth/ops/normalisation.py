@@ -1,0 +1,257 @@
+"""Batch normalisation, alone and fused with what usually follows it.
+
+For each channel, over the batch and the image: ``(x - mean) / sqrt(var + eps) * weight + bias``
+(Ioffe and Szegedy 2015). Kernels see it folded into ``x * scale + shift``. In the backward the mean
+and the variance depend on x too, which takes out of the gradient its mean and its part along x.
+
+``batch_norm_block`` is the same followed by ReLU, a 2x2 max-pool and the addition of a residual, in
+one pass over memory: it keeps only x, and works out the mask and the winners of the pool again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinysmooth import kernels
+from tinysmooth.checks import check_flag, check_floating, check_real
+from tinysmooth.graph import Array
+from tinysmooth.ops.spatial import channels_first, channels_last
+from tinysmooth.primitive import Recorded, primitive
+
+__all__ = ["batch_norm", "batch_norm_block"]
+
+
+@primitive
+def batch_norm(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Recorded:
+    """Normalise each channel of images (N, C, H, W) or features (N, C).
+
+    Parameters
+    ----------
+    x : array, shape (N, C, H, W) or (N, C), float32 or float64
+    weight, bias : array, shape (C,)
+        Scale and shift after normalising.
+    running_mean, running_var : ndarray, shape (C,), or None
+        Running statistics. In training they are updated **in place**:
+        ``running = (1 - momentum) * running + momentum * batch``, the variance unbiased, as
+        PyTorch does. In evaluation they are used instead of the batch's.
+    training : bool
+        Whether to normalise with the batch's own statistics.
+    momentum, eps : float
+        Weight of the newest batch in [0, 1]; positive number added to the variance.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If shapes do not fit, there is one value a channel in training, or the statistics are
+        missing in evaluation.
+    """
+    return _batch_norm(
+        "batch_norm",
+        x,
+        weight,
+        bias,
+        running_mean,
+        running_var,
+        training,
+        momentum,
+        eps,
+    )
+
+
+@primitive
+def batch_norm_block(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    relu: bool = True,
+    pool: bool = False,
+    residual: Array | None = None,
+) -> Recorded:
+    """Batch normalisation, then ReLU, then a 2x2 max-pool, then ``+ residual``, in one pass.
+
+    Equal to the composition ``max_pool2d(relu(batch_norm(x)), 2) + residual`` with the steps that
+    are switched off left out. ``nn.Sequential`` and ``nn.Residual`` use it without being asked.
+
+    Parameters
+    ----------
+    x, weight, bias, running_mean, running_var, training, momentum, eps
+        As in :func:`batch_norm`.
+    relu, pool : bool
+        Which steps follow.
+    residual : array, of the result's shape, optional
+        What to add at the end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`batch_norm`; or if ``residual`` has not the shape of the result.
+    """
+    relu, pool = check_flag("batch_norm", "relu", relu), check_flag("batch_norm", "pool", pool)
+    return _batch_norm(
+        "batch_norm",
+        x,
+        weight,
+        bias,
+        running_mean,
+        running_var,
+        training,
+        momentum,
+        eps,
+        relu=relu,
+        pool=pool,
+        residual=residual,
+    )
+
+
+def _batch_norm(
+    where: str,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *,
+    relu: bool = False,
+    pool: bool = False,
+    residual: Array | None = None,
+) -> Recorded:
+    training = check_flag(where, "training", training)
+    momentum = check_real(where, "momentum", momentum, low=0.0, high=1.0)
+    eps = check_real(where, "eps", eps, low=0.0, open_low=True)
+    images = _check_batch(where, x, weight, bias, running_mean, running_var, training)
+    flat = x.ndim == 2
+    x = channels_last(images)
+    if residual is not None:
+        residual = _check_residual(where, residual, x, pool)
+
+    if training:
+        mean, var = kernels.batch_norm_statistics(x)
+        _update_running(running_mean, running_var, mean, var, x, momentum)
+    else:
+        assert running_mean is not None and running_var is not None
+        mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
+    inv_std = 1.0 / np.sqrt(var + eps)
+    scale64 = weight * inv_std
+    scale = scale64.astype(x.dtype)
+    shift = (bias - mean * scale64).astype(x.dtype)
+    out = kernels.batch_norm_apply(x, scale, shift, relu, pool, residual)
+
+    # Three rules share one sweep over x; the first that is asked pays for it.
+    sweep: dict[str, Array] = {}
+
+    def swept(grad: Array, which: str) -> Array:
+        if which not in sweep:
+            sweep["x"], sweep["weight"], sweep["bias"] = kernels.batch_norm_backward(
+                channels_last(grad[:, :, None, None] if flat else grad),
+                x,
+                scale,
+                shift,
+                mean,
+                inv_std,
+                weight,
+                relu,
+                pool,
+                training,
+            )
+        return sweep.pop(which)
+
+    def x_rule(grad: Array) -> Array:
+        back = channels_first(swept(grad, "x"))
+        return back[:, :, 0, 0] if flat else back
+
+    result = channels_first(out)
+    return result[:, :, 0, 0] if flat else result, {
+        "x": x_rule,
+        "weight": lambda grad: swept(grad, "weight"),
+        "bias": lambda grad: swept(grad, "bias"),
+        "residual": lambda grad: grad,
+    }
+
+
+def _check_batch(
+    where: str,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    training: bool,
+) -> Array:
+    """Check shapes and dtypes; return x with four axes."""
+    if x.ndim not in (2, 4):
+        raise ValueError(
+            f"{where}: x has shape {x.shape}; expected (batch, channels) or "
+            "(batch, channels, height, width)"
+        )
+    check_floating(where, "x", x)
+    if 0 in x.shape:
+        raise ValueError(f"{where}: x has shape {x.shape}; expected no empty axis")
+    channels = x.shape[1:2]
+    named = (
+        ("weight", weight),
+        ("bias", bias),
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+    )
+    for name, array in named:
+        if array is not None and array.shape != channels:
+            raise ValueError(
+                f"{where}: {name} has shape {array.shape}; expected {channels}, the channels of x"
+            )
+    if (running_mean is None) != (running_var is None):
+        raise ValueError(f"{where}: running_mean and running_var: expected both or neither")
+    if training and x.size == x.shape[1]:
+        raise ValueError(
+            f"{where}: x has shape {x.shape}, one value a channel; expected more in training, "
+            "where the batch's own variance is used"
+        )
+    if not training and running_mean is None:
+        raise ValueError(f"{where}: running_mean is None; expected statistics when not training")
+    return x[:, :, None, None] if x.ndim == 2 else x
+
+
+def _check_residual(where: str, residual: Array, x: Array, pool: bool) -> Array:
+    batch, height, width, channels = x.shape
+    if pool:
+        height, width = height // 2, width // 2
+    expected = (batch, channels, height, width)
+    if residual.shape != expected or residual.dtype != x.dtype:
+        raise ValueError(
+            f"{where}: residual is a {residual.dtype} array of shape {residual.shape}; expected "
+            f"{x.dtype} of shape {expected}"
+        )
+    return channels_last(residual)
+
+
+def _update_running(
+    running_mean: Array | None,
+    running_var: Array | None,
+    mean: Array,
+    var: Array,
+    x: Array,
+    momentum: float,
+) -> None:
+    if running_mean is None or running_var is None:
+        return
+    count = x.size // x.shape[-1]
+    running_mean *= 1 - momentum
+    running_mean += (momentum * mean).astype(running_mean.dtype)
+    running_var *= 1 - momentum
+    running_var += (momentum * count / (count - 1) * var).astype(running_var.dtype)

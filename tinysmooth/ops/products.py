@@ -1,0 +1,96 @@
+"""Matrix products. BLAS does the work; the adjoint of a product is a product with the transpose."""
+
+from __future__ import annotations
+
+from tinysmooth.checks import check_ndim
+from tinysmooth.graph import Array
+from tinysmooth.primitive import Recorded, primitive, unbroadcast
+
+__all__ = ["linear", "matmul"]
+
+
+@primitive
+def matmul(a: Array, b: Array) -> Recorded:
+    """Matrix product ``a @ b`` with NumPy's rules for vectors and stacks of matrices.
+
+    Parameters
+    ----------
+    a : array, shape (..., M, P) or (P,)
+    b : array, shape (..., P, Q) or (P,)
+
+    Raises
+    ------
+    ValueError
+        If an argument has no axes, the inner lengths differ or the stacks do not broadcast.
+    """
+    if not a.ndim or not b.ndim:
+        raise ValueError(
+            f"matmul: the shapes are {a.shape} and {b.shape}; expected at least one axis each. "
+            "Use * for a number"
+        )
+    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if a.shape[-1] != inner:
+        raise ValueError(
+            f"matmul: the shapes are {a.shape} and {b.shape}; expected equal inner lengths, "
+            f"got {a.shape[-1]} and {inner}"
+        )
+    a_shape, b_shape = a.shape, b.shape
+    # Give vectors their missing axis, so that one rule serves every case.
+    left = a[None, :] if a.ndim == 1 else a
+    right = b[:, None] if b.ndim == 1 else b
+
+    def full(grad: Array) -> Array:
+        if len(b_shape) == 1:
+            grad = grad[..., None]
+        if len(a_shape) == 1:
+            grad = grad[..., None, :]
+        return grad
+
+    def a_rule(grad: Array) -> Array:
+        return unbroadcast(full(grad) @ right.swapaxes(-1, -2), left.shape).reshape(a_shape)
+
+    def b_rule(grad: Array) -> Array:
+        return unbroadcast(left.swapaxes(-1, -2) @ full(grad), right.shape).reshape(b_shape)
+
+    try:
+        out = a @ b
+    except ValueError:
+        raise ValueError(
+            f"matmul: the shapes are {a.shape} and {b.shape}; expected stacks that broadcast"
+        ) from None
+    return out, {"a": a_rule, "b": b_rule}
+
+
+@primitive
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
+    """Affine map ``x @ weight.T + bias``, in PyTorch's layout.
+
+    Parameters
+    ----------
+    x : array, shape (..., in)
+    weight : array, shape (out, in)
+    bias : array, shape (out,), optional
+
+    Raises
+    ------
+    ValueError
+        If the lengths do not fit; the message names both.
+    """
+    check_ndim("linear", "weight", weight, 2, "(out, in)")
+    if not x.ndim or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"linear: x has shape {x.shape}; expected {weight.shape[1]} features on the last axis, "
+            f"as weight has shape {weight.shape}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"linear: bias has shape {bias.shape}; expected {weight.shape[:1]}")
+    out = x @ weight.T
+    if bias is not None:
+        out = out + bias
+    rows = x.reshape(-1, x.shape[-1])
+    features = weight.shape[0]
+    return out, {
+        "x": lambda grad: grad @ weight,
+        "weight": lambda grad: grad.reshape(-1, features).T @ rows,
+        "bias": lambda grad: grad.reshape(-1, features).sum(axis=0),
+    }
