@@ -16,10 +16,11 @@ from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from tinysmooth.checks import check_choice, check_flag
-from tinysmooth.kernels import memory
+from tinysmooth.kernels import memory, normalisation, optimisation, pooling
 from tinysmooth.kernels.convolution import fast as compiled_convolution
 from tinysmooth.kernels.convolution import reference as reference_convolution
 from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.reference import loss as reference_loss
 from tinysmooth.kernels.reference import normalisation as reference_normalisation
 from tinysmooth.kernels.reference import optimisation as reference_optimisation
 from tinysmooth.kernels.reference import pooling as reference_pooling
@@ -33,13 +34,15 @@ REFERENCE_ROOMS: tuple[ModuleType, ...] = (
     reference_pooling,
     reference_normalisation,
     reference_optimisation,
+    reference_loss,
 )
 
 COMPILED_ROOMS: tuple[ModuleType, ...] = (
     compiled_convolution,
-    reference_pooling,
-    reference_normalisation,
-    reference_optimisation,
+    pooling,
+    normalisation,
+    optimisation,
+    compiled_loss,
 )
 
 # ---- The choice ----------------------------------------------------------------------------------
@@ -158,6 +161,11 @@ batch_norm_apply = _chosen(reference_normalisation.batch_norm_apply)
 batch_norm_backward = _chosen(reference_normalisation.batch_norm_backward)
 sgd_update = _chosen(reference_optimisation.sgd_update)
 adamw_update = _chosen(reference_optimisation.adamw_update)
+cross_entropy_rows = _chosen(reference_loss.cross_entropy_rows)
+soft_cross_entropy_rows = _chosen(reference_loss.soft_cross_entropy_rows)
+scan_targets = _chosen(reference_loss.scan_targets)
+softmax_rows = _chosen(reference_loss.softmax_rows)
+log_softmax_rows = _chosen(reference_loss.log_softmax_rows)
 
 __all__ = [
     "adamw_update",
@@ -169,12 +177,17 @@ __all__ = [
     "conv2d_backward_data",
     "conv2d_backward_weight",
     "conv2d_forward",
+    "cross_entropy_rows",
     "global_avg_pool_backward",
     "global_avg_pool_forward",
     "kernels_in_use",
+    "log_softmax_rows",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "memory",
+    "scan_targets",
     "sgd_update",
+    "soft_cross_entropy_rows",
+    "softmax_rows",
     "use_kernels",
 ]

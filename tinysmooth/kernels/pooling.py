@@ -1,0 +1,241 @@
+"""Max, average and global average pooling, compiled.
+
+The innermost loops run over the channels of one pixel, which lie side by side, and do the same for
+each: LLVM turns them into vector code for float32 and float64 alike. A row of windows is reduced
+tap by tap into its place in the result, which stays in the nearest cache meanwhile.
+
+Forward passes are shared out by rows of windows. Backward passes are shared out by images, because
+windows may overlap and two rows of them then add to the same pixel; this also fixes the order of
+the additions, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysmooth.kernels import memory
+from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.reference.pooling import argmax_dtype, pooled_size
+from tinysmooth.kernels.threads import run_parallel
+
+__all__ = [
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "global_avg_pool_backward",
+    "global_avg_pool_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+]
+
+Array = NDArray[Any]
+Pair = tuple[int, int]
+
+NANOSECONDS_PER_TAP = 0.3
+"""Rough cost of one tap of one channel, one core."""
+
+
+@jit
+def _first_inside(start):  # type: ignore[no-untyped-def]
+    """Return the first tap that does not lie in the padding before the image."""
+    return max(0, -start)
+
+
+@jit
+def _max_parts(  # type: ignore[no-untyped-def]
+    part, parts, x, kernel_size, stride, padding, out, argmax
+):
+    """Write the maxima and their taps for this part's rows of windows."""
+    count, out_height, out_width, channels = out.shape
+    height, width = x.shape[1], x.shape[2]
+    rows = count * out_height
+    for row in range(rows * part // parts, rows * (part + 1) // parts):
+        n, i = row // out_height, row % out_height
+        top = i * stride[0] - padding[0]
+        for j in range(out_width):
+            left = j * stride[1] - padding[1]
+            best, which = out[n, i, j], argmax[n, i, j]
+            r_first, s_first = _first_inside(top), _first_inside(left)
+            first = r_first * kernel_size[1] + s_first
+            best[:] = x[n, top + r_first, left + s_first]
+            which[:] = first
+            for r in range(r_first, min(kernel_size[0], height - top)):
+                for s in range(s_first, min(kernel_size[1], width - left)):
+                    index = r * kernel_size[1] + s
+                    if index == first:
+                        continue
+                    values = x[n, top + r, left + s]
+                    for c in range(channels):
+                        value = values[c]
+                        # A NaN takes over from anything, and nothing but a NaN from a NaN.
+                        take = (value > best[c]) | (value != value)
+                        best[c] = value if take else best[c]
+                        which[c] = index if take else which[c]
+
+
+@jit
+def _max_backward_parts(  # type: ignore[no-untyped-def]
+    part, parts, grad, argmax, kernel_size, stride, padding, dx
+):
+    """Send this part's images their gradients: each window's to the tap that was its maximum."""
+    count, out_height, out_width, channels = grad.shape
+    height, width = dx.shape[1], dx.shape[2]
+    for n in range(count * part // parts, count * (part + 1) // parts):
+        dx[n] = 0
+        for i in range(out_height):
+            top = i * stride[0] - padding[0]
+            for j in range(out_width):
+                left = j * stride[1] - padding[1]
+                share, which = grad[n, i, j], argmax[n, i, j]
+                for r in range(_first_inside(top), min(kernel_size[0], height - top)):
+                    for s in range(_first_inside(left), min(kernel_size[1], width - left)):
+                        index = r * kernel_size[1] + s
+                        target = dx[n, top + r, left + s]
+                        for c in range(channels):
+                            before = target[c]
+                            target[c] = before + share[c] if which[c] == index else before
+
+
+@jit
+def _sum_parts(part, parts, x, kernel_size, stride, padding, scale, out):  # type: ignore[no-untyped-def]
+    """Write the sum of each window times ``scale`` for this part's rows of windows."""
+    count, out_height, out_width, channels = out.shape
+    height, width = x.shape[1], x.shape[2]
+    rows = count * out_height
+    for row in range(rows * part // parts, rows * (part + 1) // parts):
+        n, i = row // out_height, row % out_height
+        top = i * stride[0] - padding[0]
+        for j in range(out_width):
+            left = j * stride[1] - padding[1]
+            total = out[n, i, j]
+            total[:] = 0
+            for r in range(_first_inside(top), min(kernel_size[0], height - top)):
+                for s in range(_first_inside(left), min(kernel_size[1], width - left)):
+                    values = x[n, top + r, left + s]
+                    for c in range(channels):
+                        total[c] += values[c]
+            for c in range(channels):
+                total[c] *= scale
+
+
+@jit
+def _spread_parts(part, parts, grad, kernel_size, stride, padding, scale, dx):  # type: ignore[no-untyped-def]
+    """Add each window's gradient times ``scale`` to all its taps, for this part's images."""
+    count, out_height, out_width, channels = grad.shape
+    height, width = dx.shape[1], dx.shape[2]
+    for n in range(count * part // parts, count * (part + 1) // parts):
+        dx[n] = 0
+        for i in range(out_height):
+            top = i * stride[0] - padding[0]
+            for j in range(out_width):
+                left = j * stride[1] - padding[1]
+                share = grad[n, i, j]
+                for r in range(_first_inside(top), min(kernel_size[0], height - top)):
+                    for s in range(_first_inside(left), min(kernel_size[1], width - left)):
+                        target = dx[n, top + r, left + s]
+                        for c in range(channels):
+                            target[c] += share[c] * scale
+
+
+@jit
+def _global_mean_parts(part, parts, x, out):  # type: ignore[no-untyped-def]
+    """Write the mean of each channel over the pixels (axis 1), summed in float64."""
+    count, pixels, channels = x.shape
+    total = np.empty(channels, np.float64)
+    for n in range(count * part // parts, count * (part + 1) // parts):
+        total[:] = 0
+        for pixel in range(pixels):
+            values = x[n, pixel]
+            for c in range(channels):
+                total[c] += values[c]
+        for c in range(channels):
+            out[n, c] = total[c] / pixels
+
+
+@jit
+def _global_spread_parts(part, parts, grad, scale, dx):  # type: ignore[no-untyped-def]
+    """Write each channel's gradient times ``scale`` to all pixels (axis 1)."""
+    count, pixels, channels = dx.shape
+    share = np.empty(channels, grad.dtype)
+    for n in range(count * part // parts, count * (part + 1) // parts):
+        for c in range(channels):
+            share[c] = grad[n, c] * scale
+        for pixel in range(pixels):
+            dx[n, pixel] = share
+
+
+def max_pool2d_forward(
+    x: Array, kernel_size: Pair, stride: Pair, padding: Pair
+) -> tuple[Array, Array]:
+    """Return the maximum of each window, and which tap it was; see the reference."""
+    out = _empty_pooled(x, kernel_size, stride, padding)
+    argmax = memory.empty(out.shape, argmax_dtype(kernel_size))
+    work = _work(out, kernel_size)
+    run_parallel(_max_parts, x, kernel_size, stride, padding, out, argmax, work=work)
+    return out, argmax
+
+
+def max_pool2d_backward(
+    grad: Array,
+    argmax: Array,
+    input_shape: tuple[int, ...],
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+) -> Array:
+    """Send the gradient of each window to the tap that was its maximum; see the reference."""
+    dx = memory.empty(input_shape, grad.dtype)
+    work = _work(grad, kernel_size)
+    run_parallel(_max_backward_parts, grad, argmax, kernel_size, stride, padding, dx, work=work)
+    return dx
+
+
+def avg_pool2d_forward(x: Array, kernel_size: Pair, stride: Pair, padding: Pair) -> Array:
+    """Return the mean of each window, padding counting as zeros; see the reference."""
+    out = _empty_pooled(x, kernel_size, stride, padding)
+    scale = x.dtype.type(1 / math.prod(kernel_size))
+    work = _work(out, kernel_size)
+    run_parallel(_sum_parts, x, kernel_size, stride, padding, scale, out, work=work)
+    return out
+
+
+def avg_pool2d_backward(
+    grad: Array, input_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Pair
+) -> Array:
+    """Spread the gradient of each window evenly over its taps; see the reference."""
+    dx = memory.empty(input_shape, grad.dtype)
+    scale = grad.dtype.type(1 / math.prod(kernel_size))
+    work = _work(grad, kernel_size)
+    run_parallel(_spread_parts, grad, kernel_size, stride, padding, scale, dx, work=work)
+    return dx
+
+
+def global_avg_pool_forward(x: Array) -> Array:
+    """Return the mean of each channel of each image; see the reference."""
+    count, height, width, channels = x.shape
+    out = memory.empty((count, channels), x.dtype)
+    pixels = x.reshape(count, height * width, channels)
+    run_parallel(_global_mean_parts, pixels, out, work=_work(x, (1, 1)))
+    return out
+
+
+def global_avg_pool_backward(grad: Array, input_shape: tuple[int, ...]) -> Array:
+    """Spread the gradient of each mean evenly over its pixels; see the reference."""
+    count, height, width, channels = input_shape
+    dx = memory.empty(input_shape, grad.dtype)
+    pixels = dx.reshape(count, height * width, channels)
+    scale = grad.dtype.type(1 / (height * width))
+    run_parallel(_global_spread_parts, grad, scale, pixels, work=_work(dx, (1, 1)))
+    return dx
+
+
+def _empty_pooled(x: Array, kernel_size: Pair, stride: Pair, padding: Pair) -> Array:
+    size = pooled_size(x.shape, kernel_size, stride, padding)
+    return memory.empty((x.shape[0], *size, x.shape[3]), x.dtype)
+
+
+def _work(windows: Array, kernel_size: Pair) -> float:
+    return windows.size * math.prod(kernel_size) * NANOSECONDS_PER_TAP
