@@ -13,6 +13,7 @@ It decides, in one place, what would otherwise be decided in every kernel:
 - Read-only arrays. For Numba a read-only array has another type than a writable one, hence each
   combination would be compiled anew. A kernel never writes to its inputs, so it is handed a
   writable alias of the same memory.
+- Constants among arguments: Numba would compile a helper once for each; see `KernelType`.
 - One line on stderr when, and only when, something is really being compiled.
 
 Importing a room of kernels compiles nothing: a kernel is compiled, or loaded from the cache, by its
@@ -29,8 +30,9 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba import types
 from numba.core import config, event
-from numba.extending import typeof_impl
+from numba.extending import models, register_model, typeof_impl
 
 from tinysmooth.kernels.cache import SharedCache, cache_folder, cpu_description, machine_lock
 
@@ -136,14 +138,29 @@ def _writable(array: np.ndarray) -> np.ndarray:
     return array if flags.writeable else np.asarray(_AnyAlias(array))
 
 
-if ENABLED:
+class KernelType(types.Dispatcher):
+    """Numba's type of a kernel that is named inside another kernel.
 
-    @typeof_impl.register(Kernel)
-    def _type_of_kernel(kernel: Kernel, context: Any) -> Any:
-        """Tell Numba that a kernel named inside another kernel is that kernel's dispatcher."""
-        if not kernel._cache_is_open:
-            kernel._open_cache()
-        return typeof_impl(kernel.dispatcher, context)
+    Numba would compile a called function once more for each constant among its arguments; a kernel
+    is compiled for the types alone.
+    """
+
+    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        """Return the signature for these argument types, with ``Literal[int](4)`` as int64."""
+        plain = [types.unliteral(arg) for arg in args]
+        return super().get_call_type(
+            context, plain, {name: types.unliteral(kind) for name, kind in kws.items()}
+        )
+
+
+register_model(KernelType)(models.OpaqueModel)
+
+
+@typeof_impl.register(Kernel)
+def _type_of_kernel(kernel: Kernel, context: Any) -> KernelType:
+    if not kernel._cache_is_open:
+        kernel._open_cache()
+    return KernelType(kernel.dispatcher)
 
 
 class _Progress(event.Listener):  # type: ignore[misc]

@@ -1,0 +1,140 @@
+"""The five transforms of Winograd's F(4x4, 3x3), each written once, for NumPy and for LLVM.
+
+`tinysmooth.kernels.convolution.winograd` derives them. Each function below takes the numbers of one
+row of a tile and returns those of the transformed row; it uses nothing but ``+ - *``, so the numbers may
+be floats, NumPy arrays, or `tinysmooth.kernels.vectors.Lanes`, which write LLVM code. Pairs of rows
+of the matrices differ in signs only (the points 1 and -1, 2 and -2), so each pair shares its even and
+its odd half: 12 operations for six numbers instead of 30.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic
+
+from tinysmooth.kernels.vectors import ALIGNMENT, Lanes, as_vector, element
+
+Transform = Callable[..., tuple[Any, ...]]
+
+
+def input_transform(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> tuple[Any, ...]:
+    """Return B^T d: six input pixels become the values at the six points."""
+    even_1, odd_1 = d4 - 4 * d2, d3 - 4 * d1
+    even_2, odd_2 = d4 - d2, 2 * (d3 - d1)
+    return (
+        d4 - 5 * d2 + 4 * d0,
+        even_1 + odd_1,
+        even_1 - odd_1,
+        even_2 + odd_2,
+        even_2 - odd_2,
+        d5 - 5 * d3 + 4 * d1,
+    )
+
+
+def filter_transform(g0: Any, g1: Any, g2: Any) -> tuple[Any, ...]:
+    """Return G g: three taps of a filter become the values at the six points."""
+    even_1, odd_1 = (g0 + g2) * (-1 / 6), g1 * (-1 / 6)
+    even_2, odd_2 = g0 * (1 / 24) + g2 * (1 / 6), g1 * (1 / 12)
+    return g0 * 0.25, even_1 + odd_1, even_1 - odd_1, even_2 + odd_2, even_2 - odd_2, g2
+
+
+def output_transform(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> tuple[Any, ...]:
+    """Return A^T m: the products at the six points become four output pixels."""
+    even_1, odd_1, even_2, odd_2 = m1 + m2, m1 - m2, m3 + m4, m3 - m4
+    return (
+        m0 + even_1 + even_2,
+        2 * odd_2 + odd_1,
+        4 * even_2 + even_1,
+        8 * odd_2 + odd_1 + m5,
+    )
+
+
+def output_gradient_transform(y0: Any, y1: Any, y2: Any, y3: Any) -> tuple[Any, ...]:
+    """Return A y, the transpose of `output_transform`."""
+    even_1, odd_1 = y0 + y2, y1 + y3
+    even_2, odd_2 = 4 * y2 + y0, 8 * y3 + 2 * y1
+    return y0, even_1 + odd_1, even_1 - odd_1, even_2 + odd_2, even_2 - odd_2, y3
+
+
+def filter_gradient_transform(
+    u0: Any, u1: Any, u2: Any, u3: Any, u4: Any, u5: Any
+) -> tuple[Any, ...]:
+    """Return G^T u, the transpose of `filter_transform`."""
+    even_1, odd_1, even_2, odd_2 = u1 + u2, u2 - u1, u3 + u4, u3 - u4
+    return (
+        u0 * 0.25 - even_1 * (1 / 6) + even_2 * (1 / 24),
+        odd_1 * (1 / 6) + odd_2 * (1 / 12),
+        (even_2 - even_1) * (1 / 6) + u5,
+    )
+
+
+def both_ways(transform: Transform, tile: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Apply a transform to the columns of a tile, then to its rows: T tile T^T."""
+    columns = [transform(*column) for column in zip(*tile, strict=True)]
+    return [list(transform(*row)) for row in zip(*columns, strict=True)]
+
+
+def make_tile_transform(transform: Transform, size: int) -> Any:
+    """Generate the two-dimensional transform of a tile for sixteen channels at once.
+
+    Parameters
+    ----------
+    transform : callable
+        One of the functions above.
+    size : int
+        Rows and columns of the tile it takes.
+
+    Returns
+    -------
+    intrinsic
+        ``kernel(source, offset, row_stride, column_stride, out, offset, row_stride, column_stride)``, for
+        flat float32 arrays; strides count elements. All is read before anything is written.
+    """
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source, offset, row_stride, column_stride = args[:4]
+        out, out_offset, out_row_stride, out_column_stride = args[4:]
+        read = element(context, builder, sig.args[0], source, offset)
+        write = element(context, builder, sig.args[4], out, out_offset)
+
+        def place(base: Any, i: int, row: Any, j: int, column: Any) -> Any:
+            steps = [builder.mul(row, row.type(i)), builder.mul(column, column.type(j))]
+            return as_vector(builder, builder.gep(base, [builder.add(*steps)]))
+
+        def value(i: int, j: int) -> Lanes:
+            pointer = place(read, i, row_stride, j, column_stride)
+            return Lanes(builder, builder.load(pointer, align=ALIGNMENT))
+
+        tile = [[value(i, j) for j in range(size)] for i in range(size)]
+        for i, row in enumerate(both_ways(transform, tile)):
+            for j, lanes in enumerate(row):
+                pointer = place(write, i, out_row_stride, j, out_column_stride)
+                builder.store(lanes.value, pointer, align=ALIGNMENT)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def tile_transform(
+        context: Any,
+        source: Any,
+        offset: Any,
+        row_stride: Any,
+        column_stride: Any,
+        out: Any,
+        out_offset: Any,
+        out_row_stride: Any,
+        out_column_stride: Any,
+    ) -> Any:
+        i = types.intp
+        return types.void(source, i, i, i, out, i, i, i), generate
+
+    return tile_transform
+
+
+transform_input = make_tile_transform(input_transform, 6)
+transform_filter = make_tile_transform(filter_transform, 3)
+transform_output = make_tile_transform(output_transform, 6)
+transform_output_gradient = make_tile_transform(output_gradient_transform, 4)
+transform_filter_gradient = make_tile_transform(filter_gradient_transform, 6)

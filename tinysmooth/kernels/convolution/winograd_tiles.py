@@ -1,0 +1,219 @@
+"""Fused Winograd F(4x4, 3x3): the convolution of 3x3 filters with a quarter of the multiplications.
+
+`tinysmooth.kernels.convolution.winograd` has the mathematics: cut the output in tiles of 4 x 4
+pixels; the 6 x 6 input pixels of a tile are transformed to 36 numbers for each channel, so are the
+filters, and then position p of the 36 is an ordinary matrix product over the channels::
+
+    M[p] (tiles, K)  =  V[p] (tiles, C)  @  U[p] (C, K)          p = 0 .. 35
+
+Done layer-wide, V and M are each 2.25 times as large as x and out, and go through main memory: that
+costs more than the multiplications saved. *Fused* means: each thread takes a block of tiles small
+enough for its cache, and goes all the way from pixels to pixels::
+
+    x --input transform--> V [36][block][C]          36 block C floats, in the L2 cache
+    for each panel of 64 filters:
+        for p in 0..35:  M[p] = V[p] @ U[p]          the microkernel; U[p] panel: C x 64
+        M [36][block][64] --output transform--> out
+
+Slices of V and M are 16 floats further apart than they need be: without that, the 36 numbers of one
+tile lie a multiple of 4 KB apart and compete for the same 12 places of the L1 cache.
+
+Tiles that hang over the border, and channel counts that are not multiples of 16, go through a
+small zero-padded patch, so that the transforms themselves know neither borders nor tails.
+
+The gradient of x is the same kernel: filters turned by 180 degrees, with C and K exchanged, and
+padding 2 - padding. The gradient of the filters is in `tinysmooth.kernels.convolution.winograd_filters`.
+"""
+
+from __future__ import annotations
+
+from tinysmooth.kernels.convolution.transforms import (
+    transform_input,
+    transform_output,
+    transform_output_gradient,
+)
+from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.microkernel import (
+    PANEL,
+    panel_add_transposed,
+    panel_product,
+    panel_width,
+)
+from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
+
+TILE = 4
+"""Output pixels on the side of a tile."""
+
+PATCH = 6
+"""Input pixels on the side of a tile: TILE + 3 - 1."""
+
+POSITIONS = 36
+"""Numbers of a transformed tile: PATCH squared."""
+
+SLICE_GAP = 16
+"""Floats between two slices of a workspace, against 4 KB aliasing."""
+
+
+@jit
+def copy_patch(images, image, top, left, height, width, channels, side, patch):
+    """Copy side x side pixels into `patch`, with zeros outside the image and after the channels."""
+    padded = (channels + LANES - 1) // LANES * LANES
+    zeros = splat(0.0)
+    for i in range(side):
+        y = top + i
+        for j in range(side):
+            x = left + j
+            to = (i * side + j) * padded
+            if 0 <= y < height and 0 <= x < width:
+                base = ((image * height + y) * width + x) * channels
+                for c in range(0, channels - LANES + 1, LANES):
+                    store(patch, to + c, load(images, base + c))
+                whole = channels // LANES * LANES
+                if whole < channels:
+                    tail = load_tail(images, base + whole, channels - whole)
+                    store(patch, to + whole, tail)
+            else:
+                for c in range(0, padded, LANES):
+                    store(patch, to + c, zeros)
+
+
+@jit
+def input_tile(x, image, top, left, height, width, channels, v, offset, slice_size, patch):
+    """Transform the 6 x 6 pixels at (top, left), which may lie outside, to ``v[p][offset:]``."""
+    padded = (channels + LANES - 1) // LANES * LANES
+    source, base = x, ((image * height + top) * width + left) * channels
+    row, pixel = width * channels, channels
+    inside = top >= 0 and left >= 0 and top + PATCH <= height and left + PATCH <= width
+    if not inside or channels != padded:
+        copy_patch(x, image, top, left, height, width, channels, PATCH, patch)
+        source, base, row, pixel = patch, 0, PATCH * padded, padded
+    for c in range(0, padded, LANES):
+        to = offset + c
+        transform_input(source, base + c, row, pixel, v, to, PATCH * slice_size, slice_size)
+
+
+@jit
+def output_tile(m, offset, slice_size, out, image, top, left, height, width, channels, first, last, patch):
+    """Transform ``m[p][offset:]`` to the 4 x 4 pixels at (top, left), channels first to last."""
+    whole = top + TILE <= height and left + TILE <= width
+    for k in range(first, last, LANES):
+        at = offset + k - first
+        if whole and k + LANES <= channels:
+            to = ((image * height + top) * width + left) * channels + k
+            row = width * channels
+            transform_output(m, at, PATCH * slice_size, slice_size, out, to, row, channels)
+        else:
+            row = TILE * LANES
+            transform_output(m, at, PATCH * slice_size, slice_size, patch, 0, row, LANES)
+            count = min(LANES, channels - k)
+            for i in range(min(TILE, height - top)):
+                for j in range(min(TILE, width - left)):
+                    to = ((image * height + top + i) * width + left + j) * channels + k
+                    store_tail(out, to, load(patch, (i * TILE + j) * LANES), count)
+
+
+@jit
+def forward_tiles(part, parts, x, u, out, workspace, sizes):
+    """Convolve one part of the tiles; `sizes` as `tinysmooth.kernels.convolution.fast` lays out."""
+    batch, height, width, channels, rows, columns, filters, pad_top, pad_left, block = sizes
+    down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
+    depth = (channels + 3) // 4 * 4
+    v_row = (channels + LANES - 1) // LANES * LANES
+    padded_filters = (filters + LANES - 1) // LANES * LANES
+    v_slice, m_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
+    mine = workspace[part]
+    v = mine[: POSITIONS * v_slice]
+    m = mine[POSITIONS * v_slice : POSITIONS * (v_slice + m_slice)]
+    patch = mine[POSITIONS * (v_slice + m_slice) :]
+    tiles = batch * down * across
+    stop = tiles * (part + 1) // parts
+    for start in range(tiles * part // parts, stop, block):
+        count = min(block, stop - start)
+        for tile in range(count):
+            image, place = divmod(start + tile, down * across)
+            i, j = divmod(place, across)
+            top, left = i * TILE - pad_top, j * TILE - pad_left
+            to = tile * v_row
+            input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
+        first = 0
+        while first < padded_filters:
+            size = panel_width(first, padded_filters)
+            for p in range(POSITIONS):
+                panel = (p * padded_filters + first) * depth
+                v_at, m_at = p * v_slice, p * m_slice
+                panel_product(v, v_at, v_row, u, panel, size, m, m_at, PANEL, count, depth)
+            for tile in range(count):
+                image, place = divmod(start + tile, down * across)
+                i, j = divmod(place, across)
+                top, left, last = i * TILE, j * TILE, first + size
+                at = tile * PANEL
+                output_tile(m, at, m_slice, out, image, top, left, rows, columns, filters, first, last, patch)
+            first += size
+
+
+@jit
+def gradient_tile(grad, image, top, left, height, width, filters, d, tile, slice_size, block, patch):
+    """Transform 4 x 4 pixels of the gradient to panels ``d[p][panel][tile]``."""
+    padded = (filters + LANES - 1) // LANES * LANES
+    source, base = grad, ((image * height + top) * width + left) * filters
+    row, pixel = width * filters, filters
+    if top + TILE > height or left + TILE > width or filters != padded:
+        copy_patch(grad, image, top, left, height, width, filters, TILE, patch)
+        source, base, row, pixel = patch, 0, TILE * padded, padded
+    first = 0
+    while first < padded:
+        size = panel_width(first, padded)
+        for k in range(0, size, LANES):
+            to = first * block + tile * size + k
+            at = base + first + k
+            transform_output_gradient(source, at, row, pixel, d, to, PATCH * slice_size, slice_size)
+        first += size
+
+
+@jit
+def clear(values, first, last):
+    """Set values[first:last] to zero."""
+    for i in range(first, last):
+        values[i] = 0.0
+
+
+@jit
+def filter_gradient_tiles(part, parts, x, grad, sums, workspace, sizes):
+    """Add up V[p].T @ D[p] over one part of the tiles in ``sums[part]``, which is (36, C, K)."""
+    batch, height, width, channels, rows, columns, filters, pad_top, pad_left, block = sizes
+    down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
+    height_of_sum = (channels + 3) // 4 * 4
+    v_row = (channels + LANES - 1) // LANES * LANES
+    padded_filters = (filters + LANES - 1) // LANES * LANES
+    v_slice, d_slice = block * v_row + SLICE_GAP, block * padded_filters + SLICE_GAP
+    mine, total = workspace[part], sums[part]
+    v = mine[: POSITIONS * v_slice]
+    d = mine[POSITIONS * v_slice : POSITIONS * (v_slice + d_slice)]
+    patch = mine[POSITIONS * (v_slice + d_slice) :]
+    clear(total, 0, total.size)
+    tiles = batch * down * across
+    stop = tiles * (part + 1) // parts
+    for start in range(tiles * part // parts, stop, block):
+        count = min(block, stop - start)
+        for tile in range(count):
+            image, place = divmod(start + tile, down * across)
+            i, j = divmod(place, across)
+            top, left = i * TILE - pad_top, j * TILE - pad_left
+            to = tile * v_row
+            input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
+            top, left = i * TILE, j * TILE
+            gradient_tile(grad, image, top, left, rows, columns, filters, d, tile, d_slice, block, patch)
+        # The microkernel takes four tiles at a turn: the last ones are filled up with zeros.
+        filled = (count + 3) // 4 * 4
+        for p in range(POSITIONS):
+            clear(v, p * v_slice + count * v_row, p * v_slice + filled * v_row)
+            first = 0
+            while first < padded_filters:
+                size = panel_width(first, padded_filters)
+                panel = p * d_slice + first * block
+                clear(d, panel + count * size, panel + filled * size)
+                to = p * height_of_sum * padded_filters + first
+                panel_add_transposed(
+                    v, p * v_slice, v_row, d, panel, size, total, to, padded_filters, height_of_sum, filled
+                )
+                first += size
