@@ -16,7 +16,7 @@ from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from tinysmooth.checks import check_choice, check_flag
-from tinysmooth.kernels import memory, normalisation, optimisation, pooling
+from tinysmooth.kernels import loss, memory, normalisation, optimisation, pooling
 from tinysmooth.kernels.convolution import fast as compiled_convolution
 from tinysmooth.kernels.convolution import reference as reference_convolution
 from tinysmooth.kernels.jit import ENABLED
@@ -42,7 +42,7 @@ COMPILED_ROOMS: tuple[ModuleType, ...] = (
     pooling,
     normalisation,
     optimisation,
-    compiled_loss,
+    loss,
 )
 
 # ---- The choice ----------------------------------------------------------------------------------
@@ -68,6 +68,12 @@ _COMPILED = _collect(COMPILED_ROOMS if ENABLED else REFERENCE_ROOMS)
 _in_use = _Choice("compiled", True, _COMPILED)
 
 
+def _use(choice: _Choice) -> None:
+    global _in_use
+    compiled_convolution.winograd_enabled = choice.winograd
+    _in_use = choice
+
+
 class _Restore:
     """What `use_kernels` returns: leaving a ``with`` over it brings the earlier choice back."""
 
@@ -83,8 +89,7 @@ class _Restore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        global _in_use
-        _in_use = self._earlier
+        _use(self._earlier)
 
 
 def use_kernels(name: str, winograd: bool = True) -> _Restore:
@@ -117,11 +122,10 @@ def use_kernels(name: str, winograd: bool = True) -> _Restore:
     >>> kernels_in_use()
     'compiled'
     """
-    global _in_use
     chosen = check_choice("use_kernels", "name", name, ("compiled", "reference"))
     fast = check_flag("use_kernels", "winograd", winograd)
     restore = _Restore(_in_use)
-    _in_use = _Choice(chosen, fast, _COMPILED if chosen == "compiled" else _REFERENCE)
+    _use(_Choice(chosen, fast, _COMPILED if chosen == "compiled" else _REFERENCE))
     return restore
 
 

@@ -29,19 +29,19 @@ def _sgd_parts(  # type: ignore[no-untyped-def]
     part, parts, parameters, grads, velocity, decay, lr, momentum, nesterov
 ):
     """Update this part's parameters. ``lr`` and ``momentum`` have the dtype of the buffers."""
-    begin = parameters.size * part // parts
-    end = parameters.size * (part + 1) // parts
+    mine = slice(parameters.size * part // parts, parameters.size * (part + 1) // parts)
+    p, g, v, shrink = parameters[mine], grads[mine], velocity[mine], decay[mine]
     if nesterov:
-        for i in range(begin, end):
-            step = grads[i] + decay[i] * parameters[i]
-            speed = momentum * velocity[i] + step
-            velocity[i] = speed
-            parameters[i] -= lr * (step + momentum * speed)
+        for i in range(p.size):
+            step = g[i] + shrink[i] * p[i]
+            speed = momentum * v[i] + step
+            v[i] = speed
+            p[i] -= lr * (step + momentum * speed)
     else:
-        for i in range(begin, end):
-            speed = momentum * velocity[i] + (grads[i] + decay[i] * parameters[i])
-            velocity[i] = speed
-            parameters[i] -= lr * speed
+        for i in range(p.size):
+            speed = momentum * v[i] + (g[i] + shrink[i] * p[i])
+            v[i] = speed
+            p[i] -= lr * speed
 
 
 @jit
@@ -50,16 +50,13 @@ def _adamw_parts(  # type: ignore[no-untyped-def]
 ):
     """Update this part's parameters. ``numbers`` are in the dtype of the buffers."""
     lr, step_size, keep_first, keep_second, new_first, new_second, root, eps = numbers
-    begin = parameters.size * part // parts
-    end = parameters.size * (part + 1) // parts
-    for i in range(begin, end):
-        g = grads[i]
-        m = keep_first * first[i] + new_first * g
-        v = keep_second * second[i] + new_second * (g * g)
-        first[i] = m
-        second[i] = v
-        p = parameters[i] - lr * decay[i] * parameters[i]
-        parameters[i] = p - step_size * m / (math.sqrt(v) * root + eps)
+    mine = slice(parameters.size * part // parts, parameters.size * (part + 1) // parts)
+    p, g, m, v, shrink = parameters[mine], grads[mine], first[mine], second[mine], decay[mine]
+    for i in range(p.size):
+        m[i] = keep_first * m[i] + new_first * g[i]
+        v[i] = keep_second * v[i] + new_second * (g[i] * g[i])
+        shrunk = p[i] - lr * shrink[i] * p[i]
+        p[i] = shrunk - step_size * m[i] / (math.sqrt(v[i]) * root + eps)
 
 
 def sgd_update(

@@ -36,6 +36,8 @@ from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
 from tinysmooth.kernels.threads import plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES
 
+__all__ = ["conv2d_backward_data", "conv2d_backward_weight", "conv2d_forward"]
+
 PRODUCTS_PER_NANOSECOND = 50
 """Multiply-adds of one core, for `plan_parts`."""
 
