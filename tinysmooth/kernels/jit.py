@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,7 @@ ENABLED: bool = not config.DISABLE_JIT
 SAFE_FAST_MATH = frozenset({"contract", "reassoc"})
 
 _KERNELS: dict[Any, Kernel] = {}  # Numba's dispatcher -> our kernel
+_opening = threading.Lock()
 
 
 class Kernel:
@@ -75,13 +77,14 @@ class Kernel:
 
     def _open_cache(self) -> None:
         """Attach the cache folder: late, because to find it costs time that an import has not."""
-        self._cache_is_open = True
-        folder = cache_folder()
-        if folder is not None:
-            try:
-                self.dispatcher._cache = SharedCache(self.dispatcher.py_func, folder)
-            except (OSError, RuntimeError):  # Numba found no way to name this function's file
-                pass
+        with _opening:  # the threads of a first call come here together
+            folder = None if self._cache_is_open else cache_folder()
+            if folder is not None:
+                try:
+                    self.dispatcher._cache = SharedCache(self.dispatcher.py_func, folder)
+                except (OSError, RuntimeError):  # Numba found no way to name this function's file
+                    pass
+            self._cache_is_open = True
 
     @property
     def specialisations(self) -> int:
