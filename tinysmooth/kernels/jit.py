@@ -9,6 +9,8 @@ It decides, in one place, what would otherwise be decided in every kernel:
 - Fast-math flags: ``contract`` (a * b + c in one rounding) and ``reassoc`` (sums in any order, which
   lets a loop keep several partial sums). Not ``nnan`` or ``ninf``: they would let LLVM assume that
   no number is NaN or infinite, and a NaN must come out as a NaN.
+- Division as in NumPy: by zero it gives an infinity or NaN. Python's rule, an exception, would also
+  keep LLVM from vectorising the loop around it.
 - The cache of machine code (see `tinysmooth.kernels.cache`).
 - Read-only arrays. For Numba a read-only array has another type than a writable one, hence each
   combination would be compiled anew. A kernel never writes to its inputs, so it is handed a
@@ -59,7 +61,9 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]) -> None:
         functools.update_wrapper(self, function)
-        self.dispatcher: Any = numba.njit(nogil=True, fastmath=set(fastmath))(function)
+        self.dispatcher: Any = numba.njit(nogil=True, fastmath=set(fastmath), error_model="numpy")(
+            function
+        )
         self._cache_is_open = not ENABLED
         if ENABLED:
             _KERNELS[self.dispatcher] = self
