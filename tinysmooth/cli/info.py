@@ -1,0 +1,83 @@
+"""Describe this installation, or a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from tinysmooth import __version__, data, kernels
+from tinysmooth.kernels import cache, threads
+from tinysmooth.training import RunFolder, load, read_history
+from tinysmooth.training.history import format_header, format_row
+
+__all__ = ["HELP", "NAME", "configure", "run"]
+
+NAME = "info"
+HELP = "describe this installation, or a run folder"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("folder", metavar="RUN", nargs="?", help="a folder that train wrote")
+    parser.add_argument("--root", metavar="DIR", help="look for Imagenette here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print name and value, line by line."""
+    if args.folder is None:
+        _print_installation(args.root)
+    else:
+        _print_run(args.folder)
+    return 0
+
+
+def _print_installation(root: str | None) -> None:
+    processor, features = cache.cpu_description()
+    folder = cache.cache_folder()
+    try:
+        found = f"in {data.find_imagenette(root)}"
+    except FileNotFoundError:
+        found = "not found; get it with: tinysmooth fetch"
+    _line("tinysmooth", __version__)
+    _line("Python", f"{platform.python_version()} on {platform.platform()}")
+    for name in ("numpy", "numba", "matplotlib", "pillow"):
+        try:
+            _line(name, version(name))
+        except PackageNotFoundError:
+            _line(name, "not installed")
+    _line("processor", processor)
+    _line("CPUs", f"{os.cpu_count()}; kernels use {threads.get_num_threads()} threads")
+    _line("kernels", kernels.kernels_in_use())
+    _line("kernel cache", str(folder) if folder else "none (no folder can be written)")
+    _line("Imagenette", found)
+
+
+def _print_run(path: str) -> None:
+    folder = RunFolder.open(path)
+    config, content = folder.read_config()
+    rows = read_history(folder.history) if folder.history.exists() else []
+    _line("run", str(folder.path))
+    for name, value in config.to_dict().items():
+        _line(name.replace("_", "-"), "all" if value is None else str(value))
+    found = content.get("data", {})
+    _line("images", str(found.get("description", "unknown")))
+    _line("counts", f"{found.get('num_train')} to train on, {found.get('num_val')} to validate on")
+    _line("trained with", ", ".join(f"{k} {v}" for k, v in content["environment"].items()))
+    if folder.weights.exists():
+        weights = load(folder.weights)
+        total = sum(array.size for array in weights.values())
+        _line("weights", f"{total:,} numbers in {len(weights)} arrays")
+    finished = len(rows) == config.epochs
+    state = "finished" if finished else f"go on with: tinysmooth train --resume {path}"
+    _line("epochs", f"{len(rows)} of {config.epochs}; {state}")
+    if rows:
+        print()
+        print(format_header(rows[-1].train_floor, rows[-1].resting_gap))
+        for row in rows:
+            print(format_row(row, config.epochs))
+
+
+def _line(name: str, value: str) -> None:
+    print(f"{name:16} {value}")

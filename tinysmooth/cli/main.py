@@ -1,0 +1,84 @@
+"""The parser of all commands, and what an exception means to the shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+
+from tinysmooth import __version__
+from tinysmooth.cli import fetch, info, predict, train
+from tinysmooth.cli.options import Parser, UsageError, one_line
+
+__all__ = ["COMMANDS", "build_parser", "main"]
+
+COMMANDS: tuple[ModuleType, ...] = (train, predict, fetch, info)
+"""The rooms of the commands, in the order of ``--help``."""
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def build_parser() -> Parser:
+    """Make the parser of all commands."""
+    parser = Parser(
+        prog="tinysmooth",
+        description="Label smoothing from scratch: train small convnets and look inside.",
+    )
+    parser.add_argument("--version", action="version", version=f"tinysmooth {__version__}")
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", required=True, parser_class=Parser
+    )
+    for room in COMMANDS:
+        command = commands.add_parser(
+            room.NAME,
+            help=room.HELP,
+            description=room.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        room.configure(command)
+        command.add_argument(
+            "--debug", action="store_true", help="show the traceback of a failure, for a bug report"
+        )
+        command.set_defaults(run=room.run, parser=command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process if left out.
+
+    Returns
+    -------
+    int
+        0 success, 1 failure with one line on standard error, 130 stopped by Ctrl-C. Wrong usage
+        raises ``SystemExit(2)``, as argparse does, after a line that names the option.
+    """
+    args = build_parser().parse_args(argv)
+    name = f"tinysmooth {args.command}"
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *rest, **more: print(
+            f"{name}: note: {one_line(message)}", file=sys.stderr
+        )
+        try:
+            code: int = args.run(args)
+            return code
+        except UsageError as error:
+            command: Parser = args.parser
+            command.error(one_line(error))
+        except KeyboardInterrupt as error:
+            if args.debug:
+                traceback.print_exc()
+            print(f"{name}: {one_line(error) or 'stopped'}", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:
+            if args.debug:
+                traceback.print_exc()
+            print(f"{name}: {one_line(error)}", file=sys.stderr)
+            return FAILURE

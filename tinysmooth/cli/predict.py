@@ -1,0 +1,106 @@
+"""Name what is on pictures, with the trained network of a run folder.
+
+Images are cropped to the middle square and shrunk to the size the network was trained on. The
+pictures with their probabilities are drawn into a PNG file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tinysmooth import plots
+from tinysmooth.cli.options import UsageError, whole
+from tinysmooth.data import read_image
+from tinysmooth.report import save_figure
+from tinysmooth.training import RunFolder, load_model
+from tinysmooth.training.evaluation import predict_probs
+
+__all__ = ["HELP", "NAME", "configure", "run"]
+
+NAME = "predict"
+HELP = "name what is on pictures, with a trained network"
+
+_MOST_DRAWN = 12
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="image files, or folders of them")
+    parser.add_argument("--weights", metavar="RUN", required=True, help="folder that train wrote")
+    parser.add_argument(
+        "--top", type=whole, metavar="N", default=3, help="classes to name an image (default 3)"
+    )
+    parser.add_argument(
+        "--picture",
+        metavar="PNG",
+        help=f"file to draw the first {_MOST_DRAWN} images into (default: predictions.png in RUN)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line an image and draw the picture."""
+    if args.top < 1:
+        raise UsageError(f"--top is {args.top}; expected a whole number >= 1")
+    try:
+        folder = RunFolder.open(args.weights)
+    except FileNotFoundError as error:
+        raise UsageError(f"--weights: {error}") from None
+    picture = Path(args.picture) if args.picture else folder.path / "predictions.png"
+    if not picture.parent.is_dir():
+        raise UsageError(f"--picture is {args.picture}; expected a file in an existing folder")
+    files = _find_images(args.paths)
+    model, config, names = load_model(args.weights)
+    images, readable = _read(files, config.size)
+    probs = predict_probs(model, images)
+    top = min(args.top, len(names))
+    for path, row in zip(readable, probs, strict=True):
+        best = np.argsort(-row, kind="stable")[:top]
+        print(f"{path}: " + ", ".join(f"{names[k]} {100 * row[k]:.1f} %" for k in best))
+    shown = slice(0, _MOST_DRAWN)
+    figure = plots.predictions(
+        images[shown], probs[shown], names, titles=[path.name for path in readable[shown]], top=top
+    )
+    save_figure(figure, picture)
+    print(f"Picture: {picture}")
+    return 0 if len(readable) == len(files) else 1
+
+
+def _find_images(paths: Sequence[str]) -> list[Path]:
+    """Return the files that were named, and the images in the folders that were named."""
+    known = Image.registered_extensions()
+    files: list[Path] = []
+    for name in paths:
+        path = Path(name)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
+            if not inside:
+                raise UsageError(f"PATH is {name}, a folder without images; expected some inside")
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise UsageError(f"PATH is {name}, which does not exist; expected an image or a folder")
+    return files
+
+
+def _read(
+    files: Sequence[Path], size: int
+) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[Path]]:
+    """Read what can be read; name the rest on standard error."""
+    images, readable = [], []
+    for path in files:
+        try:
+            images.append(read_image(path, size))
+        except ValueError as error:
+            print(f"skipped: {error}", file=sys.stderr)
+        else:
+            readable.append(path)
+    if not images:
+        raise ValueError(f"none of {len(files)} files could be read; expected images")
+    return np.stack(images).transpose(0, 3, 1, 2), readable

@@ -1,0 +1,167 @@
+"""Every option of a training run in one frozen record, checked once, written as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinysmooth.checks import check_choice, check_flag, check_int, check_real, describe
+from tinysmooth.data import NOISE_LEVELS
+from tinysmooth.models import MODELS
+
+__all__ = ["DATA_KINDS", "PRESETS", "OptionError", "TrainConfig"]
+
+DATA_KINDS = ("auto", "imagenette", "drawn")
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"per_class": 100, "epochs": 16},
+    "tiny": {"per_class": 500, "epochs": 15},
+    "full": {"per_class": None, "epochs": 16},
+}
+"""Options by name for ``--preset``; an option given beside it wins."""
+
+
+class OptionError(ValueError):
+    """An option that does not fit; ``option`` names it."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of ``tinysmooth train``; the defaults are its defaults.
+
+    Attributes
+    ----------
+    data : {"auto", "imagenette", "drawn"}
+        "auto": Imagenette if it is on disk, else a download, else the drawn stand-in.
+    root : str or None
+        Folder of the images; None looks in the usual places.
+    per_class, val_per_class : int or None
+        Training and validation images a class; None takes all.
+    size : int
+        Side of the square images, in pixels.
+    noise : int
+        Per cent of wrong training labels, from the official lists (0, 1, 5, 25, 50).
+    epochs, batch_size : int
+    lr : float
+        Peak of the one-cycle schedule.
+    momentum, weight_decay : float
+    label_smoothing : float in [0, 1]
+    augment : bool
+    model : str
+        A name in ``tinysmooth.models.MODELS``.
+    seed : int
+        Of the one random generator, and of the choice of images.
+    threads : int or None
+        For the kernels; None takes all that this process may use.
+
+    Raises
+    ------
+    OptionError
+        A ValueError that names the option, what came and what was expected.
+
+    Examples
+    --------
+    >>> TrainConfig(label_smoothing=0.2).epochs
+    16
+    >>> try:
+    ...     TrainConfig(label_smoothing=1.5)
+    ... except OptionError as error:
+    ...     print(error)
+    train: label_smoothing is 1.5; expected a number in [0, 1]
+    """
+
+    data: str = "auto"
+    root: str | None = None
+    per_class: int | None = 100
+    val_per_class: int | None = 100
+    size: int = 64
+    noise: int = 0
+    epochs: int = 16
+    batch_size: int = 64
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    augment: bool = True
+    model: str = "resnet9"
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            try:
+                value = check("train", name, getattr(self, name))
+            except (TypeError, ValueError) as error:
+                raise OptionError(name, str(error)) from None
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:
+        """Make a configuration of what ``dataclasses.asdict`` gave.
+
+        Raises
+        ------
+        OptionError
+            For an unknown name or a value that does not fit.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in known:
+                raise OptionError(
+                    name, f"train: {name!r} is not an option; expected one of {', '.join(known)}"
+                )
+        return cls(**options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options by name, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def _check_root(where: str, name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{where}: {name} is {describe(value)}; expected a path")
+    path = Path(os.path.abspath(value))
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{where}: {name} is {str(value)!r}, a file; expected a folder")
+    return str(path)
+
+
+def _optional(check: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda where, name, value: None if value is None else check(where, name, value)
+
+
+def _with(check: Callable[..., Any], **limits: Any) -> Callable[..., Any]:
+    return lambda where, name, value: check(where, name, value, **limits)
+
+
+_COUNT = _with(check_int, minimum=1)
+
+_CHECKS: dict[str, Callable[..., Any]] = {
+    "data": _with(check_choice, choices=DATA_KINDS),
+    "root": _check_root,
+    "per_class": _optional(_COUNT),
+    "val_per_class": _optional(_COUNT),
+    # Both models halve the image up to three times and need something left.
+    "size": _with(check_int, minimum=16, maximum=512),
+    "noise": _with(check_choice, choices=NOISE_LEVELS),
+    "epochs": _COUNT,
+    "batch_size": _with(check_int, minimum=2),
+    "lr": _with(check_real, low=0, open_low=True, high=100),
+    "momentum": _with(check_real, low=0, high=1, open_high=True),
+    "weight_decay": _with(check_real, low=0, high=10),
+    "label_smoothing": _with(check_real, low=0, high=1),
+    "augment": check_flag,
+    "model": _with(check_choice, choices=tuple(MODELS)),
+    "seed": _with(check_int, minimum=0),
+    "threads": _optional(_with(check_int, minimum=1, maximum=1024)),
+}

@@ -1,0 +1,115 @@
+"""The front door of training: one-cycle Nesterov SGD that can be stopped anywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tinysmooth.checks import check_flag, check_int, check_real, check_rng
+from tinysmooth.nn import Module
+from tinysmooth.training.evaluation import Images, as_arrays
+from tinysmooth.training.fingerprint import fingerprint
+from tinysmooth.training.history import EpochRow
+from tinysmooth.training.loop import Callback, Loop
+
+__all__ = ["fit"]
+
+Array = np.ndarray[Any, Any]
+
+
+def fit(
+    model: Module,
+    train: Images | tuple[Array, Array],
+    val: Images | tuple[Array, Array] | None = None,
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    lr: float = 0.05,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    label_smoothing: float = 0.1,
+    augment: bool = True,
+    rng: np.random.Generator | None = None,
+    callbacks: Iterable[Callback] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_every: float = 30.0,
+    resume: bool = False,
+    progress: bool = True,
+) -> list[EpochRow]:
+    """Train a model with one-cycle Nesterov SGD and label smoothing.
+
+    Parameters
+    ----------
+    model : Module
+        From images (N, C, H, W) to logits (N, K); trained in place.
+    train, val : Dataset or (images, targets)
+        Images uint8 (N, C, H, W), targets integers (N,). Without ``val``, those columns are NaN.
+    epochs, batch_size : int
+    lr : float
+        The peak of the one-cycle schedule.
+    momentum, weight_decay : float
+        Weight decay spares biases and BatchNorm (``decay_groups``).
+    label_smoothing : float in [0, 1]
+    augment : bool
+        Random crops and horizontal flips of the training images.
+    rng : numpy.random.Generator, optional
+        The one source of randomness: order and augmentation. Fresh and unseeded if left out.
+    callbacks : iterable of callable
+        Each is called as ``callback(row, model)`` after every epoch.
+    checkpoint : path, optional
+        File to save everything to: at the start, after every epoch, every ``save_every``
+        seconds, and on Ctrl-C.
+    save_every : float
+        Seconds; has no influence on the result.
+    resume : bool
+        Go on from ``checkpoint``. The result equals that of an uninterrupted run bit for bit,
+        given the same machine and number of threads.
+    progress : bool
+        Print a progress bar and a row an epoch.
+
+    Returns
+    -------
+    list of EpochRow
+        All epochs, those before a resume included.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad options, before any work; for a checkpoint of other settings or data.
+    DivergedError
+        If the loss runs away; the model then holds the weights of the last finished epoch.
+    TrainingInterrupted
+        On Ctrl-C (a KeyboardInterrupt): a second one stops at once, without saving.
+    OSError
+        If the checkpoint cannot be written; the previous one is whole.
+    """
+    images, targets = as_arrays("fit", "train", train)
+    held_out = None if val is None else as_arrays("fit", "val", val)
+    if not isinstance(model, Module):
+        raise TypeError(f"fit: model is a {type(model).__name__}; expected a tinysmooth.nn.Module")
+    settings: dict[str, Any] = {
+        "epochs": check_int("fit", "epochs", epochs, minimum=1),
+        "batch_size": check_int("fit", "batch_size", batch_size, minimum=1),
+        "lr": check_real("fit", "lr", lr, low=0, open_low=True),
+        "momentum": check_real("fit", "momentum", momentum, low=0, high=1, open_high=True),
+        "weight_decay": check_real("fit", "weight_decay", weight_decay, low=0),
+        "label_smoothing": check_real("fit", "label_smoothing", label_smoothing, low=0, high=1),
+        "augment": check_flag("fit", "augment", augment),
+    }
+    check_real("fit", "save_every", save_every, low=0)
+    if check_flag("fit", "resume", resume) and checkpoint is None:
+        raise ValueError(
+            "fit: resume is True and checkpoint is None; expected a file to go on from"
+        )
+    if checkpoint is not None:
+        settings["train_data"] = fingerprint(images, targets)
+    generator = np.random.default_rng() if rng is None else check_rng("fit", "rng", rng)
+    loop = Loop(model, images, targets, held_out, settings, generator)
+    loop.callbacks = list(callbacks)
+    loop.checkpoint, loop.save_every, loop.talk = checkpoint, save_every, progress
+    if resume:
+        loop.resume()
+    return loop.run()

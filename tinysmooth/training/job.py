@@ -1,0 +1,230 @@
+"""The main job: data, model and training put together from a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinysmooth import data, kernels
+from tinysmooth.data import Dataset
+from tinysmooth.kernels import threads
+from tinysmooth.models import MODELS
+from tinysmooth.nn import Module
+from tinysmooth.training.config import TrainConfig
+from tinysmooth.training.evaluation import Evaluation, evaluate
+from tinysmooth.training.fit import fit
+from tinysmooth.training.history import EpochRow, read_history, write_history
+from tinysmooth.training.loop import DivergedError, TrainingInterrupted
+from tinysmooth.training.run_folder import RunFolder
+from tinysmooth.training.storage import load, save
+
+__all__ = ["TrainedRun", "environment", "load_model", "resume", "train"]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run, with what a report needs.
+
+    Attributes
+    ----------
+    folder : RunFolder
+    config : TrainConfig
+    history : list of EpochRow
+    model : Module
+    val : Dataset
+        The validation images.
+    num_train : int
+        How many images it trained on.
+    evaluation : Evaluation
+        Of the final weights on ``val``.
+    """
+
+    folder: RunFolder
+    config: TrainConfig
+    history: list[EpochRow]
+    model: Module
+    val: Dataset
+    num_train: int
+    evaluation: Evaluation
+
+
+def train(config: TrainConfig, out: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun:
+    """Train from a configuration into a new run folder.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    out : path
+        A folder that does not exist or is empty.
+    progress : bool
+        Print a progress bar and a row an epoch.
+
+    Raises
+    ------
+    OptionError
+        If ``out`` is not usable, before any work.
+    DivergedError, TrainingInterrupted, OSError
+        As ``fit``; the folder then holds the last good state, and ``resume`` goes on from it.
+    """
+    folder = RunFolder.check_new(out)
+    if config.threads is None:
+        config = dataclasses.replace(config, threads=threads.get_num_threads())
+    training, validation = _load_data(config)
+    if progress:
+        print(_describe_data(training, validation), flush=True)
+    notes = {
+        "data": {
+            "source": training.source,
+            "description": training.description,
+            "stand_in": training.is_stand_in,
+            "class_names": list(training.class_names),
+            "num_train": len(training.targets),
+            "num_val": len(validation.targets),
+        },
+        "environment": environment(),
+    }
+    folder.create(config, notes)
+    return _run(folder, config, training, validation, again=False, progress=progress)
+
+
+def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun:
+    """Go on with a run that was stopped; a finished one is only evaluated again.
+
+    The result equals that of an uninterrupted run bit for bit, on the same machine with the same
+    number of threads (which the folder remembers).
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder holds no run, a damaged one, or the data changed since.
+    DivergedError, TrainingInterrupted, OSError
+        As ``fit``.
+    """
+    folder = RunFolder.open(path)
+    folder.tidy()
+    config, content = folder.read_config()
+    # "auto" must not find other images this time.
+    source = content.get("data", {}).get("source", config.data)
+    training, validation = _load_data(dataclasses.replace(config, data=source))
+    if progress:
+        print(_describe_data(training, validation), flush=True)
+    again = folder.checkpoint.exists()
+    return _run(folder, config, training, validation, again=again, progress=progress)
+
+
+def load_model(path: str | os.PathLike[str]) -> tuple[Module, TrainConfig, tuple[str, ...]]:
+    """Return the trained model of a run folder, its configuration and the names of its classes.
+
+    The model is in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder holds no run or no whole weights.
+    """
+    folder = RunFolder.open(path)
+    config, content = folder.read_config()
+    names = tuple(content["data"]["class_names"])
+    model: Module = MODELS[config.model](len(names), rng=np.random.default_rng(config.seed))
+    if not folder.weights.exists():
+        raise FileNotFoundError(
+            f"run folder: {str(path)!r} has no weights.npz yet; expected at least one finished "
+            f"epoch. Go on with `tinysmooth train --resume {path}`"
+        )
+    model.load_state_dict(load(folder.weights))
+    model.eval()
+    return model, config, names
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for the record in ``config.json``."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for name in ("tinysmooth", "numpy", "numba"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "kernels": kernels.kernels_in_use(),
+    }
+
+
+def _run(
+    folder: RunFolder,
+    config: TrainConfig,
+    training: Dataset,
+    validation: Dataset,
+    *,
+    again: bool,
+    progress: bool,
+) -> TrainedRun:
+    assert config.threads is not None
+    threads.set_num_threads(config.threads)
+    rng = np.random.default_rng(config.seed)
+    model: Module = MODELS[config.model](training.num_classes, rng=rng)
+    rows = read_history(folder.history) if again and folder.history.exists() else []
+
+    def keep(row: EpochRow, model: Module) -> None:
+        # A resume may repeat the last epoch that was noted here before the process died.
+        rows[:] = [*(old for old in rows if old.epoch < row.epoch), row]
+        save(folder.weights, model.state_dict())
+        write_history(folder.history, rows)
+
+    try:
+        history = fit(
+            model,
+            training,
+            validation,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            label_smoothing=config.label_smoothing,
+            augment=config.augment,
+            rng=rng,
+            callbacks=[keep],
+            checkpoint=folder.checkpoint,
+            resume=again,
+            progress=progress,
+        )
+    except (DivergedError, TrainingInterrupted):
+        # Readable at once: `predict` and `info` find the newest weights.
+        save(folder.weights, model.state_dict())
+        write_history(folder.history, rows)
+        raise
+    # After a kill between the last checkpoint and these files, they are one epoch behind.
+    save(folder.weights, model.state_dict())
+    write_history(folder.history, history)
+    evaluation = evaluate(model, validation)
+    return TrainedRun(folder, config, history, model, validation, len(training.targets), evaluation)
+
+
+def _load_data(config: TrainConfig) -> tuple[Dataset, Dataset]:
+    common: dict[str, Any] = {"root": config.root, "size": config.size, "seed": config.seed}
+    training = data.load(
+        config.data, per_class=config.per_class, split="train", noise=config.noise, **common
+    )
+    # Both parts from one place, whatever "auto" finds the second time.
+    validation = data.load(
+        training.source, per_class=config.val_per_class, split="val", noise=0, **common
+    )
+    return training, validation
+
+
+def _describe_data(training: Dataset, validation: Dataset) -> str:
+    return (
+        f"{training.description.rstrip('.')}. {len(training.targets)} images to train on, "
+        f"{len(validation.targets)} to validate on."
+    )
