@@ -11,8 +11,8 @@ One row, ``m`` its largest logit at index ``j``, ``d = z - m`` (every ``d_k <= 0
     gradient = p_k - eps/K,   and at y   eps (1 - 1/K) - sum of the other p_k
 
 Leaving the winner out of the sum is what keeps a confident right answer exact: ``log(1 + rest)``
-forgets ``rest`` when it is below the rounding error of 1, ``log1p(rest)`` does not. The entry at y is
-written with the sum of the others for the same reason: ``p_y - 1`` would be a difference of two
+forgets ``rest`` when it is below the rounding error of 1, ``log1p(rest)`` does not. The entry at y
+is written with the sum of the others for the same reason: ``p_y - 1`` would be a difference of two
 almost equal numbers.
 """
 
@@ -30,6 +30,7 @@ __all__ = [
     "log_softmax_rows",
     "scan_targets",
     "soft_cross_entropy_rows",
+    "softmax_rows",
 ]
 
 Array = NDArray[Any]
@@ -104,23 +105,19 @@ def cross_entropy_rows(
     with np.errstate(invalid="ignore", over="ignore"):
         shifted, exps, rest = _shifted_exps(logits)
         log_norm = np.log1p(rest)
+        share = label_smoothing / num_classes
+        class_weight = np.ones(num_classes) if weight is None else weight.astype(np.float64)
+        hard, total = class_weight[true], class_weight.sum()
+        mass = (1 - label_smoothing) * hard + share * total  # sum of the weighted target
         if weight is None:
-            hard, uniform, total = 1.0, np.ones(num_classes), float(num_classes)
-        else:
-            uniform = weight.astype(np.float64)
-            hard, total = uniform[true], uniform.sum()
-        losses = (hard * log_norm) - _product((1 - label_smoothing) * hard, shifted[rows, true])
+            mass = np.ones(len(rows))  # exactly, not up to rounding
+        losses = mass * log_norm - _product((1 - label_smoothing) * hard, shifted[rows, true])
         if label_smoothing != 0:
-            share = label_smoothing / num_classes
-            losses += share * ((total - num_classes * hard) * log_norm)
-            losses -= share * _product(uniform, shifted).sum(axis=1)
+            losses -= share * _product(class_weight, shifted).sum(axis=1)
         losses[~counted] = 0.0
         if not want_gradient:
             return losses, None
-        share = label_smoothing / num_classes
-        mass = (1 - label_smoothing) * hard + share * total  # sum of the weighted target
-        probs = exps / (1 + rest)[:, None]
-        gradient = np.reshape(mass, (-1, 1)) * probs - share * uniform
+        gradient = (mass / (1 + rest))[:, None] * exps - share * class_weight
         others = (rest + (1 - exps[rows, true])) / (1 + rest)
         gradient[rows, true] = share * (total - hard) - mass * others
         gradient *= scale
@@ -177,6 +174,13 @@ def log_softmax_rows(logits: Array) -> Array:
         return _cast(shifted - np.log1p(rest)[:, None], logits.dtype)
 
 
+def softmax_rows(logits: Array) -> Array:
+    """Return the softmax of every row of (N, K) logits, K >= 1."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        _, exps, rest = _shifted_exps(logits)
+        return _cast(exps / (1 + rest)[:, None], logits.dtype)
+
+
 def _shifted_exps(logits: Array) -> tuple[Array, Array, Array]:
     """Return d = z - max(z), exp(d), and the sum of exp(d) without the winner's 1."""
     rows = np.arange(len(logits))
@@ -198,5 +202,6 @@ def _product(factor: Array | float, values: Array) -> Array:
 def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
     """Copy into pooled memory of another dtype; what is too large there becomes infinite."""
     out = memory.empty(array.shape, dtype)
-    out[...] = array
+    with np.errstate(over="ignore"):
+        out[...] = array
     return out
