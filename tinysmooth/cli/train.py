@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinysmooth.cli.options import UsageError, count_or_all, real, whole
+from tinysmooth.data import KINDS
 from tinysmooth.models import MODELS
 from tinysmooth.report import write_report, write_stopped_report
 from tinysmooth.training import (
@@ -27,7 +28,6 @@ from tinysmooth.training import (
     resume,
     train,
 )
-from tinysmooth.training.config import DATA_KINDS
 
 __all__ = ["HELP", "NAME", "configure", "run"]
 
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         shown = "" if value is None else f" (default {value})"
         parser.add_argument(flag, type=kind, metavar=meta, default=_UNSET, help=text + shown)
 
-    option("--data", str, "KIND", f"{', '.join(DATA_KINDS)}: where the images come from")
+    option("--data", str, "KIND", f"{', '.join(KINDS)}: where the images come from")
     option("--root", str, "DIR", "folder of Imagenette (default: the usual places)")
     option("--per-class", count_or_all, "N", "training images a class, or all")
     option("--val-per-class", count_or_all, "N", "validation images a class, or all")

@@ -75,11 +75,12 @@ def _title(config: TrainConfig) -> str:
 def _on_data(run: TrainedRun) -> str:
     config, seconds = run.config, sum(row.seconds for row in run.history)
     text = (
-        f"{_sentence(run.val.description)} The network saw {run.num_train:,} training images of "
+        f"The network saw {run.num_train:,} training images of "
         f"{config.size} x {config.size} pixels {config.epochs} times, in batches of "
         f"{config.batch_size}, in {seconds / 60:.1f} minutes on {config.threads} "
         f"{'thread' if config.threads == 1 else 'threads'}. The {len(run.val.targets):,} "
-        "validation images below took no part in that."
+        "validation images below took no part in that. Where they come from: "
+        f"{run.val.description.rstrip('.')}."
     )
     if config.noise:
         text += f" On purpose, about {config.noise} % of the training labels are wrong."
@@ -231,10 +232,6 @@ def _on_files(run: TrainedRun) -> str:
         "`weights.npz` the trained weights. To see what the network makes of your own images:\n\n"
         f"    tinysmooth predict PICTURE.jpg --weights {run.folder.path}"
     )
-
-
-def _sentence(text: str) -> str:
-    return text.rstrip(".") + "."
 
 
 def _percent(share: float) -> str:

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tinysmooth.checks import check_choice, check_flag, check_int, check_real, describe
-from tinysmooth.data import NOISE_LEVELS
+from tinysmooth.data import KINDS, NOISE_LEVELS
 from tinysmooth.models import MODELS
 
-__all__ = ["DATA_KINDS", "PRESETS", "OptionError", "TrainConfig"]
-
-DATA_KINDS = ("auto", "imagenette", "drawn")
+__all__ = ["PRESETS", "OptionError", "TrainConfig"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"per_class": 100, "epochs": 16},
@@ -147,7 +145,7 @@ def _with(check: Callable[..., Any], **limits: Any) -> Callable[..., Any]:
 _COUNT = _with(check_int, minimum=1)
 
 _CHECKS: dict[str, Callable[..., Any]] = {
-    "data": _with(check_choice, choices=DATA_KINDS),
+    "data": _with(check_choice, choices=KINDS),
     "root": _check_root,
     "per_class": _optional(_COUNT),
     "val_per_class": _optional(_COUNT),

@@ -6,12 +6,14 @@ import dataclasses
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinysmooth import data, kernels
-from tinysmooth.data import Dataset
+from tinysmooth import kernels
+from tinysmooth.data import Dataset, Source, choose_source
+from tinysmooth.data import load as load_data
 from tinysmooth.kernels import threads
 from tinysmooth.models import MODELS
 from tinysmooth.nn import Module
@@ -74,12 +76,13 @@ def train(config: TrainConfig, out: str | os.PathLike[str], *, progress: bool = 
     folder = RunFolder.check_new(out)
     if config.threads is None:
         config = dataclasses.replace(config, threads=threads.get_num_threads())
-    training, validation = _load_data(config)
-    if progress:
-        print(_describe_data(training, validation), flush=True)
+    source = choose_source(config.data, config.root)
+    training, validation = _load_data(config, source, talk=progress)
     notes = {
         "data": {
-            "source": training.source,
+            "source": source.kind,
+            "root": None if source.root is None else str(source.root.absolute()),
+            "reason": source.reason,
             "description": training.description,
             "stand_in": training.is_stand_in,
             "class_names": list(training.class_names),
@@ -108,11 +111,11 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
     folder = RunFolder.open(path)
     folder.tidy()
     config, content = folder.read_config()
-    # "auto" must not find other images this time.
-    source = content.get("data", {}).get("source", config.data)
-    training, validation = _load_data(dataclasses.replace(config, data=source))
-    if progress:
-        print(_describe_data(training, validation), flush=True)
+    # What was chosen then, not what "auto" would find now.
+    found = content["data"]
+    root = None if found["root"] is None else Path(found["root"])
+    source = Source(found["source"], root, found["reason"])
+    training, validation = _load_data(config, source, talk=progress)
     again = folder.checkpoint.exists()
     return _run(folder, config, training, validation, again=again, progress=progress)
 
@@ -211,20 +214,17 @@ def _run(
     return TrainedRun(folder, config, history, model, validation, len(training.targets), evaluation)
 
 
-def _load_data(config: TrainConfig) -> tuple[Dataset, Dataset]:
-    common: dict[str, Any] = {"root": config.root, "size": config.size, "seed": config.seed}
-    training = data.load(
-        config.data, per_class=config.per_class, split="train", noise=config.noise, **common
+def _load_data(config: TrainConfig, source: Source, *, talk: bool) -> tuple[Dataset, Dataset]:
+    """Load both splits from one place and say what they are."""
+    common: dict[str, Any] = {"size": config.size, "seed": config.seed}
+    training = load_data(
+        source, per_class=config.per_class, split="train", noise=config.noise, **common
     )
-    # Both parts from one place, whatever "auto" finds the second time.
-    validation = data.load(
-        training.source, per_class=config.val_per_class, split="val", noise=0, **common
-    )
+    validation = load_data(source, per_class=config.val_per_class, split="val", **common)
+    if talk:
+        print(
+            f"Images: {training.description.rstrip('.')}. {training.num_images:,} to train on, "
+            f"{validation.num_images:,} to validate on.",
+            flush=True,
+        )
     return training, validation
-
-
-def _describe_data(training: Dataset, validation: Dataset) -> str:
-    return (
-        f"{training.description.rstrip('.')}. {len(training.targets)} images to train on, "
-        f"{len(validation.targets)} to validate on."
-    )

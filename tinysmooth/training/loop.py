@@ -100,10 +100,18 @@ class Loop:
         settings: dict[str, Any],
         rng: np.random.Generator,
     ) -> None:
-        self.model, self.images, self.targets = model, images, targets
+        self.model = model
         self.held_out, self.settings, self.rng = held_out, settings, rng
         self.epochs: int = settings["epochs"]
-        self.steps = math.ceil(len(images) / settings["batch_size"])
+        self.batches = Batches(
+            images,
+            targets,
+            batch_size=settings["batch_size"],
+            shuffle=True,
+            augment=settings["augment"],
+            rng=rng,
+        )
+        self.steps = len(self.batches)
         self.optimiser = SGD(
             decay_groups(model, settings["weight_decay"]),
             lr=settings["lr"],
@@ -156,34 +164,22 @@ class Loop:
         return seen / (time.perf_counter() - started) if seen else math.nan
 
     def _batches(self) -> Iterator[tuple[Array, Array]]:
-        """Yield what is left of this epoch's batches.
+        """Begin an epoch, or go on in the middle of one.
 
-        The order of the images follows from the generator's state at the start of the epoch. A
-        resumed epoch therefore begins from that state again, passes over the batches that were
-        done, and takes up the later state.
+        All luck of an epoch is drawn when it begins, so it follows from the generator's state at
+        that moment. A resumed epoch begins from that state again, leaves out the batches that
+        were done, and then every generator takes up its later state.
         """
         now = self.progress
-        later = [dict(generator.bit_generator.state) for generator in self.generators]
-        if now.epoch_start:
-            self.rng.bit_generator.state = now.epoch_start
-        else:
-            now.epoch_start = later[0]
-        batches: Iterator[tuple[Array, Array]] = iter(
-            Batches(
-                self.images,
-                self.targets,
-                batch_size=self.settings["batch_size"],
-                shuffle=True,
-                augment=self.settings["augment"],
-                rng=self.rng,
-            )
-        )
-        if now.step:
-            for _ in range(now.step):
-                next(batches)
-            for generator, state in zip(self.generators, later, strict=True):
-                generator.bit_generator.state = state
-        return batches
+        if not now.epoch_start:
+            now.epoch_start = dict(self.rng.bit_generator.state)
+            return self.batches.epoch()
+        later = [generator.bit_generator.state for generator in self.generators]
+        self.rng.bit_generator.state = now.epoch_start
+        rest = self.batches.epoch(skip=now.step)
+        for generator, state in zip(self.generators, later, strict=True):
+            generator.bit_generator.state = state
+        return rest
 
     def _step(self, images: Array, targets: Array) -> float:
         """One step of the optimiser; returns the loss."""
@@ -225,7 +221,7 @@ class Loop:
         raise DivergedError(
             f"fit: {what} in epoch {now.epoch + 1}, step {now.step + 1}, at learning rate "
             f"{self.optimiser.lr:.3g} (peak {self.settings['lr']:g}); expected a loss that falls. "
-            f"Try a peak of {self.settings['lr'] / 4:.2g} (lr). The model holds its last good weights again"
+            f"Try lr = {self.settings['lr'] / 4:.2g}. The model holds its last good weights again"
         )
 
     def _close_epoch(self, speed: float, started: float) -> None:
