@@ -16,10 +16,11 @@ from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from tinysmooth.checks import check_choice, check_flag
-from tinysmooth.kernels import loss, memory, normalisation, optimisation, pooling
+from tinysmooth.kernels import augmentation, loss, memory, normalisation, optimisation, pooling
 from tinysmooth.kernels.convolution import fast as compiled_convolution
 from tinysmooth.kernels.convolution import reference as reference_convolution
 from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.reference import augmentation as reference_augmentation
 from tinysmooth.kernels.reference import loss as reference_loss
 from tinysmooth.kernels.reference import normalisation as reference_normalisation
 from tinysmooth.kernels.reference import optimisation as reference_optimisation
@@ -35,6 +36,7 @@ REFERENCE_ROOMS: tuple[ModuleType, ...] = (
     reference_normalisation,
     reference_optimisation,
     reference_loss,
+    reference_augmentation,
 )
 
 COMPILED_ROOMS: tuple[ModuleType, ...] = (
@@ -43,6 +45,7 @@ COMPILED_ROOMS: tuple[ModuleType, ...] = (
     normalisation,
     optimisation,
     loss,
+    augmentation,
 )
 
 # ---- The choice ----------------------------------------------------------------------------------
@@ -170,6 +173,8 @@ soft_cross_entropy_rows = _chosen(reference_loss.soft_cross_entropy_rows)
 scan_targets = _chosen(reference_loss.scan_targets)
 softmax_rows = _chosen(reference_loss.softmax_rows)
 log_softmax_rows = _chosen(reference_loss.log_softmax_rows)
+crop_and_flip = _chosen(reference_augmentation.crop_and_flip)
+scale_pixels = _chosen(reference_augmentation.scale_pixels)
 
 __all__ = [
     "adamw_update",
@@ -181,6 +186,7 @@ __all__ = [
     "conv2d_backward_data",
     "conv2d_backward_weight",
     "conv2d_forward",
+    "crop_and_flip",
     "cross_entropy_rows",
     "global_avg_pool_backward",
     "global_avg_pool_forward",
@@ -189,6 +195,7 @@ __all__ = [
     "max_pool2d_backward",
     "max_pool2d_forward",
     "memory",
+    "scale_pixels",
     "scan_targets",
     "sgd_update",
     "soft_cross_entropy_rows",
