@@ -1,0 +1,193 @@
+"""From image files to one array: decoding, squaring and shrinking, on all cores."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
+
+from tinysmooth.checks import check_int
+from tinysmooth.data.dataset import DataWarning
+from tinysmooth.kernels.threads import get_num_threads
+
+__all__ = ["DECODER", "MOST_FAULTS", "decode_files", "read_image", "report_faults"]
+
+#: Says how pixels come about; part of the fingerprint of the cache. Count up with every change.
+DECODER = f"1, Pillow {PIL.__version__}"
+
+#: Share of unreadable files at which the folder, not the files, is the problem.
+MOST_FAULTS = 0.05
+
+# What Pillow raises for broken files; SyntaxError comes from its PNG reader.
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Warning)
+
+
+def read_image(path: str | os.PathLike[str], size: int) -> np.ndarray[Any, Any]:
+    """Read one image of any kind as the models want it: RGB, square, ``size`` pixels.
+
+    The longer side is cropped evenly at both ends, after the shorter one was brought to ``size``
+    with Lanczos' filter. Greyscale, palette and CMYK images become RGB, transparent ones stand on
+    white, and photographs are turned upright as their EXIF entry says.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; any format that Pillow reads.
+    size : int
+        Pixels along each side, at least 8.
+
+    Returns
+    -------
+    ndarray of uint8, shape (size, size, 3)
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is empty, truncated, damaged or no image.
+    TypeError
+        If an argument has the wrong type.
+    """
+    where = "read_image"
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{where}: path is a {type(path).__name__}; expected a path")
+    side = check_int(where, "size", size, minimum=8)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{where}: {path} is not a file; expected an image file")
+    try:
+        return _read(path, side)
+    except _BROKEN as error:
+        raise ValueError(f"{where}: {path}: {_fault(path, error)}; expected an image") from error
+
+
+def _read(path: str | os.PathLike[str], size: int) -> np.ndarray[Any, Any]:
+    with Image.open(path) as image:
+        # A large JPEG is decoded at a half, a quarter or an eighth, never below twice the size.
+        image.draft(None, (2 * size, 2 * size))
+        upright = _to_rgb(ImageOps.exif_transpose(image))
+    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        image.load()
+        return image
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip
+        wide = np.asarray(image)
+        shift = 8 if wide.max(initial=0) > 255 else 0
+        image = Image.fromarray((wide >> shift).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        white = Image.new("RGBA", clear.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, clear).convert("RGB")
+    return image.convert("RGB")
+
+
+def _fault(path: str | os.PathLike[str], error: BaseException) -> str:
+    try:
+        if os.stat(path).st_size == 0:
+            return "empty file"
+    except OSError:
+        return "cannot be opened"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, PermissionError | IsADirectoryError):
+        return "cannot be opened" if isinstance(error, PermissionError) else "a folder"
+    if "truncated" in str(error):
+        return "truncated"
+    return f"damaged ({str(error)[:60]})"
+
+
+def decode_files(
+    paths: Sequence[Path],
+    out: np.ndarray[Any, Any],
+    *,
+    progress: bool | None = None,
+    label: str = "decoding",
+) -> dict[int, str]:
+    """Decode files into the rows of ``out``; return what is wrong with those that cannot be.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        N files.
+    out : ndarray of uint8, shape (N, size, size, 3)
+        Written in place; the row of an unreadable file is filled with zeros.
+    progress : bool, optional
+        Whether to show a progress bar; by default, if standard error is a terminal.
+    label : str, optional
+        What the bar says.
+
+    Returns
+    -------
+    dict of int to str
+        The fault of each unreadable file, by its row, in order.
+    """
+    size = out.shape[1]
+    faults: dict[int, str] = {}
+
+    def decode(row: int) -> None:
+        try:
+            out[row] = _read(paths[row], size)
+        except _BROKEN as error:
+            out[row] = 0
+            faults[row] = _fault(paths[row], error)
+
+    hidden = None if progress is None else not progress
+    # Pillow releases the interpreter's lock while it decodes and resizes.
+    with (
+        ThreadPoolExecutor(get_num_threads()) as pool,
+        tqdm(total=len(paths), desc=label, unit="image", disable=hidden) as bar,
+    ):
+        try:
+            for _ in pool.map(decode, range(len(paths))):
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return dict(sorted(faults.items()))
+
+
+def report_faults(where: str, faults: dict[str, str], total: int, folder: Path) -> None:
+    """Name unreadable files in one warning, or give up if there are too many.
+
+    Parameters
+    ----------
+    where : str
+        The function that reads.
+    faults : dict of str to str
+        What is wrong with each file.
+    total : int
+        How many files were read.
+    folder : Path
+        Where they are.
+
+    Raises
+    ------
+    ValueError
+        If more than `MOST_FAULTS` of the files are unreadable.
+    """
+    if not faults:
+        return
+    named = [f"{name} ({fault})" for name, fault in faults.items()]
+    if len(faults) > MOST_FAULTS * total:
+        raise ValueError(
+            f"{where}: {len(faults)} of {total} images in {folder} cannot be read; expected at "
+            f"most {MOST_FAULTS:.0%}. The first: {'; '.join(named[:5])}. Fetch the archive again"
+        )
+    more = f"; and {len(named) - 20} more" if len(named) > 20 else ""
+    warnings.warn(
+        f"{where}: skipped {len(faults)} of {total} images in {folder}: "
+        f"{'; '.join(named[:20])}{more}",
+        DataWarning,
+        stacklevel=3,
+    )
