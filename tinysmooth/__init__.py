@@ -1,14 +1,20 @@
 """tinysmooth: label smoothing from scratch, as runnable evidence.
 
 ``import tinysmooth as ts`` gives everything a reader needs: tensors and their operations, the
-label-smoothed loss, layers, optimisers, models, data, training, metrics and plots.
+label-smoothed loss, layers, optimisers, models, data, training, metrics and plots. The rooms that
+need Matplotlib, Pillow or a download are loaded when they are first used.
 """
 
 from __future__ import annotations
 
-from tinysmooth import models, nn, optim
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tinysmooth import losses, metrics, models, nn, optim
 from tinysmooth.gradcheck import GradcheckError, GradcheckReport, gradcheck
 from tinysmooth.kernels import kernels_in_use, use_kernels
+from tinysmooth.kernels.threads import get_num_threads, set_num_threads
+from tinysmooth.losses import *  # noqa: F403  (the heart: its __all__ is public)
 from tinysmooth.ops import (
     abs,
     avg_pool2d,
@@ -41,6 +47,10 @@ from tinysmooth.ops import (
 from tinysmooth.primitive import PRIMITIVES, is_grad_enabled, no_grad, primitive, unbroadcast
 from tinysmooth.tensor import Tensor
 
+if TYPE_CHECKING:
+    from tinysmooth import data, plots, training
+    from tinysmooth.training import load, save
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -56,12 +66,15 @@ __all__ = [
     "data",
     "dropout",
     "exp",
+    "get_num_threads",
     "global_avg_pool2d",
     "gradcheck",
     "is_grad_enabled",
     "kernels_in_use",
     "linear",
+    "load",
     "log",
+    "losses",
     "matmul",
     "max",
     "max_pool2d",
@@ -79,6 +92,8 @@ __all__ = [
     "primitive",
     "relu",
     "reshape",
+    "save",
+    "set_num_threads",
     "sigmoid",
     "sqrt",
     "stack",
@@ -89,4 +104,26 @@ __all__ = [
     "unbroadcast",
     "use_kernels",
     "where",
+    *losses.__all__,
 ]
+
+_LAZY = {
+    "data": "tinysmooth.data",
+    "plots": "tinysmooth.plots",
+    "training": "tinysmooth.training",
+    "save": "tinysmooth.training",
+    "load": "tinysmooth.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'tinysmooth' has no attribute {name!r}")
+    module = importlib.import_module(_LAZY[name])
+    value = module if module.__name__ == f"tinysmooth.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -196,7 +196,8 @@ class _Check:
             )
         if first.size == 1:
             return np.ones_like(first)
-        return rng.uniform(0.5, 1.5, first.shape) * rng.choice([-1.0, 1.0], first.shape)
+        signs: Array = rng.choice([-1.0, 1.0], first.shape)
+        return signs * rng.uniform(0.5, 1.5, first.shape)
 
     def analytic(self, checked: list[int], weights: Array) -> dict[int, Array]:
         """Run forward and backward once; return the gradient of each checked input."""
@@ -211,10 +212,11 @@ class _Check:
                 "computes with the Tensors it is given, outside no_grad"
             )
         out.backward(weights)
-        return {
-            i: np.zeros_like(self.given[i]) if arguments[i].grad is None else arguments[i].grad
-            for i in checked
-        }
+        grads: dict[int, Array] = {}
+        for i in checked:
+            grad = arguments[i].grad
+            grads[i] = np.zeros_like(self.given[i]) if grad is None else grad
+        return grads
 
     def slope(self, index: int, move: Array, weights: Array) -> tuple[float, float]:
         """Return the central difference along ``move`` and the size of its rounding error."""

@@ -274,4 +274,5 @@ def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
     )
     if math.prod(grad.shape) == 0:
         return np.zeros(shape, grad.dtype)
-    return grad.sum(axis=axes).reshape(shape)
+    total: Array = grad.sum(axis=axes)
+    return total.reshape(shape)

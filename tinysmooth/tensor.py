@@ -188,7 +188,7 @@ class Tensor:
 
     # Python's protocols
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         """Let ``numpy.asarray(tensor)`` work."""
         return np.array(self.data, dtype=dtype, copy=copy)
 

@@ -67,11 +67,15 @@ def bind_operators() -> None:
         setattr(Tensor, name, _method(name, operation))
     for name, comparison in COMPARISONS.items():
         setattr(Tensor, name, _comparison(name, comparison))
-    Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
-    Tensor.__getitem__ = _getitem  # type: ignore[method-assign]
-    Tensor.reshape = _reshape  # type: ignore[assignment]
-    Tensor.transpose = _transpose  # type: ignore[assignment]
-    Tensor.T = property(transpose, doc="The axes in reverse order.")  # type: ignore[assignment]
+    others = {
+        "__hash__": object.__hash__,  # comparing elementwise must not cost tensors their identity
+        "__getitem__": _getitem,
+        "reshape": _reshape,
+        "transpose": _transpose,
+        "T": property(transpose, doc="The axes in reverse order."),
+    }
+    for name, attribute in others.items():
+        setattr(Tensor, name, attribute)
 
 
 def _binary(name: str, operation: Any, swapped: bool) -> Any:

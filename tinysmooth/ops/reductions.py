@@ -6,6 +6,8 @@ The adjoint of adding numbers up is handing the gradient to every one of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +88,9 @@ def min(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = Fa
     return _extreme("min", np.min, x, axis, keepdims)
 
 
-def _extreme(where: str, reduce: np.ufunc, x: Array, axis: object, keepdims: object) -> Recorded:
+def _extreme(
+    where: str, reduce: Callable[..., Any], x: Array, axis: object, keepdims: object
+) -> Recorded:
     axes, keep = _checked(where, x, axis, keepdims)
     shape = x.shape
     if math.prod(shape[axis] for axis in axes) == 0:

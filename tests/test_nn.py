@@ -1,0 +1,294 @@
+"""Layers, containers, models: names, shapes, modes, state; fused equals composed."""
+
+import numpy as np
+import pytest
+from gradient_cases import numbers
+
+import tinysmooth as ts
+from tinysmooth import nn
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def images(*shape, dtype=np.float32, seed=0):
+    return numbers(*shape, seed=seed).astype(dtype)
+
+
+def run(model, x, seed=1):
+    """Forward and backward; return the value and every gradient, the input's first."""
+    x = ts.Tensor(x, requires_grad=True)
+    model.zero_grad()
+    out = model(x)
+    out.backward(numbers(*out.shape, seed=seed).astype(out.dtype))
+    return out.data.copy(), [x.grad] + [p.grad for p in model.parameters()]
+
+
+class Plain(nn.Module):
+    """Runs the modules of a Sequential one by one: nothing is fused."""
+
+    def __init__(self, sequential, residual=False):
+        super().__init__()
+        self.inner, self.residual = sequential, residual
+
+    def forward(self, x):
+        out = x
+        for module in self.inner:
+            out = module(out)
+        return x + out if self.residual else out
+
+
+def conv_block(channels, pool):
+    # Without a bias: BatchNorm would make its gradient 0, and tests would compare rounding errors.
+    conv = nn.Conv2d(3, channels, 3, padding=1, bias=False, rng=rng())
+    layers = [conv, nn.BatchNorm2d(channels), nn.ReLU()]
+    return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if pool else []))
+
+
+@pytest.mark.parametrize("kernels", ["compiled", "reference"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize("size", [(6, 6), (7, 5), (2, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fused_block_equals_its_composition(kernels, training, pool, size, dtype):
+    with ts.use_kernels(kernels):
+        results = []
+        for make in (lambda m: m, Plain):
+            block = conv_block(5, pool).astype(dtype)
+            results.append(run(make(block).train(training), images(3, 3, *size, dtype=dtype)))
+            results[-1][1].append(block[1].running_var)
+    tolerance = 2e-5 if dtype == np.float32 else 1e-12
+    (fused, fused_grads), (plain, plain_grads) = results
+    np.testing.assert_allclose(fused, plain, rtol=tolerance, atol=tolerance)
+    for one, two in zip(fused_grads, plain_grads, strict=True):
+        np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance * np.abs(two).max())
+
+
+@pytest.mark.parametrize("zero_init", [True, False])
+def test_fused_residual_equals_its_composition(zero_init):
+    def branch():
+        source = rng()
+        return nn.Sequential(
+            nn.Conv2d(3, 3, 3, padding=1, bias=False, rng=source),
+            nn.BatchNorm2d(3),
+            nn.ReLU(),
+            nn.Conv2d(3, 3, 3, padding=1, bias=False, rng=source),
+            nn.BatchNorm2d(3),
+            nn.ReLU(),
+        )
+
+    x = images(2, 3, 5, 6, dtype=np.float64)
+    fused = nn.Residual(branch(), zero_init=zero_init).astype(np.float64)
+    plain = Plain(branch(), residual=True).astype(np.float64)
+    plain.load_state_dict({f"inner.{k[7:]}": v for k, v in fused.state_dict().items()})
+    for one, two in zip(_flat(run(fused, x)), _flat(run(plain, x)), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-12)
+    if zero_init:
+        np.testing.assert_array_equal(fused.module[4].weight.data, 0)
+        np.testing.assert_array_equal(fused(x).data, x)
+
+
+def _flat(result):
+    return [result[0], *result[1]]
+
+
+def test_fused_blocks_are_really_used(monkeypatch):
+    calls = []
+    original = nn.BatchNorm2d.fused
+    monkeypatch.setattr(
+        nn.BatchNorm2d, "fused", lambda self, x, **o: calls.append(o) or original(self, x, **o)
+    )
+    ts.models.resnet9(4)(images(2, 3, 16, 16))
+    assert [(o["relu"], o["pool"], o["residual"] is not None) for o in calls] == [
+        (True, False, False),
+        (True, True, False),
+        (True, False, False),
+        (True, False, True),
+        (True, True, False),
+        (True, True, False),
+        (True, False, False),
+        (True, False, True),
+    ]
+
+
+def test_a_residual_that_changes_the_shape_is_refused():
+    with pytest.raises(ValueError, match="broadcast|expected a result of the input's shape"):
+        nn.Residual(nn.Conv2d(3, 3, 3))(images(1, 3, 6, 6))
+    with pytest.raises(ValueError, match="expected a result of the input's shape"):
+        nn.Residual(nn.Conv2d(1, 4, 1))(images(1, 1, 6, 6))
+
+
+def test_parameters_are_named_in_order_by_their_path():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Residual(nn.Linear(3, 3, bias=False)))
+    names = [name for name, _ in model.named_parameters()]
+    assert names == ["0.weight", "0.bias", "2.module.weight"]
+    assert [p.shape for p in model.parameters()] == [(3, 2), (3,), (3, 3)]
+
+
+def test_a_shared_module_is_learnt_once():
+    layer = nn.Linear(2, 2)
+    assert len(list(nn.Sequential(layer, layer).parameters())) == 2
+
+
+def test_state_dict_round_trip_restores_every_bit_and_is_a_copy():
+    one, two = ts.models.small_convnet(rng=rng(1)), ts.models.small_convnet(rng=rng(2))
+    one(images(4, 3, 12, 12))  # moves the running statistics
+    state = one.state_dict()
+    two.load_state_dict(state)
+    state["0.weight"][:] = 0
+    x = images(2, 3, 12, 12, seed=3)
+    np.testing.assert_array_equal(one.eval()(x).data, two.eval()(x).data)
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    before = model.state_dict()
+    wrong_shape = {**before, "0.weight": before["0.weight"] + 1, "1.weight": np.zeros((2, 3))}
+    with pytest.raises(ValueError, match="1.weight is a float64 array of shape \\(2, 3\\)"):
+        model.load_state_dict(wrong_shape)
+    missing = {k: v + 1 for k, v in before.items() if k != "1.bias"}
+    with pytest.raises(KeyError, match="1.bias"):
+        model.load_state_dict(missing)
+    with pytest.raises(KeyError, match="extra"):
+        model.load_state_dict({**before, "extra": np.zeros(1)})
+    model.load_state_dict({"1.bias": np.ones(1), "other": np.zeros(1)}, strict=False)
+    after = model.state_dict()
+    assert after.pop("1.bias").tolist() == [1.0]
+    for name, array in after.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_train_and_eval_reach_every_module():
+    model = ts.models.resnet9()
+    assert all(not module.training for module in model.eval().modules())
+    assert all(module.training for module in model.train().modules())
+
+
+def test_evaluation_does_not_move_the_running_statistics():
+    model = ts.models.small_convnet().eval()
+    before = model.state_dict()
+    model(images(2, 3, 12, 12))
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_dropout_layer_follows_its_own_generator_and_the_mode():
+    x = np.ones((2, 100), np.float32)
+    one, two = nn.Dropout(0.5, rng=rng(1)), nn.Dropout(0.5, rng=rng(1))
+    np.testing.assert_array_equal(one(ts.Tensor(x)).data, two(ts.Tensor(x)).data)
+    np.testing.assert_array_equal(one.eval()(ts.Tensor(x)).data, x)
+
+
+def test_he_normal_has_the_variance_he_derived():
+    draws = nn.he_normal((200, 30, 3, 3), rng())
+    assert draws.var() == pytest.approx(2 / 270, rel=0.02)
+    assert draws.dtype == np.float32
+
+
+def test_flatten_keeps_the_logical_order_of_channels_last_memory():
+    x = images(2, 4, 4, 3).transpose(0, 3, 1, 2)
+    flat = nn.Flatten()(ts.Tensor(x))
+    np.testing.assert_array_equal(flat.data, np.ascontiguousarray(x).reshape(2, -1))
+
+
+@pytest.mark.parametrize("name", ["small_convnet", "resnet9"])
+@pytest.mark.parametrize("in_channels", [1, 3])
+def test_models_map_images_to_logits(name, in_channels):
+    model = ts.models.MODELS[name](7, in_channels=in_channels, rng=rng())
+    out = model(images(2, in_channels, 17, 16))
+    assert out.shape == (2, 7)
+    assert out.dtype == np.float32
+    assert "Conv2d" in repr(model)
+
+
+def test_resnet9_has_the_layers_its_name_promises():
+    convs = [m for m in ts.models.resnet9().modules() if isinstance(m, nn.Conv2d)]
+    widths = [(m.in_channels, m.out_channels) for m in convs]
+    assert widths == [(3, 32), (32, 64), (64, 64), (64, 64)] + [
+        (64, 128),
+        (128, 256),
+        (256, 256),
+        (256, 256),
+    ]
+    assert all(m.bias is None and m.padding == (1, 1) for m in convs)
+
+
+def test_gradient_of_a_whole_small_network_agrees_with_finite_differences():
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1, rng=rng()),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Residual(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, rng=rng()), nn.BatchNorm2d(3))),
+        nn.GlobalAvgPool2d(),
+        nn.Flatten(),
+        nn.Linear(3, 4, rng=rng()),
+    ).astype(np.float64)
+    targets = np.array([1, 3, 0])
+
+    def loss(x):
+        return ts.cross_entropy(model(x), targets, label_smoothing=0.1)
+
+    ts.gradcheck(loss, numbers(3, 2, 6, 6), tolerance=1e-6)
+
+
+# Against PyTorch, where it is installed
+
+
+def torch_twin(module, torch):
+    """The same model in PyTorch, by walking ours."""
+    tnn = torch.nn
+    if isinstance(module, nn.Sequential):
+        return tnn.Sequential(*[torch_twin(m, torch) for m in module])
+    if isinstance(module, nn.Residual):
+
+        class Residual(tnn.Module):
+            def __init__(self, inner):
+                super().__init__()
+                self.module = inner
+
+            def forward(self, x):
+                return x + self.module(x)
+
+        return Residual(torch_twin(module.module, torch))
+    if isinstance(module, nn.Conv2d):
+        sizes = (module.in_channels, module.out_channels, module.kernel_size)
+        return tnn.Conv2d(*sizes, module.stride, module.padding, bias=module.bias is not None)
+    if isinstance(module, nn.Linear):
+        return tnn.Linear(module.in_features, module.out_features)
+    if isinstance(module, nn.BatchNorm2d):
+        return tnn.BatchNorm2d(module.channels)
+    if isinstance(module, nn.MaxPool2d):
+        return tnn.MaxPool2d(module.kernel_size, module.stride, module.padding)
+    if isinstance(module, nn.GlobalAvgPool2d):
+        return tnn.AdaptiveAvgPool2d(1)
+    return {nn.ReLU: tnn.ReLU, nn.Flatten: tnn.Flatten}[type(module)]()
+
+
+@pytest.mark.parametrize("name", ["small_convnet", "resnet9"])
+def test_weights_move_to_pytorch_and_back_and_a_training_step_agrees(name):
+    torch = pytest.importorskip("torch")
+    model = ts.models.MODELS[name](5, rng=rng())
+    twin = torch_twin(model, torch)
+    twin.load_state_dict({k: torch.from_numpy(v) for k, v in model.state_dict().items()})
+    x, targets = images(4, 3, 16, 16), np.array([0, 4, 2, 2])
+
+    out = model(x)
+    loss = ts.cross_entropy(out, targets, label_smoothing=0.1)
+    loss.backward()
+    expected = twin(torch.from_numpy(x))
+    twin_loss = torch.nn.functional.cross_entropy(
+        expected, torch.from_numpy(targets), label_smoothing=0.1
+    )
+    twin_loss.backward()
+    np.testing.assert_allclose(out.data, expected.detach().numpy(), rtol=1e-3, atol=1e-4)
+    assert loss.item() == pytest.approx(twin_loss.item(), rel=1e-4)
+    theirs = dict(twin.named_parameters())
+    for key, parameter in model.named_parameters():
+        grad = theirs[key].grad.numpy()
+        np.testing.assert_allclose(parameter.grad, grad, rtol=2e-3, atol=2e-3 * np.abs(grad).max())
+    back = {k: v.detach().numpy() for k, v in twin.state_dict().items()}
+    model.load_state_dict(back)
+    for key, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, back[key])
