@@ -24,6 +24,7 @@ __all__ = [
     "LIMIT",
     "MUTED",
     "ONE_HOT",
+    "SERIES",
     "SMOOTHED",
     "new_figure",
     "run_colour",
@@ -42,6 +43,8 @@ MUTED = "#8A8A8A"
 """What is shown for comparison only."""
 GROUND = "#FCFCFC"
 """The ground of every figure, opaque."""
+SERIES = ("#222222", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
+"""Curves that stand for none of the three meanings above, in this order."""
 
 
 def run_colour(label_smoothing: float) -> str:
