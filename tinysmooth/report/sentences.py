@@ -110,8 +110,8 @@ def _on_loss(config: TrainConfig, last: EpochRow) -> str:
         floor = (
             f"The training loss ended at {last.train_loss:.3f} nats. With label smoothing it "
             f"cannot reach 0: the least possible is the entropy of the smoothed target, "
-            f"**{last.train_floor:.3f}** (dashed), so {last.train_loss - last.train_floor:.3f} of "
-            "it could still be learnt away. "
+            f"**{last.train_floor:.3f}** (dashed). It ended "
+            f"{last.train_loss - last.train_floor:.3f} above that. "
         )
     else:
         floor = (
@@ -171,7 +171,7 @@ def _on_gaps(config: TrainConfig, last: EpochRow, judged: Evaluation) -> str:
         text += f"{_percent(beyond)} of the validation images lie beyond that. "
     return text + (
         "Against the *largest* other logit alone, the mean gap on the validation images is "
-        f"{judged.top_gap:.2f}; that one is negative exactly for the mistakes."
+        f"{judged.top_gap:.2f}; an image's own is negative exactly when it is mistaken."
     )
 
 
