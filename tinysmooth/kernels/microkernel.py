@@ -69,19 +69,19 @@ def make_microkernel(
     transposed : bool
         A is stored as (depth, rows): the gradient of weights needs A.T @ B.
     accumulate : bool
-        Add to C instead of writing it.
+        Take a last argument `add`: where it is not 0, the product is added to C.
 
     Returns
     -------
     intrinsic
         ``kernel(a, a_offset, a_stride, b, b_offset, b_stride, c, c_offset, c_stride, depth)``, to be
-        called inside kernels. Arrays are float32 and flat; offsets and row strides count elements;
+        called inside kernels, with `add` at the end if `accumulate`. Arrays are float32 and flat; offsets and row strides count elements;
         `depth` is a positive multiple of `UNROLL`.
     """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         a_array, a_offset, a_stride, b_array, b_offset, b_stride = args[:6]
-        c_array, c_offset, c_stride, depth = args[6:]
+        c_array, c_offset, c_stride, depth = args[6:10]
         a = element(context, builder, sig.args[0], a_array, a_offset)
         b = element(context, builder, sig.args[3], b_array, b_offset)
         c = element(context, builder, sig.args[6], c_array, c_offset)
@@ -107,21 +107,23 @@ def make_microkernel(
             as_vector(builder, pointer_to(c, c_stride, number(i), number(LANES * j)))
             for i, j in tile
         ]
-        if accumulate:
-            initial = [builder.load(output, align=ALIGNMENT) for output in outputs]
-        else:
-            initial = [ir.Constant(VECTOR, [0.0] * LANES)] * len(tile)
-
-        entry = builder.block
+        zeros = ir.Constant(VECTOR, [0.0] * LANES)
+        starts = [(builder.block, [zeros] * len(tile))]  # (where we come from, the first sums)
         loop = builder.append_basic_block("depth")
         end = builder.append_basic_block("end")
+        if accumulate:
+            read = builder.append_basic_block("read")
+            builder.cbranch(builder.icmp_signed("!=", args[10], number(0)), read, loop)
+            builder.position_at_end(read)
+            starts.append((read, [builder.load(output, align=ALIGNMENT) for output in outputs]))
         builder.branch(loop)
         builder.position_at_end(loop)
         k = builder.phi(INDEX)
-        k.add_incoming(number(0), entry)
         phis = [builder.phi(VECTOR) for _ in tile]
-        for phi, value in zip(phis, initial, strict=True):
-            phi.add_incoming(value, entry)
+        for block, initial in starts:
+            k.add_incoming(number(0), block)
+            for phi, value in zip(phis, initial, strict=True):
+                phi.add_incoming(value, block)
         sums = list(phis)
         for step in range(UNROLL):
             here = builder.add(k, number(step))
@@ -141,24 +143,27 @@ def make_microkernel(
             builder.store(value, output, align=ALIGNMENT)
         return context.get_dummy_value()
 
+    i = types.intp
+
+    # Numba matches the arguments of an intrinsic by name, hence two spelt-out lists.
+    # fmt: off
+    if accumulate:
+        @intrinsic
+        def adding_kernel(context: Any, a: Any, a_offset: Any, a_stride: Any,
+                          b: Any, b_offset: Any, b_stride: Any,
+                          c: Any, c_offset: Any, c_stride: Any, depth: Any, add: Any) -> Any:
+            return types.void(a, i, i, b, i, i, c, i, i, i, i), generate
+
+        return adding_kernel
+
     @intrinsic
-    def microkernel(
-        context: Any,
-        a: Any,
-        a_offset: Any,
-        a_stride: Any,
-        b: Any,
-        b_offset: Any,
-        b_stride: Any,
-        c: Any,
-        c_offset: Any,
-        c_stride: Any,
-        depth: Any,
-    ) -> Any:
-        i = types.intp
+    def writing_kernel(context: Any, a: Any, a_offset: Any, a_stride: Any,
+                       b: Any, b_offset: Any, b_stride: Any,
+                       c: Any, c_offset: Any, c_stride: Any, depth: Any) -> Any:
         return types.void(a, i, i, b, i, i, c, i, i, i), generate
 
-    return microkernel
+    return writing_kernel
+    # fmt: on
 
 
 # ------------------------------------------------------------------ products of whole panels
@@ -209,25 +214,25 @@ if WIDE:
 
     @jit
     def panel_add_transposed(
-        a, a_offset, a_stride, b, b_offset, width, c, c_offset, c_stride, rows, depth
+        a, a_offset, a_stride, b, b_offset, width, c, c_offset, c_stride, rows, depth, add
     ):
-        """C += A.T @ B for a panel B and A of shape (depth, rows); `rows` is a multiple of 4."""
+        """C = A.T @ B, plus C if `add`; A is (depth, rows), `rows` a multiple of 4."""
         if width == 64:
             sixes = rows // 12 * 12  # the rest is 0, 4 or 8 rows
             for i in range(0, sixes, 6):
                 at_c = c_offset + i * c_stride
-                _add_64(a, a_offset + i, a_stride, b, b_offset, 64, c, at_c, c_stride, depth)
+                _add_64(a, a_offset + i, a_stride, b, b_offset, 64, c, at_c, c_stride, depth, add)
             for i in range(sixes, rows, 4):
                 at_c = c_offset + i * c_stride
-                _add_64_rest(a, a_offset + i, a_stride, b, b_offset, 64, c, at_c, c_stride, depth)
+                _add_64_rest(a, a_offset + i, a_stride, b, b_offset, 64, c, at_c, c_stride, depth, add)
         elif width == 32:
             for i in range(0, rows, 4):
                 at_c = c_offset + i * c_stride
-                _add_32(a, a_offset + i, a_stride, b, b_offset, 32, c, at_c, c_stride, depth)
+                _add_32(a, a_offset + i, a_stride, b, b_offset, 32, c, at_c, c_stride, depth, add)
         else:
             for i in range(0, rows, 4):
                 at_c = c_offset + i * c_stride
-                _add_16(a, a_offset + i, a_stride, b, b_offset, 16, c, at_c, c_stride, depth)
+                _add_16(a, a_offset + i, a_stride, b, b_offset, 16, c, at_c, c_stride, depth, add)
 
 else:
     _tile_16 = make_microkernel(6, 1)
@@ -243,13 +248,13 @@ else:
 
     @jit
     def panel_add_transposed(
-        a, a_offset, a_stride, b, b_offset, width, c, c_offset, c_stride, rows, depth
+        a, a_offset, a_stride, b, b_offset, width, c, c_offset, c_stride, rows, depth, add
     ):
-        """C += A.T @ B for a panel B and A of shape (depth, rows); `rows` is a multiple of 4."""
+        """C = A.T @ B, plus C if `add`; A is (depth, rows), `rows` a multiple of 4."""
         sixes = rows // 12 * 12
         for i in range(0, sixes, 6):
             at_c = c_offset + i * c_stride
-            _add_16(a, a_offset + i, a_stride, b, b_offset, 16, c, at_c, c_stride, depth)
+            _add_16(a, a_offset + i, a_stride, b, b_offset, 16, c, at_c, c_stride, depth, add)
         for i in range(sixes, rows, 4):
             at_c = c_offset + i * c_stride
-            _add_16_rest(a, a_offset + i, a_stride, b, b_offset, 16, c, at_c, c_stride, depth)
+            _add_16_rest(a, a_offset + i, a_stride, b, b_offset, 16, c, at_c, c_stride, depth, add)

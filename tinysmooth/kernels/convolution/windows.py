@@ -29,7 +29,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import panel_add_transposed, panel_product, panel_width
+from tinysmooth.kernels.microkernel import (
+    ROWS_STEP,
+    panel_add_transposed,
+    panel_product,
+    panel_width,
+)
 from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
 
 
@@ -58,64 +63,89 @@ class Grid(NamedTuple):
 
 
 @jit
-def copy_floats(source, at, count, out, to):
-    """Copy `count` floats; up to 15 floats after the last one are overwritten with zeros."""
+def copy_rows(source, at, source_step, out, to, out_step, rows, count):
+    """Copy `count` floats from each of `rows` places to as many places, nothing more."""
     whole = count // LANES * LANES
-    for i in range(0, whole, LANES):
-        store(out, to + i, load(source, at + i))
-    if whole < count:
-        store(out, to + whole, load_tail(source, at + whole, count - whole))
+    for row in range(rows):
+        here, there = at + row * source_step, to + row * out_step
+        for i in range(0, whole, LANES):
+            store(out, there + i, load(source, here + i))
+        if whole < count:
+            tail = load_tail(source, here + whole, count - whole)
+            store_tail(out, there + whole, tail, count - whole)
 
 
 @jit
-def zero_floats(out, to, count):
-    """Set `count` floats to zero, and up to 15 after them."""
+def zero_rows(out, to, out_step, rows, count):
+    """Set `count` floats to zero in each of `rows` places, nothing more."""
     zeros = splat(0.0)
-    for i in range(0, count, LANES):
-        store(out, to + i, zeros)
+    whole = count // LANES * LANES
+    for row in range(rows):
+        there = to + row * out_step
+        for i in range(0, whole, LANES):
+            store(out, there + i, zeros)
+        if whole < count:
+            store_tail(out, there + whole, zeros, count - whole)
 
 
 @jit
 def pack_windows(source, first, count, grid, a, depth):
     """Copy windows first to first + count to ``a[window][depth]``; the last floats are zeros.
 
-    Written strictly upwards, because each copy may spill up to 15 floats beyond its end.
+    Windows of one row of the grid are copied together: whether a tap's row lies in the image is then
+    asked once, and the windows that touch neither the left nor the right border are one plain loop.
     """
-    window = first
     across, down = grid.windows_across, grid.windows_down
     height, width, channels = grid.source_height, grid.source_width, grid.source_channels
-    size = grid.taps_across * channels
+    taps = grid.taps_across
+    size = taps * channels
+    step = grid.step_across
     used = grid.taps_down * size
-    j = window % across
-    i = window // across % down
-    image = window // (across * down)
-    for row in range(count):
-        to = row * depth
-        left = j * grid.step_across + grid.start_across
-        skip = min(max(0, -left), grid.taps_across)
-        keep = max(skip, min(grid.taps_across, width - left))
-        top = i * grid.step_down + grid.start_down
+    if used < depth:
+        zero_rows(a, used, depth, count, depth - used)
+    # Windows inner_first to inner_stop of a row lie wholly between the left and the right border.
+    inner_first = max(0, (-grid.start_across + step - 1) // step)
+    inner_stop = max(inner_first, (width - taps - grid.start_across) // step + 1)
+    row = 0
+    while row < count:
+        window = first + row
+        j = window % across
+        i = window // across % down
+        image = window // (across * down)
+        run = min(across - j, count - row)
+        inner = min(max(inner_first, j), j + run)
+        border = max(inner, min(inner_stop, j + run))
         for tap in range(grid.taps_down):
-            y = top + tap
-            if 0 <= y < height and skip < keep:
-                if skip > 0:
-                    zero_floats(a, to, skip * channels)
-                at = ((image * height + y) * width + left + skip) * channels
-                copy_floats(source, at, (keep - skip) * channels, a, to + skip * channels)
-                if keep < grid.taps_across:
-                    zero_floats(a, to + keep * channels, size - keep * channels)
-            else:
-                zero_floats(a, to, size)
-            to += size
-        if used < depth:
-            store(a, to, splat(0.0))
-        j += 1
-        if j == across:
-            j = 0
-            i += 1
-            if i == down:
-                i = 0
-                image += 1
+            y = i * grid.step_down + grid.start_down + tap
+            to = row * depth + tap * size
+            if y < 0 or y >= height:
+                zero_rows(a, to, depth, run, size)
+                continue
+            line = (image * height + y) * width
+            at = (line + inner * step + grid.start_across) * channels
+            there = to + (inner - j) * depth
+            copy_rows(source, at, step * channels, a, there, depth, border - inner, size)
+            for k in range(run - (border - inner)):
+                edge = j + k if j + k < inner else border + k - (inner - j)
+                left = edge * step + grid.start_across
+                skip = min(max(0, -left), taps)
+                keep = max(skip, min(taps, width - left))
+                there = to + (edge - j) * depth
+                zero_rows(a, there, 0, 1, skip * channels)
+                at = (line + left + skip) * channels
+                copy_rows(source, at, 0, a, there + skip * channels, 0, 1, (keep - skip) * channels)
+                zero_rows(a, there + keep * channels, 0, 1, size - keep * channels)
+        row += run
+
+
+@jit
+def is_matrix(grid):
+    """Tell whether the windows are the pixels of the source, one after the other."""
+    one_tap = grid.taps_down == 1 and grid.taps_across == 1
+    no_step = grid.step_down == 1 and grid.step_across == 1
+    no_start = grid.start_down == 0 and grid.start_across == 0
+    same = grid.windows_down == grid.source_height and grid.windows_across == grid.source_width
+    return one_tap and no_step and no_start and same
 
 
 @jit
@@ -126,22 +156,34 @@ def convolve_windows(part, parts, source, b, out, workspace, grid, depth, block)
     padded_filters = (filters + LANES - 1) // LANES * LANES
     # Where out is simply one window after the other, whole tiles are stored straight to it.
     in_order = grid.out_step_down == 1 and grid.out_step_across == 1
+    # With one tap and no step, source is already the matrix of windows.
+    in_place = in_order and is_matrix(grid) and depth == grid.source_channels
     mine = workspace[part]
-    a = mine[: block * depth + LANES]
-    c = mine[block * depth + LANES :]
+    a = mine[: block * depth]
+    c = mine[block * depth :]
     stop = windows * (part + 1) // parts
     for start in range(windows * part // parts, stop, block):
         count = min(block, stop - start)
-        pack_windows(source, start, count, grid, a, depth)
+        whole = count // ROWS_STEP * ROWS_STEP
+        windows_a, a_offset = source, start * depth
+        if not in_place:
+            pack_windows(source, start, count, grid, a, depth)
+            windows_a, a_offset = a, 0
+        elif whole < count:
+            pack_windows(source, start + whole, count - whole, grid, a[whole * depth :], depth)
         first = 0
         while first < padded_filters:
             width = panel_width(first, padded_filters)
             panel = first * depth
             direct = 0
             if in_order and first + width <= filters:
-                direct = count // 24 * 24
+                direct = whole
                 to = start * filters + first
-                panel_product(a, 0, depth, b, panel, width, out, to, filters, direct, depth)
+                panel_product(
+                    windows_a, a_offset, depth, b, panel, width, out, to, filters, direct, depth
+                )
+            elif in_place:
+                pack_windows(source, start, whole, grid, a, depth)
             if direct < count:
                 at = direct * depth
                 rest = count - direct
@@ -154,17 +196,20 @@ def convolve_windows(part, parts, source, b, out, workspace, grid, depth, block)
 def scatter(c, width, first, count, grid, out, channel):
     """Copy rows of ``c[count][width]`` to the output pixels of their windows."""
     across, down = grid.windows_across, grid.windows_down
-    for row in range(count):
+    used = min(width, grid.out_channels - channel)
+    pixel = grid.out_step_across * grid.out_channels
+    row = 0
+    while row < count:
         window = first + row
         j = window % across
         i = window // across % down
         image = window // (across * down)
+        run = min(across - j, count - row)
         y = i * grid.out_step_down + grid.out_start_down
         x = j * grid.out_step_across + grid.out_start_across
         to = ((image * grid.out_height + y) * grid.out_width + x) * grid.out_channels + channel
-        for k in range(0, min(width, grid.out_channels - channel), LANES):
-            some = min(LANES, grid.out_channels - channel - k)
-            store_tail(out, to + k, load(c, row * width + k), some)
+        copy_rows(c, row * width, width, out, to, pixel, run, used)
+        row += run
 
 
 @jit
@@ -210,25 +255,28 @@ def filter_gradient_windows(part, parts, x, grad, sums, workspace, grid, depth, 
     filters = grid.out_channels
     padded_filters = (filters + LANES - 1) // LANES * LANES
     mine, total = workspace[part], sums[part]
-    a = mine[: block * depth + LANES]
-    b = mine[block * depth + LANES :]
-    zero_floats(total, 0, depth * padded_filters)
-    stop = windows * (part + 1) // parts
-    for start in range(windows * part // parts, stop, block):
+    a = mine[: block * depth]
+    b = mine[block * depth :]
+    begin, stop = windows * part // parts, windows * (part + 1) // parts
+    for start in range(begin, stop, block):
         count = min(block, stop - start)
         pack_windows(x, start, count, grid, a, depth)
         # The microkernel takes four windows at a turn: the last ones are filled up with zeros.
         filled = (count + 3) // 4 * 4
-        zero_floats(a, count * depth, (filled - count) * depth)
+        zero_rows(a, count * depth, depth, filled - count, depth)
         first = 0
         while first < padded_filters:
             width = panel_width(first, padded_filters)
-            used = min(width, filters - first)
-            for row in range(count):
-                copy_floats(grad, (start + row) * filters + first, used, b, row * width)
-            zero_floats(b, count * width, (filled - count) * width)
+            panel, offset = grad, start * filters
+            if width != filters or filled != count:
+                used = min(width, filters - first)
+                zero_rows(b, used, width, count, width - used)
+                copy_rows(grad, offset + first, filters, b, 0, width, count, used)
+                zero_rows(b, count * width, width, filled - count, width)
+                panel, offset = b, 0
             panel_add_transposed(
-                a, 0, depth, b, 0, width, total, first, padded_filters, depth, filled
+                a, 0, depth, panel, offset, width, total, first, padded_filters, depth, filled,
+                start - begin,
             )
             first += width
 

@@ -190,10 +190,9 @@ def filter_gradient_tiles(part, parts, x, grad, sums, workspace, sizes):
     v = mine[: POSITIONS * v_slice]
     d = mine[POSITIONS * v_slice : POSITIONS * (v_slice + d_slice)]
     patch = mine[POSITIONS * (v_slice + d_slice) :]
-    clear(total, 0, total.size)
     tiles = batch * down * across
-    stop = tiles * (part + 1) // parts
-    for start in range(tiles * part // parts, stop, block):
+    begin, stop = tiles * part // parts, tiles * (part + 1) // parts
+    for start in range(begin, stop, block):
         count = min(block, stop - start)
         for tile in range(count):
             image, place = divmod(start + tile, down * across)
@@ -214,6 +213,7 @@ def filter_gradient_tiles(part, parts, x, grad, sums, workspace, sizes):
                 clear(d, panel + count * size, panel + filled * size)
                 to = p * height_of_sum * padded_filters + first
                 panel_add_transposed(
-                    v, p * v_slice, v_row, d, panel, size, total, to, padded_filters, height_of_sum, filled
+                    v, p * v_slice, v_row, d, panel, size, total, to, padded_filters,
+                    height_of_sum, filled, start - begin
                 )
                 first += size
