@@ -400,8 +400,7 @@ assert abs(careful[0] / truth - 1) < 1e-6
 # Write these in `chapters/exercises/01.py`, then run `tinysmooth chapters check 1`.
 #
 # 1. `softmax(logits, axis)`: a softmax that survives large logits, along any axis.
-# 2. `gap_for_probability(p, num_classes)`: how far the right logit must be above the others, all
-#    equal, for a probability of $p$.
+# 2. `recover_logits(probs)`: the way back, as far as there is one.
 # 3. `tempered_softmax(logits, temperature)`: softmax at a temperature, the temperatures 0 and
 #    infinity included.
 #

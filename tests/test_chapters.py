@@ -19,6 +19,7 @@ from tinysmooth.chapters import (
     select_chapters,
     show,
 )
+from tinysmooth.cli import main
 from tinysmooth.plots import new_figure
 
 FOLDER = Path(__file__).parent.parent / "chapters"
@@ -212,6 +213,7 @@ def test_the_ledger_has_every_claim_of_paper_and_page():
 
 DRAWING = """\
 from tinysmooth.chapters import show
+from tinysmooth.cli import main
 from tinysmooth.plots import new_figure
 show(new_figure()[0], "two_curves")
 """
@@ -248,3 +250,73 @@ def test_the_sheet_of_results_is_plain_json(write, tmp_path):
 
 def test_all_public_names_exist():
     assert all(hasattr(chapters, name) for name in chapters.__all__)
+
+
+# ---- The command line ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(monkeypatch, write, tmp_path):
+    """Run ``tinysmooth chapters ...`` on a folder with one chapter."""
+    monkeypatch.setattr("tinysmooth.cli.chapters.chapters_folder", lambda: tmp_path)
+
+    def run(code: str, *words: str) -> int:
+        chapter = write(code)
+        monkeypatch.setattr("tinysmooth.cli.chapters.find_chapters", lambda: [chapter])
+        return main(["chapters", *words])
+
+    return run
+
+
+def test_the_command_lists_chapters_with_their_questions(command, capsys):
+    assert command("") == 0
+    assert capsys.readouterr().out == "03  A title\n    Is this a question?\n"
+
+
+@pytest.mark.parametrize("words", [["3"], ["all"], ["03"]])
+def test_the_command_runs_chapters_with_time_and_verdict(command, capsys, words):
+    assert command("print('inside')", *words) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("03  A title  ")
+    assert line.endswith(" s  passed\n")
+
+
+def test_the_command_fails_with_the_reason_of_a_chapter(command, capsys):
+    assert command("assert False, 'two is three'", "3", "--output") == 1
+    out = capsys.readouterr().out
+    assert "Traceback" in out
+    assert out.endswith("failed: AssertionError: two is three\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["7"], "number is 7; expected one of 3"),
+        (["three"], "'three' came"),
+        (["-1"], "-1"),
+        (["all", "3"], "'all' came"),
+        (["check"], "no number came"),
+        (["3", "--file", "x.py"], "--file goes with"),
+        (["3", "--timeout", "0"], "--timeout: 0 came"),
+    ],
+)
+def test_wrong_usage_of_the_command_is_refused(command, capsys, words, message):
+    with pytest.raises(SystemExit) as error:
+        command("", *words)
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_checks_exercises(command, tmp_path, capsys):
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "03.py").write_text(
+        "from tinysmooth.chapters.expect import same\n"
+        "def check_one(attempt):\n    same(attempt(), 1, 'one()')\n"
+    )
+    answers = tmp_path / "mine.py"
+    answers.write_text("def one():\n    return 2\n")
+    assert command("", "check", "3", "--file", str(answers)) == 1
+    assert "expected 1 (1 too large)" in capsys.readouterr().out
+    answers.write_text("def one():\n    return 1\n")
+    assert command("", "check", "3", "--file", str(answers)) == 0
+    assert "1 of 1 right" in capsys.readouterr().out
