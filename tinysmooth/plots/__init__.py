@@ -5,6 +5,7 @@ Nothing here computes what it shows, opens a window or writes a file; save a fig
 """
 
 from tinysmooth.plots.confidence import gap_for_nines, loss_between_bounds, rounded_away
+from tinysmooth.plots.march import gap_march, time_for_nines, wrong_logits_meet
 from tinysmooth.plots.pictures import confident_mistakes, predictions
 from tinysmooth.plots.runs import (
     confusion_matrix,
@@ -29,6 +30,7 @@ __all__ = [
     "confusion_matrix",
     "gap_for_nines",
     "gap_histogram",
+    "gap_march",
     "loss_between_bounds",
     "new_figure",
     "predictions",
@@ -40,5 +42,7 @@ __all__ = [
     "softmax_errors",
     "softmax_steps",
     "temperature_curves",
+    "time_for_nines",
     "training_curves",
+    "wrong_logits_meet",
 ]
