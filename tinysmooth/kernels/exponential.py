@@ -21,8 +21,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from tinysmooth.kernels.vectors import (
-    FLOAT,
-    INDEX,
+    CONTRACT,
     LANES,
     VECTOR,
     Lanes,
@@ -37,9 +36,11 @@ INTEGER = ir.IntType(32)
 INTEGERS = ir.VectorType(INTEGER, LANES)
 
 LOWEST = -104.0  # exp of this is 0.49 of the smallest positive float32, which rounds to 0
-# Adding it to a small number rounds that to an integer and leaves the integer in the lowest bits.
+# Adding it to a small number rounds that to an integer and leaves the integer in the lowest bits;
+# the lowest nine bits of the rounder itself are 0.
 ROUNDER = 1.5 * 2.0**23
-ROUNDER_BITS = 0x4B400000
+# Every result is first made this much too large, so that 2^n cannot leave the range of exponents.
+LIFT = 2.0**64
 # ln 2 = HIGH + LOW; HIGH has so few bits that n * HIGH is exact for |n| <= 150.
 HIGH, LOW = 0.693359375, -2.12194440054690583e-4
 # exp(r) = 1 + r + r^2 (POLYNOMIAL in r), highest power first: fitted for the smallest largest
@@ -56,16 +57,6 @@ POLYNOMIAL = (
 
 def _floats(value: float) -> ir.Constant:
     return ir.Constant(VECTOR, [value] * LANES)
-
-
-def _integers(value: int) -> ir.Constant:
-    return ir.Constant(INTEGERS, [value] * LANES)
-
-
-def _power_of_two(builder: Any, exponent: Any) -> Lanes:
-    """Return 2^exponent: the exponent field of a float32 is biased by 127, above 23 bits."""
-    bits = builder.shl(builder.add(exponent, _integers(127)), _integers(23))
-    return Lanes(builder, builder.bitcast(bits, VECTOR))
 
 
 @intrinsic
@@ -98,12 +89,14 @@ def exp_of_difference(context: Any, values: Any, top: Any) -> Any:
             tail = multiply_add(builder, tail, r, _floats(coefficient))
         exp_r = multiply_add(builder, tail, (Lanes(builder, r) * Lanes(builder, r)).value, r)
 
-        exponent = builder.sub(builder.bitcast(shifted, INTEGERS), _integers(ROUNDER_BITS))
-        # In two halves, so that neither leaves the range of exponents when n is below -126.
-        half = builder.ashr(exponent, _integers(1))
-        first = _power_of_two(builder, half)
-        second = _power_of_two(builder, builder.sub(exponent, half))
-        return ((Lanes(builder, exp_r) + 1.0) * first * second).value
+        # Times 2^n: n is added to the exponent, which a float32 keeps above its 23 lowest bits.
+        lifted = multiply_add(builder, exp_r, _floats(LIFT), _floats(LIFT))
+        shift = ir.Constant(INTEGERS, [23] * LANES)
+        n_in_place = builder.shl(builder.bitcast(shifted, INTEGERS), shift)
+        scaled = builder.add(builder.bitcast(lifted, INTEGERS), n_in_place)
+        # Adding to the bits of a NaN may make a number of it: x * 0 brings the NaN back.
+        lower = multiply_add(builder, x, _floats(0.0), _floats(1 / LIFT))
+        return builder.fmul(builder.bitcast(scaled, VECTOR), lower, flags=CONTRACT)
 
     return vector(vector, vector), generate
 
@@ -113,9 +106,7 @@ def fill_tail(context: Any, values: Any, count: Any, filler: Any) -> Any:
     """Return `values` in the first `count` lanes and `filler` in the others."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        count = args[1]
-        assert count.type == INDEX
-        return builder.select(_first_lanes(builder, count), args[0], args[2])
+        return builder.select(_first_lanes(builder, args[1]), args[0], args[2])
 
     return vector(vector, types.intp, vector), generate
 
@@ -137,7 +128,7 @@ def sum_lanes(context: Any, values: Any) -> Any:
     """Return the sum of the sixteen lanes, as float32."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _folded(builder, args[0], lambda a, b: builder.fadd(a, b, flags=("contract",)))
+        return _folded(builder, args[0], lambda a, b: builder.fadd(a, b, flags=CONTRACT))
 
     return types.float32(vector), generate
 
@@ -153,6 +144,3 @@ def largest_lane(context: Any, values: Any) -> Any:
         return _folded(builder, args[0], larger)
 
     return types.float32(vector), generate
-
-
-assert FLOAT == VECTOR.element

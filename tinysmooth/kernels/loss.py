@@ -282,6 +282,15 @@ def _softmax(part: Any, parts: Any, logits: Any, out: Any) -> None:
 
 # ---- What the library calls ----------------------------------------------------------------------
 
+SMALL = 16_384
+"""Numbers below which an output is not worth the pool's bookkeeping."""
+
+
+def _output(rows: int, columns: int, kind: np.dtype[Any]) -> Array:
+    if rows * columns < SMALL:
+        return np.empty((rows, columns), kind)
+    return memory.empty((rows, columns), kind)
+
 
 def scan_targets(
     targets: Array, num_classes: int, ignore_index: int, weight: Array | None
@@ -306,7 +315,7 @@ def cross_entropy_rows(
     kind = logits.dtype
     parts = plan_parts(count * (ROW_COST + size * NUMBER_COST[kind]), count)
     losses = np.empty(count)
-    gradient = memory.empty((count if want_gradient else parts, size), kind)
+    gradient = _output(count if want_gradient else parts, size, kind)
     total = float(size) if weight is None else float(weight.sum(dtype=np.float64))
     known = NO_WEIGHT[kind] if weight is None else weight
     run_parallel(
@@ -339,7 +348,7 @@ def soft_cross_entropy_rows(
     kind = logits.dtype
     parts = plan_parts(count * (ROW_COST + size * (2 + NUMBER_COST[kind])), count)
     losses = np.empty(count)
-    gradient = memory.empty((count if want_gradient else parts, size), kind)
+    gradient = _output(count if want_gradient else parts, size, kind)
     known = NO_WEIGHT[kind] if weight is None else weight
     run_parallel(
         _soft_rows,
@@ -358,7 +367,7 @@ def soft_cross_entropy_rows(
 
 def log_softmax_rows(logits: Array) -> Array:
     """Return log(softmax) of every row; see the reference."""
-    out = memory.empty(logits.shape, logits.dtype)
+    out = _output(*logits.shape, logits.dtype)
     work = len(logits) * (ROW_COST + logits.shape[1] * NUMBER_COST[logits.dtype])
     run_parallel(_log_softmax, logits, out, work=work)
     return out
@@ -366,7 +375,7 @@ def log_softmax_rows(logits: Array) -> Array:
 
 def softmax_rows(logits: Array) -> Array:
     """Return the softmax of every row; see the reference."""
-    out = memory.empty(logits.shape, logits.dtype)
+    out = _output(*logits.shape, logits.dtype)
     work = len(logits) * (ROW_COST + logits.shape[1] * NUMBER_COST[logits.dtype])
     run_parallel(_softmax, logits, out, work=work)
     return out

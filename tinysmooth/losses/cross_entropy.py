@@ -133,17 +133,15 @@ def cross_entropy(
     [[-0.357   0.1871  0.0562  0.008   0.1056]]
     """
     wanted = isinstance(logits, Tensor) and logits.requires_grad and is_grad_enabled()
-    return fused.cross_entropy(
-        logits,
-        targets,
+    options = fused.Options(
         label_smoothing,
-        weight,
+        _constant("cross_entropy", weight),
         ignore_index,
         reduction,
         allow_negative,
         check_probabilities,
-        wanted,
     )
+    return fused.cross_entropy(logits, targets, options, wanted)
 
 
 def cross_entropy_gradient(
@@ -188,21 +186,28 @@ def cross_entropy_gradient(
     >>> cross_entropy_gradient([[2.0, 1.0, 0.0, -1.0, 0.5]], [0], label_smoothing=0.1).round(4)
     array([[-0.357 ,  0.1871,  0.0562,  0.008 ,  0.1056]])
     """
-    done = fused.evaluate(
-        "cross_entropy_gradient",
-        _plain(logits),
-        _plain(targets),
+    where = "cross_entropy_gradient"
+    options = fused.Options(
         label_smoothing,
-        _plain(weight),
+        _constant(where, weight),
         ignore_index,
         reduction,
         allow_negative,
         check_probabilities,
-        True,
     )
+    done = fused.evaluate(where, _plain(logits), _plain(targets), options, True)
     assert done.gradient is not None
     return np.asarray(done.gradient)
 
 
 def _plain(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
+
+
+def _constant(where: str, weight: Any) -> Any:
+    """Return class weights as an array; they have no gradient here, as in PyTorch."""
+    if isinstance(weight, Tensor) and weight.requires_grad:
+        raise TypeError(
+            f"{where}: weight requires a gradient; expected constants. Pass weight.detach()"
+        )
+    return _plain(weight)

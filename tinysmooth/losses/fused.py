@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinysmooth import kernels
 from tinysmooth.checks import check_array, check_choice, check_int
-from tinysmooth.graph import Array
+from tinysmooth.graph import Array, fresh
 from tinysmooth.losses.inputs import (
     check_logits,
     check_smoothing,
@@ -27,6 +29,19 @@ from tinysmooth.primitive import Recorded, primitive
 __all__ = ["Evaluation", "cross_entropy", "evaluate"]
 
 REDUCTIONS = ("mean", "sum", "none")
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(slots=True)
+class Options:
+    """The keyword arguments of `tinysmooth.cross_entropy`, as they came."""
+
+    label_smoothing: float
+    weight: Any
+    ignore_index: int
+    reduction: str
+    allow_negative: bool
+    check_probabilities: bool
 
 
 class Evaluation(NamedTuple):
@@ -44,17 +59,13 @@ def evaluate(
     where: str,
     logits: Any,
     targets: Any,
-    label_smoothing: float,
-    weight: Any,
-    ignore_index: int,
-    reduction: str,
-    allow_negative: bool,
-    check_probabilities: bool,
+    options: Options,
     want_gradient: bool,
 ) -> Evaluation:
     """Check everything, then compute; ``where`` is the function that errors name."""
     logits = check_logits(where, logits)
-    eps = check_smoothing(where, label_smoothing, allow_negative)
+    eps = check_smoothing(where, options.label_smoothing, options.allow_negative)
+    reduction, ignore_index, weight = options.reduction, options.ignore_index, options.weight
     if reduction not in REDUCTIONS:
         check_choice(where, "reduction", reduction, REDUCTIONS)
     if type(ignore_index) is not int:
@@ -73,7 +84,7 @@ def evaluate(
         if bad_row >= 0:
             _refuse_class(where, targets, bad_row, num_classes, ignore_index)
     elif kind == "f":
-        probs = probability_rows(where, targets, logits, check_probabilities)
+        probs = probability_rows(where, targets, logits, options.check_probabilities)
         divisor = float(len(probs))
         if ignore_index >= 0:
             raise ValueError(
@@ -89,7 +100,7 @@ def evaluate(
         )
     scale = 1.0
     if reduction == "mean":
-        scale = 1.0 / divisor if divisor else np.nan
+        scale = 1.0 / divisor if divisor else math.nan
     rows = to_rows(logits)
     if kind == "f":
         losses, gradient = kernels.soft_cross_entropy_rows(
@@ -107,14 +118,16 @@ def evaluate(
 
 def _reduced(losses: Array, divisor: float, reduction: str, logits: Array) -> Array:
     """Reduce float64 losses of rows; float32 is only what leaves."""
-    with np.errstate(over="ignore"):  # a loss may be too large for a float32
-        if reduction == "none":
-            shape = logits.shape[:1] + logits.shape[2:] if logits.ndim > 1 else ()
+    if reduction == "none":
+        shape = logits.shape[:1] + logits.shape[2:] if logits.ndim > 1 else ()
+        with np.errstate(over="ignore"):  # a loss may be too large for a float32
             return losses.reshape(shape).astype(logits.dtype)
-        total = float(losses.sum())
-        if reduction == "mean":
-            total = total / divisor if divisor else np.nan
-        return np.array(total, logits.dtype)
+    total = float(np.add.reduce(losses))
+    if reduction == "mean":
+        total = total / divisor if divisor else math.nan
+    if logits.dtype == np.float32 and abs(total) > FLOAT32_MAX:
+        total = math.copysign(math.inf, total)
+    return np.array(total, logits.dtype)
 
 
 def _refuse_class(
@@ -131,32 +144,13 @@ def _refuse_class(
 
 @primitive
 def cross_entropy(
-    logits: Any,
-    targets: Any,
-    label_smoothing: float = 0.0,
-    weight: Any = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    allow_negative: bool = False,
-    check_probabilities: bool = True,
-    want_gradient: bool = True,
+    logits: Any, targets: Any, options: Options, want_gradient: bool = True
 ) -> Recorded:
-    """Record a cross-entropy; see `tinysmooth.cross_entropy`.
+    """Record a cross-entropy; the function to call is `tinysmooth.cross_entropy`.
 
     ``want_gradient=False`` saves the work for logits that need no gradient.
     """
-    done = evaluate(
-        "cross_entropy",
-        logits,
-        targets,
-        label_smoothing,
-        weight,
-        ignore_index,
-        reduction,
-        allow_negative,
-        check_probabilities,
-        want_gradient,
-    )
+    done = evaluate("cross_entropy", logits, targets, options, want_gradient)
     gradient = done.gradient
 
     def logits_rule(grad: Array) -> Array:
@@ -165,7 +159,7 @@ def cross_entropy(
             return gradient if grad == 1 else gradient * grad
         return np.asarray(gradient * np.expand_dims(grad, class_axis(gradient)))
 
-    rules = {"logits": logits_rule}
+    rules = {"logits": fresh(logits_rule)}
     if isinstance(targets, np.ndarray) and targets.dtype.kind == "f":
         rules["targets"] = lambda grad: _targets_gradient(done, targets, grad)
     return done.value, rules
