@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from tinysmooth.tensor import Tensor
 
-__all__ = ["Array", "Memory", "Node", "Pullback", "set_allocator", "store", "walk"]
+__all__ = ["Array", "Memory", "Node", "Pullback", "fresh", "set_allocator", "store", "walk"]
 
 Array: TypeAlias = NDArray[Any]
 Pullback: TypeAlias = Callable[[Array], Any]
@@ -135,19 +135,21 @@ def walk(root: Node, seed: Array, retain_graph: bool) -> None:
         node.check_saved()
         if node.watcher is not None and (watcher := node.watcher()) is not None:
             store(watcher, grad)
-        for tensor, part in _parts(node, grad):
+        for tensor, part, given in _parts(node, grad):
+            own = given and not retain_graph
             if tensor._node is None:
                 leaves[id(tensor)] = tensor
-                sums.add(tensor, part)
+                sums.add(tensor, part, own)
                 continue
-            sums.add(tensor._node, part)
+            sums.add(tensor._node, part, own)
             waiting[tensor._node] -= 1
             if not waiting[tensor._node]:
                 ready.append(tensor._node)
         if not retain_graph:
             node.free()
     for tensor in leaves.values():
-        store(tensor, sums.take(tensor))
+        own = sums.owns(tensor)
+        store(tensor, sums.take(tensor), own)
 
 
 def _count_consumers(root: Node) -> dict[Node, int]:
@@ -172,17 +174,30 @@ def _count_consumers(root: Node) -> dict[Node, int]:
     return counts
 
 
-def _parts(node: Node, grad: Array) -> Iterator[tuple[Tensor, Array]]:
-    """Call the rules of a node; yield each tensor with its gradient, shape and dtype checked."""
+def fresh(rule: Pullback) -> Pullback:
+    """Mark a rule that gives its result away: an array nobody else holds once the rule is freed.
+
+    Such a gradient becomes the ``.grad`` of a leaf as it is; others are copied first, because a
+    rule may return the array it was given, a view of it, or the same array twice.
+    """
+    rule.fresh = True  # type: ignore[attr-defined]
+    return rule
+
+
+def _parts(node: Node, grad: Array) -> Iterator[tuple[Tensor, Array, bool]]:
+    """Call the rules of a node; yield each tensor with its gradient, shape and dtype checked.
+
+    The third item says whether the gradient was given away (`fresh`).
+    """
     assert node.rules is not None
     for parent, rule in zip(node.parents, node.rules, strict=True):
         result = rule(grad)
         if not isinstance(parent, tuple):
-            yield parent, _fitted(node, parent, result)
+            yield parent, _fitted(node, parent, result), getattr(rule, "fresh", False)
         else:
             for tensor, part in zip(parent, result, strict=True):
                 if tensor.requires_grad:
-                    yield tensor, _fitted(node, tensor, part)
+                    yield tensor, _fitted(node, tensor, part), False
 
 
 def _fitted(node: Node, tensor: Tensor, part: Any) -> Array:
@@ -196,21 +211,27 @@ def _fitted(node: Node, tensor: Tensor, part: Any) -> Array:
 
 
 class _Sums:
-    """Running sums of gradients by node or leaf; never writes to an array it did not make."""
+    """Running sums of gradients by node or leaf; writes only to arrays it made or was given."""
 
     def __init__(self) -> None:
         self._sums: dict[int, Array] = {}
         self._own: set[int] = set()
 
-    def add(self, key: object, part: Array) -> None:
+    def add(self, key: object, part: Array, own: bool = False) -> None:
         before = self._sums.get(id(key))
         if before is None:
             self._sums[id(key)] = part
+            if own:
+                self._own.add(id(key))
         elif id(key) in self._own:
             np.add(before, part, out=before)
         else:
             self._sums[id(key)] = np.add(before, part, out=_allocate(before))
             self._own.add(id(key))
+
+    def owns(self, key: object) -> bool:
+        """Whether the sum is in memory that nobody else holds."""
+        return id(key) in self._own
 
     def take(self, key: object) -> Array:
         self._own.discard(id(key))
@@ -226,14 +247,14 @@ def set_allocator(function: Callable[[Array], Array]) -> None:
     _allocate = function
 
 
-def store(tensor: Tensor, grad: Array) -> None:
-    """Add to ``tensor.grad``, in memory that nobody else holds."""
+def store(tensor: Tensor, grad: Array, own: bool = False) -> None:
+    """Add to ``tensor.grad``, in memory that nobody else holds (``own``: ``grad`` is such)."""
     if tensor.grad is not None:
         tensor.grad = tensor.grad + grad
         return
     place = tensor._home() if tensor._home is not None else None
     if place is None:
-        tensor.grad = np.array(grad, order="K")
+        tensor.grad = grad if own else np.array(grad, order="K")
     else:
         place[...] = grad
         tensor.grad = place
