@@ -1,0 +1,308 @@
+"""The command line: what it prints, what it leaves, and its exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinysmooth import data
+from tinysmooth.__main__ import main
+from tinysmooth.cli import COMMANDS, build_parser
+from tinysmooth.training import RunFolder, load, read_history
+
+QUICK = [
+    "--data", "drawn", "--per-class", "2", "--val-per-class", "2", "--size", "16",
+    "--epochs", "2", "--batch-size", "8", "--model", "small_convnet", "--threads", "1",
+]  # fmt: skip
+
+FILES = [
+    "checkpoint.npz", "config.json", "confusion.png", "curves.png", "gaps.png", "history.csv",
+    "mistakes.png", "reliability.png", "report.md", "weights.npz",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run folder."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", *QUICK, "--out", str(out), "--quiet"]) == 0
+    return out
+
+
+def usage_error(capsys, argv):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "Traceback" not in message
+    return message
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", [room.NAME for room in COMMANDS])
+def test_every_command_has_help_with_a_line_for_every_option(capsys, command):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert command in capsys.readouterr().out
+    commands = next(a for a in build_parser()._actions if a.dest == "command").choices
+    assert all(action.help for action in commands[command]._actions)
+
+
+def test_no_command_and_an_unknown_one_are_wrong_usage(capsys):
+    assert "COMMAND" in usage_error(capsys, [])
+    assert "'fly'" in usage_error(capsys, ["fly"])
+
+
+def test_the_module_runs_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "tinysmooth", "--version"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("tinysmooth ")
+
+
+# train
+
+
+def test_train_writes_the_run_folder(run):
+    assert names_in(run) == FILES
+    options = json.loads((run / "config.json").read_text())["options"]
+    assert options["epochs"] == 2 and options["label_smoothing"] == 0.1
+    assert len(read_history(run / "history.csv")) == 2
+
+
+def test_train_prints_a_row_an_epoch_and_says_that_drawings_stand_in(capsys, tmp_path):
+    assert main(["train", *QUICK, "--out", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr()
+    assert "floor 0.500" in shown.out and "rests 4.51" in shown.out
+    assert "1/2" in shown.out and "2/2" in shown.out
+    assert "they are not photographs" in shown.out
+    assert f"Report: {tmp_path / 'run' / 'report.md'}" in shown.out
+    assert "epoch 1/2" in shown.err
+
+
+def test_a_preset_fills_in_what_was_not_given():
+    from tinysmooth.cli import train
+
+    def options(*argv):
+        args = build_parser().parse_args(["train", *argv])
+        hidden = ("command", "debug", "parser", "quiet", "run")
+        return train._read_config({k: v for k, v in vars(args).items() if k not in hidden})
+
+    assert options("--preset", "full").per_class is None
+    assert options("--preset", "tiny", "--epochs", "3").per_class == 500
+    assert options("--preset", "tiny", "--epochs", "3").epochs == 3
+    assert options("--per-class", "all").per_class is None
+    assert options("--no-augment").augment is False
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--epochs", "x"], "argument --epochs: 'x' came; expected a whole number"),
+        (["--epochs", "0"], "--epochs is 0; expected an integer >= 1"),
+        (["--per-class", "some"], "argument --per-class: 'some' came; expected a whole number or"),
+        (["--per-class", "0"], "--per-class is 0"),
+        (["--size", "4"], "--size is 4; expected an integer >= 16"),
+        (["--batch-size", "-5"], "--batch-size is -5"),
+        (["--lr", "fast"], "argument --lr: 'fast' came; expected a number"),
+        (["--lr", "nan"], "--lr is nan; expected a number"),
+        (["--label-smoothing", "1.5"], "--label-smoothing is 1.5; expected a number in [0, 1]"),
+        (["--label-smoothing", "-0.1"], "--label-smoothing is -0.1"),
+        (["--model", "vgg"], "--model is 'vgg'; expected one of 'small_convnet', 'resnet9'"),
+        (["--data", "cifar"], "--data is 'cifar'; expected one of"),
+        (["--noise", "10"], "--noise is 10; expected one of 0, 1, 5, 25, 50"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--threads", "0"], "--threads is 0"),
+        (["--preset", "huge"], "argument --preset: invalid choice: 'huge'"),
+        (["--epoch", "3"], "unrecognized arguments: --epoch"),
+        (["--root", __file__], "a file; expected a folder"),
+        (["--out", __file__], "--out is"),
+        (["--resume", "nowhere"], "--resume: run folder: 'nowhere' is no folder"),
+        (
+            ["--resume", "nowhere", "--epochs", "3"],
+            "--resume came with --epochs; expected it alone",
+        ),
+    ],
+)
+def test_bad_options_of_train_are_named_and_nothing_is_begun(
+    capsys, tmp_path, monkeypatch, argv, words
+):
+    monkeypatch.chdir(tmp_path)
+    assert words in usage_error(capsys, ["train", *argv])
+    assert names_in(tmp_path) == []
+
+
+def test_an_occupied_folder_is_refused(capsys, run):
+    message = usage_error(capsys, ["train", *QUICK, "--out", str(run)])
+    assert "--out is" in message and f"--resume {run}" in message
+
+
+def test_a_failure_is_one_line_and_exit_code_1(capsys, tmp_path):
+    argv = ["train", "--data", "imagenette", "--root", str(tmp_path), "--out", str(tmp_path / "r")]
+    os.environ["TINYSMOOTH_OFFLINE"] = "1"
+    try:
+        assert main(argv) == 1
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("tinysmooth train: ")
+        assert main([*argv, "--debug"]) == 1
+        assert "Traceback" in capsys.readouterr().err
+    finally:
+        del os.environ["TINYSMOOTH_OFFLINE"]
+    assert names_in(tmp_path) == []
+
+
+def test_resuming_a_finished_run_is_no_failure(capsys, run):
+    before = load(run / "weights.npz")
+    assert main(["train", "--resume", str(run), "--quiet"]) == 0
+    after = load(run / "weights.npz")
+    assert all(before[name].tobytes() == after[name].tobytes() for name in before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process")
+def test_ctrl_c_leaves_a_readable_folder_and_the_resumed_run_has_the_same_bits(tmp_path):
+    options = [*QUICK, "--seed", "3"]
+    options[options.index("--epochs") + 1] = "40"
+    command = [sys.executable, "-m", "tinysmooth", "train", *options, "--out", "stopped"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        history = tmp_path / "stopped" / "history.csv"
+        until = time.monotonic() + 100
+        while not history.exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert "Go on with: tinysmooth train --resume stopped" in errors
+    assert "Traceback" not in errors
+    assert "This run was stopped after" in (tmp_path / "stopped" / "report.md").read_text()
+    folder = RunFolder.open(tmp_path / "stopped")
+    assert 1 <= len(read_history(folder.history)) < 40
+    assert main(["info", str(folder.path)]) == 0
+    assert main(["train", "--resume", str(folder.path), "--quiet"]) == 0
+    assert main(["train", *options, "--out", str(tmp_path / "whole"), "--quiet"]) == 0
+    whole = RunFolder(tmp_path / "whole")
+    first, second = load(folder.weights), load(whole.weights)
+    assert all(first[name].tobytes() == second[name].tobytes() for name in second)
+    rows = zip(read_history(folder.history), read_history(whole.history), strict=True)
+    assert all(ours.measured == theirs.measured for ours, theirs in rows)
+
+
+# predict
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    images = data.load_drawn(1, 40).images
+    for index in range(3):
+        picture = Image.fromarray(np.ascontiguousarray(images[index].transpose(1, 2, 0)))
+        picture.save(folder / f"{index}.png")
+    return folder
+
+
+def test_predict_names_the_most_probable_classes_and_draws_them(capsys, run, pictures, tmp_path):
+    target = tmp_path / "out.png"
+    argv = ["predict", str(pictures), "--weights", str(run), "--top", "2", "--picture", str(target)]
+    assert main(argv) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 4 and lines[-1] == f"Picture: {target}"
+    for index, line in enumerate(lines[:3]):
+        assert line.startswith(f"{pictures / f'{index}.png'}: ")
+        shares = [float(word) for word in line.split() if word.replace(".", "", 1).isdigit()]
+        assert len(shares) == 2 and 100 >= shares[0] >= shares[1] >= 0
+    assert target.read_bytes().startswith(b"\x89PNG")
+
+
+def test_predict_skips_what_is_no_image_and_says_so(capsys, run, pictures):
+    (pictures / "broken.png").write_bytes(b"nonsense")
+    assert main(["predict", str(pictures), "--weights", str(run)]) == 1
+    shown = capsys.readouterr()
+    assert "broken.png" in shown.err and len(shown.out.strip().splitlines()) == 4
+    assert (run / "predictions.png").exists()
+    (run / "predictions.png").unlink()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["nowhere.jpg", "--weights", "RUN"], "PATH is nowhere.jpg, which does not exist"),
+        ([".", "--weights", "RUN"], "a folder without images"),
+        (["x.jpg", "--weights", "nowhere"], "--weights: run folder: 'nowhere' is no folder"),
+        (["x.jpg"], "required: --weights"),
+        (["x.jpg", "--weights", "RUN", "--top", "0"], "--top is 0; expected a whole number >= 1"),
+        (["x.jpg", "--weights", "RUN", "--picture", "no/where.png"], "--picture is no/where.png"),
+    ],
+)
+def test_bad_options_of_predict_are_named(capsys, run, tmp_path, monkeypatch, argv, words):
+    monkeypatch.chdir(tmp_path)
+    argv = [str(run) if word == "RUN" else word for word in argv]
+    assert words in usage_error(capsys, ["predict", *argv])
+
+
+def test_damaged_weights_are_a_failure_that_names_the_file(capsys, run, pictures, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "config.json").write_bytes((run / "config.json").read_bytes())
+    (copy / "weights.npz").write_bytes((run / "weights.npz").read_bytes()[:-1])
+    assert main(["predict", str(pictures), "--weights", str(copy)]) == 1
+    assert "weights.npz" in capsys.readouterr().err
+
+
+# fetch and info
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--archive", "no.tgz"], "--archive is no.tgz, which is no file"),
+        (["--url", "nowhere"], "--url is 'nowhere'; expected one that begins with https://"),
+        (["--sha256", "abc"], "--sha256 is 'abc'; expected 64 hexadecimal digits"),
+        (["--archive", "a", "--url", "b"], "not allowed with"),
+        (["--root", __file__], "a file; expected a folder"),
+    ],
+)
+def test_bad_options_of_fetch_are_named(capsys, tmp_path, monkeypatch, argv, words):
+    monkeypatch.chdir(tmp_path)
+    assert words in usage_error(capsys, ["fetch", *argv])
+
+
+def test_a_damaged_archive_is_a_failure(capsys, tmp_path):
+    (tmp_path / "a.tgz").write_bytes(b"not an archive")
+    assert main(["fetch", "--archive", str(tmp_path / "a.tgz"), "--root", str(tmp_path / "d")]) == 1
+    assert "a.tgz" in capsys.readouterr().err
+
+
+def test_info_describes_the_installation(capsys, tmp_path):
+    assert main(["info", "--root", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    for word in ("tinysmooth", "Python", "numpy", "kernels", "Imagenette", "tinysmooth fetch"):
+        assert word in shown
+
+
+def test_info_describes_a_run(capsys, run):
+    assert main(["info", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "small_convnet" in shown and "2 of 2; finished" in shown and "floor 0.500" in shown
+
+
+def test_info_of_something_else_is_a_failure(capsys, tmp_path):
+    assert main(["info", str(tmp_path)]) == 1
+    assert "has no config.json" in capsys.readouterr().err
