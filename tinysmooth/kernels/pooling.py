@@ -64,7 +64,7 @@ def _max_parts(  # type: ignore[no-untyped-def]
             which[:] = first
             for r in range(r_first, min(kernel_size[0], height - top)):
                 for s in range(s_first, min(kernel_size[1], width - left)):
-                    index = r * kernel_size[1] + s
+                    index = argmax.dtype.type(r * kernel_size[1] + s)
                     if index == first:
                         continue
                     values = x[n, top + r, left + s]
@@ -92,7 +92,7 @@ def _max_backward_parts(  # type: ignore[no-untyped-def]
                 share, which = grad[n, i, j], argmax[n, i, j]
                 for r in range(_first_inside(top), min(kernel_size[0], height - top)):
                     for s in range(_first_inside(left), min(kernel_size[1], width - left)):
-                        index = r * kernel_size[1] + s
+                        index = argmax.dtype.type(r * kernel_size[1] + s)
                         target = dx[n, top + r, left + s]
                         for c in range(channels):
                             before = target[c]
