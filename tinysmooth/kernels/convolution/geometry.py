@@ -43,3 +43,7 @@ def round_up(value: int, multiple: int) -> int:
     32
     """
     return -(-value // multiple) * multiple
+
+
+PRODUCTS_PER_NANOSECOND = 50
+"""Multiply-adds that one core does in a nanosecond, roughly: the unit of `plan_parts`."""

@@ -3,81 +3,105 @@
 Sixteen filters are transformed at once. They lie C R S floats apart in PyTorch's order, so their nine
 taps are first gathered to nine vectors::
 
-    weight (K, C, 3, 3)  --gather 16 filters-->  taps [9][16]  --G . G^T-->  U [36][panel][C][64]
+    weight (K, C, R, S)  --gather 16 filters-->  taps [9][16]  --G . G^T-->  U [36][panel][depth][64]
 
 U is cut in panels of 64 columns because that is how the microkernel reads it: one step of its loop
 takes 64 neighbouring floats. The gradient goes the same way backwards, after adding up the sums of
-the threads.
+the threads. Row ``shift * step + c`` of the depth belongs to channel c of the image shifted by
+(3 (shift // shifts_across), 3 (shift % shifts_across)); rows between the channels and `step` are zeros.
 """
 
 from __future__ import annotations
 
 from tinysmooth.kernels.convolution.transforms import transform_filter, transform_filter_gradient
-from tinysmooth.kernels.convolution.winograd_tiles import POSITIONS
+from tinysmooth.kernels.convolution.winograd_tiles import POSITIONS, SHIFT
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import panel_width
 from tinysmooth.kernels.vectors import LANES, load, splat, store
 
-TAPS = 9
+TAPS = SHIFT * SHIFT
 
 
 @jit
-def filters_to_tiles(part, parts, weight, u, workspace, filters, channels, backward):
+def gather_taps(weight, at, stride, count, first_row, first_column, rows, columns, turned, taps):
+    """Gather a 3x3 part of `count` filters to ``taps[9][16]``, with zeros beyond the filters."""
+    for i in range(SHIFT):
+        for j in range(SHIFT):
+            r, s = first_row + i, first_column + j
+            to = (i * SHIFT + j) * LANES
+            if r < rows and s < columns:
+                tap = r * columns + s
+                if turned:
+                    tap = rows * columns - 1 - tap
+                for lane in range(count):
+                    taps[to + lane] = weight[at + lane * stride + tap]
+            else:
+                store(taps, to, splat(0.0))
+
+
+@jit
+def filters_to_tiles(part, parts, weight, u, workspace, sizes):
     """Transform the filters; for the gradient of x turn them and exchange the roles of C and K.
 
-    `weight` is flat (filters, channels, 3, 3); `u` is [36][panel][depth][width], where, if `backward`,
-    the columns are the channels and the depth is the filters.
+    `weight` is flat (filters, channels, rows, columns); `u` is [36][panel][depth][width], where, if
+    `backward`, the columns are the channels and the depth is the filters.
     """
-    columns, depth = (channels, filters) if backward else (filters, channels)
-    column_stride = TAPS if backward else channels * TAPS
-    depth_stride = channels * TAPS if backward else TAPS
-    padded_columns = (columns + LANES - 1) // LANES * LANES
-    padded_depth = (depth + 3) // 4 * 4
+    filters, channels, rows, columns, backward, shifts_down, shifts_across, depth, step = sizes
+    outputs, inputs = (channels, filters) if backward else (filters, channels)
+    area = rows * columns
+    out_stride = area if backward else channels * area
+    in_stride = channels * area if backward else area
+    padded = (outputs + LANES - 1) // LANES * LANES
     taps = workspace[part]
-    slice_size = padded_columns * padded_depth
-    groups = padded_columns // LANES
+    for tap in range(TAPS):
+        store(taps, tap * LANES, splat(0.0))
+    slice_size = padded * depth
+    groups = padded // LANES
     for group in range(groups * part // parts, groups * (part + 1) // parts):
         lane0 = group * LANES
-        count = min(LANES, columns - lane0)
+        count = min(LANES, outputs - lane0)
         first = 0
-        while first + panel_width(first, padded_columns) <= lane0:
-            first += panel_width(first, padded_columns)
-        width = panel_width(first, padded_columns)
-        for tap in range(TAPS):
-            store(taps, tap * LANES, splat(0.0))
-        for c in range(padded_depth):
-            to = first * padded_depth + c * width + lane0 - first
-            if c < depth:
-                for lane in range(count):
-                    at = (lane0 + lane) * column_stride + c * depth_stride
-                    for tap in range(TAPS):
-                        turned = TAPS - 1 - tap if backward else tap
-                        taps[turned * LANES + lane] = weight[at + tap]
-                transform_filter(taps, 0, 3 * LANES, LANES, u, to, 6 * slice_size, slice_size)
+        while first + panel_width(first, padded) <= lane0:
+            first += panel_width(first, padded)
+        width = panel_width(first, padded)
+        for row in range(depth):
+            to = first * depth + row * width + lane0 - first
+            shift, c = divmod(row, step)
+            if c < inputs and shift < shifts_down * shifts_across:
+                at = lane0 * out_stride + c * in_stride
+                r, s = SHIFT * (shift // shifts_across), SHIFT * (shift % shifts_across)
+                gather_taps(weight, at, out_stride, count, r, s, rows, columns, backward, taps)
+                transform_filter(
+                    taps, 0, SHIFT * LANES, LANES, u, to, 6 * slice_size, slice_size
+                )
             else:
                 for p in range(POSITIONS):
                     store(u, to + p * slice_size, splat(0.0))
 
 
 @jit
-def tiles_to_filter_gradient(part, parts, sums, out, workspace, filters, channels):
-    """Add up the sums (threads, 36, C, K), transform back, and write (K, C, 3, 3), flat."""
-    padded_filters = (filters + LANES - 1) // LANES * LANES
-    height_of_sum = (channels + 3) // 4 * 4
-    slice_size = height_of_sum * padded_filters
+def tiles_to_filter_gradient(part, parts, sums, out, workspace, sizes):
+    """Add up the sums (threads, 36, depth, K), transform back, and write (K, C, R, S), flat."""
+    filters, channels, rows, columns, _, shifts_down, shifts_across, depth, step = sizes
+    padded = (filters + LANES - 1) // LANES * LANES
+    slice_size = depth * padded
     tile = workspace[part]
-    groups = padded_filters // LANES
     for c in range(channels * part // parts, channels * (part + 1) // parts):
-        for group in range(groups):
-            k = group * LANES
-            at = c * padded_filters + k
-            for p in range(POSITIONS):
-                total = load(sums[0], at + p * slice_size)
-                for other in range(1, sums.shape[0]):
-                    total = total + load(sums[other], at + p * slice_size)
-                store(tile, p * LANES, total)
-            transform_filter_gradient(tile, 0, 6 * LANES, LANES, tile, 0, 3 * LANES, LANES)
-            for lane in range(min(LANES, filters - k)):
-                to = ((k + lane) * channels + c) * TAPS
-                for tap in range(TAPS):
-                    out[to + tap] = tile[tap * LANES + lane]
+        for shift in range(shifts_down * shifts_across):
+            for k in range(0, padded, LANES):
+                at = (shift * step + c) * padded + k
+                for p in range(POSITIONS):
+                    total = load(sums[0], at + p * slice_size)
+                    for other in range(1, sums.shape[0]):
+                        total = total + load(sums[other], at + p * slice_size)
+                    store(tile, p * LANES, total)
+                transform_filter_gradient(
+                    tile, 0, 6 * LANES, LANES, tile, 0, SHIFT * LANES, LANES
+                )
+                for lane in range(min(LANES, filters - k)):
+                    to = ((k + lane) * channels + c) * rows * columns
+                    for tap in range(TAPS):
+                        r = SHIFT * (shift // shifts_across) + tap // SHIFT
+                        s = SHIFT * (shift % shifts_across) + tap % SHIFT
+                        if r < rows and s < columns:
+                            out[to + r * columns + s] = tile[tap * LANES + lane]

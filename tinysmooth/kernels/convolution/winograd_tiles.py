@@ -21,8 +21,13 @@ tile lie a multiple of 4 KB apart and compete for the same 12 places of the L1 c
 Tiles that hang over the border, and channel counts that are not multiples of 16, go through a
 small zero-padded patch, so that the transforms themselves know neither borders nor tails.
 
+Larger filters are sums of 3x3 filters: a 5x5 filter, filled up with zeros to 6x6, is four of them, applied
+to the image shifted by 0 or 3 pixels. The shifted images count as further channels, so V and U only
+grow deeper: 36 multiplications take the place of 100 (5x5: 4 x 36 for 400), and nothing else changes.
+
 The gradient of x is the same kernel: filters turned by 180 degrees, with C and K exchanged, and
-padding 2 - padding. The gradient of the filters is in `tinysmooth.kernels.convolution.winograd_filters`.
+padding R - 1 - padding. The gradient of the filters adds up V[p].T @ D[p] over the tiles, D being
+the transformed gradient of out.
 """
 
 from __future__ import annotations
@@ -46,6 +51,9 @@ TILE = 4
 
 PATCH = 6
 """Input pixels on the side of a tile: TILE + 3 - 1."""
+
+SHIFT = 3
+"""Taps on the side of a filter, and pixels between the shifted images of a larger filter."""
 
 POSITIONS = 36
 """Numbers of a transformed tile: PATCH squared."""
@@ -114,11 +122,10 @@ def output_tile(m, offset, slice_size, out, image, top, left, height, width, cha
 
 @jit
 def forward_tiles(part, parts, x, u, out, workspace, sizes):
-    """Convolve one part of the tiles; `sizes` as `tinysmooth.kernels.convolution.fast` lays out."""
-    batch, height, width, channels, rows, columns, filters, pad_top, pad_left, block = sizes
+    """Convolve one part of the tiles; `sizes` as `winograd_route` lays them out."""
+    batch, height, width, channels, rows, columns, filters = sizes[:7]
+    pad_top, pad_left, shifts_down, shifts_across, depth, v_row, block = sizes[7:]
     down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
-    depth = (channels + 3) // 4 * 4
-    v_row = (channels + LANES - 1) // LANES * LANES
     padded_filters = (filters + LANES - 1) // LANES * LANES
     v_slice, m_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
     mine = workspace[part]
@@ -132,9 +139,12 @@ def forward_tiles(part, parts, x, u, out, workspace, sizes):
         for tile in range(count):
             image, place = divmod(start + tile, down * across)
             i, j = divmod(place, across)
-            top, left = i * TILE - pad_top, j * TILE - pad_left
             to = tile * v_row
-            input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
+            for shift in range(shifts_down * shifts_across):
+                top = i * TILE - pad_top + SHIFT * (shift // shifts_across)
+                left = j * TILE - pad_left + SHIFT * (shift % shifts_across)
+                input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
+                to += v_row // (shifts_down * shifts_across)
         first = 0
         while first < padded_filters:
             size = panel_width(first, padded_filters)
@@ -180,10 +190,9 @@ def clear(values, first, last):
 @jit
 def filter_gradient_tiles(part, parts, x, grad, sums, workspace, sizes):
     """Add up V[p].T @ D[p] over one part of the tiles in ``sums[part]``, which is (36, C, K)."""
-    batch, height, width, channels, rows, columns, filters, pad_top, pad_left, block = sizes
+    batch, height, width, channels, rows, columns, filters = sizes[:7]
+    pad_top, pad_left, shifts_down, shifts_across, depth, v_row, block = sizes[7:]
     down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
-    height_of_sum = (channels + 3) // 4 * 4
-    v_row = (channels + LANES - 1) // LANES * LANES
     padded_filters = (filters + LANES - 1) // LANES * LANES
     v_slice, d_slice = block * v_row + SLICE_GAP, block * padded_filters + SLICE_GAP
     mine, total = workspace[part], sums[part]
@@ -197,9 +206,12 @@ def filter_gradient_tiles(part, parts, x, grad, sums, workspace, sizes):
         for tile in range(count):
             image, place = divmod(start + tile, down * across)
             i, j = divmod(place, across)
-            top, left = i * TILE - pad_top, j * TILE - pad_left
             to = tile * v_row
-            input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
+            for shift in range(shifts_down * shifts_across):
+                top = i * TILE - pad_top + SHIFT * (shift // shifts_across)
+                left = j * TILE - pad_left + SHIFT * (shift % shifts_across)
+                input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
+                to += v_row // (shifts_down * shifts_across)
             top, left = i * TILE, j * TILE
             gradient_tile(grad, image, top, left, rows, columns, filters, d, tile, d_slice, block, patch)
         # The microkernel takes four tiles at a turn: the last ones are filled up with zeros.
@@ -211,9 +223,9 @@ def filter_gradient_tiles(part, parts, x, grad, sums, workspace, sizes):
                 size = panel_width(first, padded_filters)
                 panel = p * d_slice + first * block
                 clear(d, panel + count * size, panel + filled * size)
-                to = p * height_of_sum * padded_filters + first
+                to = p * depth * padded_filters + first
                 panel_add_transposed(
                     v, p * v_slice, v_row, d, panel, size, total, to, padded_filters,
-                    height_of_sum, filled, start - begin
+                    depth, filled, start - begin
                 )
                 first += size

@@ -1,0 +1,245 @@
+"""Every rung of the convolution ladder against the definition, and the fast path's own claims."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinysmooth.kernels import threads
+from tinysmooth.kernels.convolution import (
+    definition,
+    fast,
+    im2col,
+    loops,
+    reference,
+    winograd,
+)
+from tinysmooth.kernels.convolution.geometry import output_size
+from tinysmooth.kernels.convolution.transforms import (
+    both_ways,
+    filter_gradient_transform,
+    filter_transform,
+    input_transform,
+    output_gradient_transform,
+    output_transform,
+)
+
+NAMES = ("conv2d_forward", "conv2d_backward_data", "conv2d_backward_weight")
+RUNGS = {"im2col": im2col, "loops": loops, "winograd": winograd, "fast": fast}
+# Largest error relative to the largest number of the exact result, as the package documents it.
+FLOAT32_TOLERANCE = dict(zip(NAMES, (2e-5, 2e-5, 1e-4), strict=True))
+
+
+class Case:
+    """Arrays of one convolution, in float64 and rounded to float32 first, so both are the same."""
+
+    def __init__(self, seed, batch, size, channels, filters, kernel, stride, padding):
+        rng = np.random.default_rng(seed)
+
+        def numbers(*shape):
+            return rng.standard_normal(shape).astype(np.float32).astype(np.float64)
+
+        self.stride, self.padding = stride, padding
+        self.x = numbers(batch, *size, channels)
+        self.weight = numbers(filters, channels, *kernel)
+        self.grad = numbers(batch, *output_size(*size, kernel, stride, padding), filters)
+
+    def run(self, rung, name, dtype=np.float64):
+        x, weight, grad = (a.astype(dtype) for a in (self.x, self.weight, self.grad))
+        for array in (x, weight, grad):
+            array.flags.writeable = False  # a kernel that writes to its input fails here
+        how = (self.stride, self.padding)
+        args = {
+            "conv2d_forward": (x, weight, *how),
+            "conv2d_backward_data": (grad, weight, x.shape, *how),
+            "conv2d_backward_weight": (x, grad, weight.shape, *how),
+        }[name]
+        out = getattr(rung, name)(*args)
+        assert out.dtype == dtype and out.flags.c_contiguous
+        return out
+
+
+def error(out, exact):
+    assert out.shape == exact.shape
+    return np.abs(out - exact).max(initial=0) / max(np.abs(exact).max(initial=0), 1e-30)
+
+
+def cases(most_channels, most_size):
+    """Draw shapes: sizes from 1, tails in the channels, and padding beyond what a kernel needs."""
+
+    @st.composite
+    def draw_case(draw):
+        def pair(low, high):
+            return draw(st.integers(low, high)), draw(st.integers(low, high))
+
+        kernel = draw(st.sampled_from([(3, 3), pair(1, 7)]))
+        stride = draw(st.sampled_from([(1, 1), pair(1, 3)]))
+        padding = pair(0, 3)
+        low = [max(1, k - 2 * p) for k, p in zip(kernel, padding, strict=True)]
+        size = tuple(draw(st.integers(s, max(s, most_size))) for s in low)
+        channels, filters = pair(1, most_channels)
+        batch = draw(st.integers(1, 5))
+        seed = draw(st.integers(0, 2**32 - 1))
+        return Case(seed, batch, size, channels, filters, kernel, stride, padding)
+
+    return draw_case()
+
+
+@pytest.fixture(autouse=True)
+def many_parts(monkeypatch):
+    """Cut small work in parts too, and bring the number of threads back."""
+    monkeypatch.setattr(threads, "SMALLEST_PART", 1)
+    before = threads.get_num_threads()
+    yield
+    threads.set_num_threads(before)
+
+
+SMALL = [
+    Case(0, 2, (4, 5), 2, 3, (3, 3), (1, 1), (1, 1)),
+    Case(1, 1, (5, 4), 3, 2, (3, 3), (1, 1), (0, 2)),
+    Case(2, 2, (1, 1), 2, 2, (3, 3), (1, 1), (3, 3)),
+    Case(3, 1, (5, 6), 2, 2, (2, 3), (2, 3), (0, 1)),
+    Case(4, 2, (3, 4), 1, 2, (1, 1), (2, 2), (0, 0)),
+    Case(5, 1, (4, 4), 2, 1, (4, 1), (1, 2), (3, 0)),
+    Case(6, 1, (3, 3), 1, 1, (5, 5), (3, 1), (2, 3)),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("rung", RUNGS)
+def test_every_rung_equals_the_definition(rung, name):
+    for case in SMALL:
+        exact = case.run(definition, name)
+        assert error(case.run(RUNGS[rung], name), exact) < 1e-12
+        assert error(case.run(RUNGS[rung], name, np.float32), exact) < FLOAT32_TOLERANCE[name]
+
+
+@given(case=cases(most_channels=6, most_size=8))
+@settings(max_examples=15, deadline=None)
+def test_float64_rungs_are_exact(case):
+    for name in NAMES:
+        exact = case.run(im2col, name)
+        for rung in (winograd, fast):
+            assert error(case.run(rung, name), exact) < 1e-11
+
+
+@given(case=cases(most_channels=70, most_size=13), num_threads=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_fast_float32_is_as_exact_as_documented(case, num_threads):
+    threads.set_num_threads(num_threads)
+    for name in NAMES:
+        exact = case.run(im2col, name)
+        assert error(case.run(fast, name, np.float32), exact) < FLOAT32_TOLERANCE[name]
+
+
+# Each route and each tail: panels of 64, 32 and 16 filters, borders, several blocks of tiles.
+ROUTES = [
+    Case(10, 2, (30, 29), 16, 64, (3, 3), (1, 1), (1, 1)),
+    Case(11, 1, (16, 16), 64, 112, (3, 3), (1, 1), (1, 1)),
+    Case(12, 3, (15, 18), 33, 41, (3, 3), (1, 1), (2, 0)),
+    Case(13, 2, (16, 16), 3, 32, (3, 3), (1, 1), (1, 1)),
+    Case(14, 2, (17, 16), 8, 24, (5, 5), (1, 1), (2, 2)),
+    Case(15, 2, (19, 16), 5, 72, (7, 7), (1, 1), (3, 3)),
+    Case(16, 1, (20, 21), 3, 16, (7, 7), (2, 2), (3, 3)),
+    Case(17, 2, (13, 13), 32, 64, (1, 1), (1, 1), (0, 0)),
+    Case(18, 2, (12, 13), 12, 70, (1, 1), (1, 1), (0, 0)),
+    Case(19, 2, (14, 13), 20, 40, (3, 3), (2, 2), (1, 1)),
+]
+
+
+@pytest.mark.parametrize("case", ROUTES, ids=lambda case: str(case.weight.shape))
+@pytest.mark.parametrize("num_threads", [1, 2, 3])
+def test_each_route_of_the_fast_rung(case, num_threads):
+    threads.set_num_threads(num_threads)
+    for name in NAMES:
+        out = case.run(fast, name, np.float32)
+        assert error(out, case.run(im2col, name)) < FLOAT32_TOLERANCE[name]
+        assert np.array_equal(out, case.run(fast, name, np.float32)), "same threads, same bits"
+
+
+def test_switching_winograd_off_gains_the_last_digits(monkeypatch):
+    case = Case(20, 2, (16, 16), 64, 64, (3, 3), (1, 1), (1, 1))
+    monkeypatch.setattr(fast, "winograd_enabled", False)
+    for name in NAMES:
+        assert error(case.run(fast, name, np.float32), case.run(im2col, name)) < 2e-6
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_nan_and_infinity_reach_their_outputs(stride):
+    x = np.zeros((1, 12, 12, 16), np.float32)
+    x[0, 5, 5, 3] = np.nan
+    weight = np.ones((16, 16, 3, 3), np.float32)
+    out = fast.conv2d_forward(x, weight, (stride, stride), (1, 1))
+    exact = reference.conv2d_forward(x, weight, (stride, stride), (1, 1))
+    assert np.isnan(out[np.isnan(exact)]).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_batch_gives_an_empty_or_zero_result(name):
+    case = Case(0, 0, (6, 6), 8, 8, (3, 3), (1, 1), (1, 1))
+    out = case.run(fast, name, np.float32)
+    assert out.shape == case.run(im2col, name).shape
+    assert not out.any()
+
+
+# ---- Winograd's transforms
+
+
+@pytest.mark.parametrize("tile", [2, 4])
+@pytest.mark.parametrize("name", NAMES)
+def test_both_tile_sizes_of_winograd_equal_the_definition(tile, name):
+    for case in SMALL[:3]:
+
+        class Rung:
+            conv2d_forward = staticmethod(lambda *a: winograd.conv2d_forward(*a, tile=tile))  # noqa: B023
+            conv2d_backward_data = staticmethod(
+                lambda *a: winograd.conv2d_backward_data(*a, tile=tile)  # noqa: B023
+            )
+            conv2d_backward_weight = staticmethod(
+                lambda *a: winograd.conv2d_backward_weight(*a, tile=tile)  # noqa: B023
+            )
+
+        assert error(case.run(Rung, name), case.run(definition, name)) < 1e-12
+
+
+def test_f4_has_the_matrices_of_lavin_and_gray():
+    b_t, g, a_t = winograd.matrices(4)
+    assert b_t.tolist() == [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+    np.testing.assert_allclose(24 * g[:, 0], [6, -4, -4, 1, 1, 0])
+    np.testing.assert_allclose(24 * g[:, 1], [0, -4, 4, 2, -2, 0], atol=1e-15)
+    np.testing.assert_allclose(24 * g[:, 2], [0, -4, -4, 4, 4, 24], atol=1e-15)
+    assert a_t[3].tolist() == [0, 1, -1, 8, -8, 1]
+
+
+def test_one_dimensional_f4_is_the_correlation():
+    b_t, g, a_t = winograd.matrices(4)
+    rng = np.random.default_rng(0)
+    d, taps = rng.standard_normal(6), rng.standard_normal(3)
+    np.testing.assert_allclose(a_t @ ((g @ taps) * (b_t @ d)), np.correlate(d, taps), atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "function, pick",
+    [
+        (input_transform, lambda b_t, g, a_t: b_t),
+        (filter_transform, lambda b_t, g, a_t: g),
+        (output_transform, lambda b_t, g, a_t: a_t),
+        (output_gradient_transform, lambda b_t, g, a_t: a_t.T),
+        (filter_gradient_transform, lambda b_t, g, a_t: g.T),
+    ],
+)
+def test_the_written_out_transforms_are_the_matrices(function, pick):
+    matrix = pick(*winograd.matrices(4))
+    columns = np.eye(matrix.shape[1])
+    np.testing.assert_allclose(np.array(function(*columns)), matrix, atol=1e-15)
+    tile = np.random.default_rng(0).standard_normal((matrix.shape[1],) * 2)
+    np.testing.assert_allclose(
+        np.array(both_ways(function, tile)), matrix @ tile @ matrix.T, atol=1e-12
+    )
