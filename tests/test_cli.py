@@ -73,6 +73,13 @@ def test_the_module_runs_as_a_program():
     assert done.returncode == 0 and done.stdout.startswith("tinysmooth ")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell with pipes")
+def test_a_reader_that_has_seen_enough_is_no_traceback():
+    command = f"{sys.executable} -m tinysmooth train --help | true"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+
+
 # train
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 import warnings
@@ -77,6 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 traceback.print_exc()
             print(f"{name}: {one_line(error) or 'stopped'}", file=sys.stderr)
             return INTERRUPTED
+        except BrokenPipeError:
+            # The reader of our output (`head`) has seen enough; Python must not flush to it again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILURE
         except Exception as error:
             if args.debug:
                 traceback.print_exc()

@@ -106,12 +106,12 @@ def predictions(
     _check_together(where, pictures, table, class_names)
     top = min(check_int(where, "top", top, minimum=1), len(class_names))
     rows = len(pictures)
-    figure, axes = new_figure(rows, 2, width=6.4, height=0.3 + 1.75 * rows, width_ratios=(1, 2))
+    figure, axes = new_figure(rows, 2, width=6.4, height=0.3 + 1.6 * rows, width_ratios=(1, 2))
     for row, (picture, bars) in enumerate(axes):
         picture.set_axis_off()
         picture.imshow(pictures[row].transpose(1, 2, 0), interpolation="nearest")
         if titles is not None:
-            picture.set_title(titles[row], fontsize=8.5)
+            bars.set_title(titles[row], fontsize=9, loc="left")
         order = np.argsort(-table[row], kind="stable")[:top]
         values = table[row][order]
         colours = [SMOOTHED] + [MUTED] * (len(order) - 1)
@@ -120,6 +120,7 @@ def predictions(
         bars.invert_yaxis()
         bars.set_xlim(0, 1.12)
         bars.set_xticks([0, 0.5, 1])
+        bars.tick_params(labelsize=8.5)
         bars.grid(False, axis="y")
         for place, value in enumerate(values):
             bars.text(value + 0.015, place, f"{100 * value:.1f} %", va="center", fontsize=8.5)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 
-from tinysmooth import kernels
+from tinysmooth import __version__, kernels
 from tinysmooth.data import Dataset, Source, choose_source
 from tinysmooth.data import load as load_data
 from tinysmooth.kernels import threads
@@ -146,16 +147,10 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Module, TrainConfig, tuple
 
 def environment() -> dict[str, Any]:
     """Versions and machine, for the record in ``config.json``."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {}
-    for name in ("tinysmooth", "numpy", "numba"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
     return {
-        **versions,
+        "tinysmooth": __version__,
+        "numpy": np.__version__,
+        "numba": numba.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
