@@ -29,7 +29,7 @@ import operator
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, SupportsIndex
+from typing import Any
 
 __all__ = ["get_num_threads", "plan_parts", "run_parallel", "set_num_threads"]
 
@@ -46,16 +46,9 @@ def _cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _positive(function: str, name: str, value: SupportsIndex | str, kind: type) -> int:
-    wanted = "expected an integer of at least 1"
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = int(value) if isinstance(value, str) else operator.index(value)
-    except (TypeError, ValueError):
-        raise kind(f"{function}: {name} is {value!r}; {wanted}") from None
+def _at_least_1(function: str, name: str, number: int) -> int:
     if number < 1:
-        raise ValueError(f"{function}: {name} is {number}; {wanted}")
+        raise ValueError(f"{function}: {name} is {number}; expected an integer of at least 1")
     return number
 
 
@@ -75,9 +68,16 @@ def get_num_threads() -> int:
     """
     global _num_threads
     if _num_threads is None:
-        wish = os.environ.get("TINYSMOOTH_NUM_THREADS", "").strip()
         name = "TINYSMOOTH_NUM_THREADS"
-        _num_threads = _positive("get_num_threads", name, wish, ValueError) if wish else _cpus()
+        wish = os.environ.get(name, "").strip()
+        if not wish:
+            _num_threads = _cpus()
+        elif wish.isdecimal():
+            _num_threads = _at_least_1("get_num_threads", name, int(wish))
+        else:
+            raise ValueError(
+                f"get_num_threads: {name} is {wish!r}; expected an integer of at least 1"
+            )
     return _num_threads
 
 
@@ -97,7 +97,9 @@ def set_num_threads(n: int) -> None:
         If `n` is less than 1.
     """
     global _num_threads
-    _num_threads = _positive("set_num_threads", "n", n, TypeError)
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"set_num_threads: n is {n!r}; expected an integer of at least 1")
+    _num_threads = _at_least_1("set_num_threads", "n", operator.index(n))
 
 
 def plan_parts(work: float, limit: int | None = None) -> int:

@@ -1,0 +1,200 @@
+"""The wrapper around Numba: cache, read-only arrays, messages, and life without any of them."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinysmooth.kernels import cache, jit
+
+ROOT = Path(__file__).resolve().parents[1]
+needs_compilation = pytest.mark.skipif(not jit.ENABLED, reason="compilation is disabled")
+
+PROGRAM = """
+import numpy as np
+from tinysmooth.kernels import jit
+from tinysmooth.kernels.convolution.loops import _forward
+x, w, out = (np.ones(s, np.float32) for s in ((1, 2, 2, 1), (1, 1, 1, 1), (1, 2, 2, 1)))
+_forward(0, 1, x, w, out, 1, 1, 0, 0)
+assert (out == 2).all()
+status = jit.status()
+print(status["compiled"], status["cache_folder"])
+"""
+
+
+def run(program=PROGRAM, **environment):
+    """Run a program in a process of its own; a name set to None is taken out of the environment."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    env = {name: value for name, value in env.items() if value is not None}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=os.path.sep,
+    )
+
+
+@jit.jit
+def _sum(values):
+    total = 0.0
+    for i in range(values.size):
+        total += values[i]
+    return total
+
+
+@jit.jit
+def _helper(value, repeat):
+    return value * repeat
+
+
+@jit.jit
+def _calls_with_constants(values, out):
+    for i in range(values.size):
+        out[i] = _helper(values[i], 2) + _helper(values[i], 3) + _helper(values[i], i)
+
+
+@needs_compilation
+def test_read_only_arrays_share_the_specialisation_of_writable_ones():
+    values = np.arange(6.0)
+    assert _sum(values) == 15
+    values.flags.writeable = False
+    assert _sum(values) == 15
+    assert _sum(np.frombuffer(values.tobytes())) == 15
+    assert _sum.specialisations == 1
+
+
+def test_a_read_only_array_may_be_a_temporary():
+    assert _sum(np.frombuffer(np.arange(1000.0).tobytes())) == 499500
+
+
+@needs_compilation
+def test_an_array_at_an_odd_address_shares_it_too():
+    buffer = np.zeros(8 * 6 + 1, np.uint8)
+    odd = buffer[1:].view(np.float64)
+    odd[:] = np.arange(6.0)
+    before = _sum.specialisations or 1
+    assert _sum(odd) == 15
+    assert _sum.specialisations == before
+
+
+@needs_compilation
+def test_constants_among_arguments_do_not_multiply_specialisations():
+    out = np.zeros(4)
+    _calls_with_constants(np.ones(4), out)
+    assert out.tolist() == [5, 6, 7, 8]
+    assert _helper.specialisations == 1
+
+
+@needs_compilation
+def test_the_second_process_compiles_nothing_and_says_nothing(tmp_path):
+    first = run(TINYSMOOTH_CACHE=str(tmp_path))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.split()[0] == "1"
+    assert first.stderr == "tinysmooth: compiling kernels (once)...\n"
+    second = run(TINYSMOOTH_CACHE=str(tmp_path))
+    assert second.stdout.split()[0] == "0" and second.stderr == ""
+    assert Path(second.stdout.split()[1]).parent == tmp_path.resolve()
+
+
+@needs_compilation
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"TINYSMOOTH_CACHE": "off"},
+        {"TINYSMOOTH_CACHE": "/proc/no/such/place"},
+        {"TINYSMOOTH_CACHE": None, "HOME": "/proc/none", "XDG_CACHE_HOME": None},
+    ],
+)
+def test_without_a_cache_kernels_work_and_the_line_says_so(environment):
+    done = run(**environment)
+    if environment["TINYSMOOTH_CACHE"] != "off" and sys.platform == "win32":
+        pytest.skip("the places are those of Unix")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", "None"]
+    assert "in every process" in done.stderr
+
+
+@needs_compilation
+def test_processes_that_start_together_on_a_cold_cache_all_succeed(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TINYSMOOTH_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", PROGRAM]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    processes = [subprocess.Popen(command, env=env, cwd=os.path.sep, **pipes) for _ in range(10)]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 10, outputs
+    assert sum(int(out.split()[0]) for out, _ in outputs) == 1, "one compiles, the others load"
+
+
+def test_importing_the_kernels_compiles_nothing(tmp_path):
+    done = run(
+        "import tinysmooth.kernels.convolution.fast as f; from tinysmooth.kernels import jit;"
+        "print(jit.status()['loaded'])",
+        TINYSMOOTH_CACHE=str(tmp_path),
+    )
+    assert done.stdout.strip() == "0" and done.stderr == ""
+
+
+def test_with_compilation_disabled_kernels_are_plain_python(tmp_path):
+    done = run(NUMBA_DISABLE_JIT="1", TINYSMOOTH_CACHE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == "0"
+
+
+def test_other_codes_numba_cache_stays_where_it_was(tmp_path):
+    program = """
+    import numba
+    from numba.core import config
+    from tinysmooth.kernels import cache, jit
+    before = config.CACHE_DIR
+    if jit.ENABLED:
+        cache.SharedCache(run := numba.njit(cache.cpu_description).py_func, cache.cache_folder())
+    assert config.CACHE_DIR == before
+    """
+    done = run(textwrap.dedent(program), TINYSMOOTH_CACHE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_edited_source_or_another_cpu_has_another_folder(tmp_path, monkeypatch):
+    digest = cache._source_digest()
+    assert digest == cache._source_digest()
+    monkeypatch.setattr(cache, "cpu_description", lambda: ("other", "+features"))
+    assert cache._source_digest() != digest
+    monkeypatch.undo()
+    copy = tmp_path / "kernels"
+    copy.mkdir()
+    (copy / "cache.py").write_text("# edited")
+    monkeypatch.setattr(cache, "__file__", str(copy / "cache.py"))
+    assert cache._source_digest() != digest
+
+
+def test_folders_unused_for_a_month_are_deleted_and_nothing_else(tmp_path, monkeypatch):
+    long_ago = time.time() - 40 * 86400
+    for name, used in (("old", long_ago), ("recent", time.time())):
+        (tmp_path / name).mkdir()
+        marker = tmp_path / name / "last-used"
+        marker.touch()
+        os.utime(marker, (used, used))
+    (tmp_path / "not-ours").mkdir()
+    os.utime(tmp_path / "not-ours", (long_ago, long_ago))
+    monkeypatch.setenv("TINYSMOOTH_CACHE", str(tmp_path))
+    cache.cache_folder.cache_clear()
+    try:
+        folder = cache.cache_folder()
+    finally:
+        cache.cache_folder.cache_clear()
+    assert {path.name for path in tmp_path.iterdir()} == {"recent", "not-ours", folder.name}
+
+
+def test_status_has_what_info_prints():
+    status = jit.status()
+    assert set(status) == {
+        "enabled", "cache_folder", "cpu", "numba", "kernels", "loaded", "compiled", "seconds",
+    }  # fmt: skip
+    assert status["enabled"] == jit.ENABLED
