@@ -1,7 +1,7 @@
 """Data: Imagenette, the drawn stand-in, and batches of either.
 
 - ``classes``, ``dataset``, ``options``, ``places``: names, what loaders return, checks, folders;
-- ``fetch``, ``archive``: download, verify, unpack safely;
+- ``download``, ``archive``: download, verify, unpack safely;
 - ``layout``, ``decode``, ``cache``, ``imagenette``: from files on disk to arrays;
 - ``drawn``: pictures drawn by code, for tests, teaching and machines without a network;
 - ``sources``: which of the two to use, said aloud;
@@ -13,8 +13,8 @@ from tinysmooth.data.batches import IMAGE_MEAN, IMAGE_STD, Batches, normalise
 from tinysmooth.data.classes import CLASS_NAMES, NUM_CLASSES, WNIDS
 from tinysmooth.data.dataset import SPLITS, Dataset, DataWarning, holdout_split
 from tinysmooth.data.decode import read_image
+from tinysmooth.data.download import FetchError, fetch
 from tinysmooth.data.drawn import draw_image, load_drawn
-from tinysmooth.data.fetch import FetchError, fetch
 from tinysmooth.data.imagenette import load_imagenette
 from tinysmooth.data.layout import find_imagenette
 from tinysmooth.data.options import NOISE_LEVELS

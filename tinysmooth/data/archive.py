@@ -32,6 +32,8 @@ from tqdm import tqdm
 __all__ = ["ArchiveError", "Limits", "folder_name", "unpack"]
 
 _CHUNK = 1 << 20
+# Bytes that tarfile reads at once.
+_AHEAD = 1 << 16
 _TEMPORARY = ".unpacking-"
 
 
@@ -146,18 +148,21 @@ class _Bounded:
     """The unpacked stream; refuses to hand out more than ``most`` bytes."""
 
     def __init__(self, stream: IO[bytes] | gzip.GzipFile, most: int, archive: Path) -> None:
-        self._stream, self._left = stream, most
-        self._most, self._archive = most, archive
+        self._stream, self._most, self._archive = stream, most, archive
+        self.position = 0
+        #: What was handed out last; more than tarfile reads ahead.
+        self.recent = b""
 
     def read(self, size: int) -> bytes:
         """Read up to ``size`` bytes; always at most one chunk."""
         block = self._stream.read(min(size, _CHUNK))
-        self._left -= len(block)
-        if self._left < 0:
+        self.position += len(block)
+        if self.position > self._most:
             raise ArchiveError(
                 f"unpack: {self._archive} unpacks to more than {self._most:,} bytes from "
                 f"{self._archive.stat().st_size:,}; expected photographs, which hardly compress"
             )
+        self.recent = (self.recent + block)[-2 * _AHEAD :]
         return block
 
 
@@ -175,7 +180,7 @@ def _extract(archive: Path, folder: Path, limits: Limits, progress: bool | None)
     try:
         with open(archive, "rb") as file, gzip.GzipFile(fileobj=file) as unzipped, bar:
             stream = _Bounded(unzipped, most, archive)
-            with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 16) as tar:  # type: ignore[call-overload]
+            with tarfile.open(fileobj=stream, mode="r|", bufsize=_AHEAD) as tar:  # type: ignore[call-overload]
                 for count, member in enumerate(tar, start=1):
                     if count > limits.members:
                         raise ArchiveError(
@@ -184,13 +189,18 @@ def _extract(archive: Path, folder: Path, limits: Limits, progress: bool | None)
                         )
                     _write(tar, member, folder, archive, limits)
                     bar.update(file.tell() - bar.n)
-            # tarfile stops quietly at a header it cannot read, and gzip's checksum is known only
-            # at the very end: read on to there.
+                end = tar.offset
+            # tarfile stops without a word at a header that it cannot read, or where the members
+            # just end: what follows the last one must be zeros, and there must be some.
+            rest = stream.recent[end - stream.position + len(stream.recent) :]
+            zeros = len(rest) >= tarfile.BLOCKSIZE and not rest.strip(b"\0")
+            # gzip compares its checksum at the very end: read on to there.
             while block := stream.read(_CHUNK):
-                if block.strip(b"\0"):
-                    raise ArchiveError(
-                        f"unpack: {archive} is damaged: unreadable data after {count} members"
-                    )
+                zeros = zeros and not block.strip(b"\0")
+            if not zeros:
+                raise ArchiveError(
+                    f"unpack: {archive} is damaged: something unreadable follows {count} members"
+                )
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
         raise ArchiveError(
             f"unpack: {archive} is damaged or truncated ({error}); expected a complete .tgz "

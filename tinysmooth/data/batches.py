@@ -45,6 +45,8 @@ def _constants(
         )
     values = []
     for name, given, which in (("mean", mean, 0), ("std", std, 1)):
+        if not isinstance(given, Sequence | np.ndarray | None) or isinstance(given, str):
+            raise TypeError(f"{where}: {name} is {describe(given)}; expected a sequence of numbers")
         numbers = usual[channels][which] if given is None else tuple(given)
         if len(numbers) != channels:
             raise ValueError(
@@ -52,8 +54,9 @@ def _constants(
                 f"{channels} channels"
             )
         for number in numbers:
-            check_real(where, name, number, low=0.0 if name == "std" else -np.inf,
-                       open_low=name == "std")  # fmt: skip
+            bound = float(np.finfo(np.float32).max)
+            low = 0.0 if name == "std" else -bound
+            check_real(where, name, number, low=low, high=bound, open_low=name == "std")
         values.append(np.array(numbers, np.float64))
     return values[0], values[1]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ DECODER = f"1, Pillow {PIL.__version__}"
 MOST_FAULTS = 0.05
 
 # What Pillow raises for broken files; SyntaxError comes from its PNG reader.
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Warning)
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
 def read_image(path: str | os.PathLike[str], size: int) -> np.ndarray[Any, Any]:
@@ -64,9 +65,21 @@ def read_image(path: str | os.PathLike[str], size: int) -> np.ndarray[Any, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{where}: {path} is not a file; expected an image file")
     try:
-        return _read(path, side)
+        with _quiet_pillow():
+            return _read(path, side)
     except _BROKEN as error:
         raise ValueError(f"{where}: {path}: {_fault(path, error)}; expected an image") from error
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Ignore Pillow's remarks on odd metadata; what cannot be read is reported by us.
+
+    Around all threads at once: warning filters belong to the process, not to a thread.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\b")
+        yield
 
 
 def _read(path: str | os.PathLike[str], size: int) -> np.ndarray[Any, Any]:
@@ -102,7 +115,7 @@ def _fault(path: str | os.PathLike[str], error: BaseException) -> str:
         return "not an image"
     if isinstance(error, PermissionError | IsADirectoryError):
         return "cannot be opened" if isinstance(error, PermissionError) else "a folder"
-    if "truncated" in str(error):
+    if "truncated" in str(error).lower():
         return "truncated"
     return f"damaged ({str(error)[:60]})"
 
@@ -145,6 +158,7 @@ def decode_files(
     hidden = None if progress is None else not progress
     # Pillow releases the interpreter's lock while it decodes and resizes.
     with (
+        _quiet_pillow(),
         ThreadPoolExecutor(get_num_threads()) as pool,
         tqdm(total=len(paths), desc=label, unit="image", disable=hidden) as bar,
     ):

@@ -9,8 +9,8 @@ from pathlib import Path
 from tinysmooth.checks import check_choice
 from tinysmooth.data.archive import ArchiveError
 from tinysmooth.data.dataset import Dataset
+from tinysmooth.data.download import fetch, probe
 from tinysmooth.data.drawn import load_drawn
-from tinysmooth.data.fetch import fetch, probe
 from tinysmooth.data.imagenette import load_imagenette
 from tinysmooth.data.layout import find_imagenette
 

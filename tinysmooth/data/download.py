@@ -131,7 +131,7 @@ def fetch(
         return unpack(local, parent, check=check_layout, progress=progress)
 
 
-def probe(url: str = DEFAULT_URL, timeout: float = 5.0) -> None:
+def probe(url: str | None = None, timeout: float = 5.0) -> None:
     """Ask the server for the archive's header, once, to see whether a download is possible.
 
     Raises
@@ -144,7 +144,7 @@ def probe(url: str = DEFAULT_URL, timeout: float = 5.0) -> None:
     import requests
 
     try:
-        requests.head(url, timeout=timeout, allow_redirects=True).raise_for_status()
+        requests.head(url or DEFAULT_URL, timeout=timeout).raise_for_status()
     except requests.RequestException as error:
         raise FetchError(_reason(error)) from error
 
