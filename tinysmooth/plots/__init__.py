@@ -4,6 +4,12 @@ Nothing here computes what it shows, opens a window or writes a file; save a fig
 ``savefig``. Importing this room does not import Matplotlib; drawing does.
 """
 
+from tinysmooth.plots.bumpiness import (
+    certainty_and_generalisation,
+    compare_trainings,
+    probability_on_line,
+    worst_pixels,
+)
 from tinysmooth.plots.confidence import gap_for_nines, loss_between_bounds, rounded_away
 from tinysmooth.plots.march import gap_march, time_for_nines, wrong_logits_meet
 from tinysmooth.plots.pictures import confident_mistakes, predictions
@@ -21,28 +27,46 @@ from tinysmooth.plots.scores import (
     temperature_curves,
 )
 from tinysmooth.plots.style import LIMIT, ONE_HOT, SMOOTHED, new_figure, run_colour
+from tinysmooth.plots.surprise import (
+    expected_surprise,
+    monte_carlo_errors,
+    simplex_loss,
+    surprise_curve,
+)
+from tinysmooth.plots.unlearning import bounded_or_vanishing, flip_after_training, flip_cost
 
 __all__ = [
     "LIMIT",
     "ONE_HOT",
     "SMOOTHED",
+    "bounded_or_vanishing",
+    "certainty_and_generalisation",
+    "compare_trainings",
     "confident_mistakes",
     "confusion_matrix",
+    "expected_surprise",
+    "flip_after_training",
+    "flip_cost",
     "gap_for_nines",
     "gap_histogram",
     "gap_march",
     "loss_between_bounds",
+    "monte_carlo_errors",
     "new_figure",
     "predictions",
+    "probability_on_line",
     "reliability_diagram",
     "rounded_away",
     "run_colour",
     "sigmoid_curve",
+    "simplex_loss",
     "smooth_maximum",
     "softmax_errors",
     "softmax_steps",
+    "surprise_curve",
     "temperature_curves",
     "time_for_nines",
     "training_curves",
+    "worst_pixels",
     "wrong_logits_meet",
 ]
