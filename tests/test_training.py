@@ -132,6 +132,16 @@ def test_training_loss_and_gap_are_means_over_the_images_and_not_over_the_batche
     assert rows[0].train_gap == pytest.approx(np.average(gaps, weights=counts))
 
 
+def test_float_vectors_train_without_augmentation():
+    rng = np.random.default_rng(0)
+    targets = np.arange(60) % 3
+    points = (np.eye(3)[targets] + 0.1 * rng.normal(size=(60, 3))).astype(np.float32)
+    model = nn.Sequential(nn.Linear(3, 3, rng=rng))
+    rows = fit(model, (points, targets), (points, targets), epochs=20, lr=0.5, augment=False,
+               rng=rng, progress=False)  # fmt: skip
+    assert rows[-1].val_accuracy == 1.0
+
+
 def test_without_validation_images_those_columns_are_nan():
     rng = np.random.default_rng(0)
     rows = fit(tiny_model(rng), easy_images(), epochs=1, rng=rng, progress=False)
@@ -444,7 +454,9 @@ def test_bad_options_are_refused_before_any_work(change, error, words):
     [
         ("images", TypeError, r"train is 'images' .* expected a Dataset or \(images, targets\)"),
         (([1], [2], [3]), ValueError, "train has 3 parts"),
-        ((np.zeros((2, 3, 8, 8)), [0, 1]), ValueError, r"train\.images .* expected a uint8"),
+        ((np.zeros((2, 3, 8, 8), int), [0, 1]), ValueError, r"train\.images .* expected uint8"),
+        ((np.zeros((2, 3, 8), np.uint8), [0, 1]), ValueError, r"train\.images .* expected uint8"),
+        ((np.zeros((2, 3, 8, 8)), [0, 1]), TypeError, "augment is True .* Pass augment=False"),
         ((np.zeros((0, 3, 8, 8), np.uint8), []), ValueError, r"train\.images"),
         ((np.zeros((2, 3, 8, 8), np.uint8), [0.5, 1.0]), TypeError, r"train\.targets"),
         ((np.zeros((2, 3, 8, 8), np.uint8), [0]), ValueError, r"train\.targets .* expected \(2,\)"),

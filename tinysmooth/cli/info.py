@@ -64,7 +64,8 @@ def _print_run(path: str) -> None:
     found = content.get("data", {})
     _line("images", str(found.get("description", "unknown")))
     _line("counts", f"{found.get('num_train')} to train on, {found.get('num_val')} to validate on")
-    _line("trained with", ", ".join(f"{k} {v}" for k, v in content["environment"].items()))
+    made = content.get("environment", {})
+    _line("trained with", ", ".join(f"{name} {value}" for name, value in made.items()))
     if folder.weights.exists():
         weights = load(folder.weights)
         total = sum(array.size for array in weights.values())

@@ -18,7 +18,7 @@ from tinysmooth.metrics.scores import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReliabilityBins:
     """Confidence and accuracy of predictions, grouped by confidence.
 

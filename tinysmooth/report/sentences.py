@@ -158,8 +158,8 @@ def _on_gaps(config: TrainConfig, last: EpochRow, judged: Evaluation) -> str:
     )
     if config.label_smoothing == 0:
         text += (
-            "Without label smoothing nothing holds it: more training makes it larger without end, "
-            "if ever more slowly. "
+            "Without label smoothing the loss has no resting gap: a larger one is always a little "
+            "better, and only weight decay and the end of training stop it. "
         )
     else:
         text += (

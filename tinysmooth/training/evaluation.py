@@ -27,14 +27,14 @@ class Images(Protocol):
 
     @property
     def images(self) -> Array:
-        """(N, C, H, W), uint8."""
+        """(N, C, H, W), uint8; or floats (N, ...), which are not normalised."""
 
     @property
     def targets(self) -> Array:
         """(N,), integers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Logits on a set of images, and what they say.
 
@@ -102,7 +102,8 @@ def evaluate(
     model : Module
         From (N, C, H, W) to logits (N, K).
     data : Dataset or (images, targets)
-        Images uint8 (N, C, H, W), targets integers (N,).
+        Images uint8 (N, C, H, W), which are normalised, or float (N, ...), which are taken as
+        they are; targets integers (N,).
     batch_size : int
         Changes the memory needed, and the result by float32 rounding at most.
     between_batches : callable, optional
@@ -171,10 +172,12 @@ def as_arrays(where: str, name: str, data: Images | tuple[Array, Array]) -> tupl
         )
     images = check_array(where, f"{name}.images", images)
     targets = check_array(where, f"{name}.targets", targets)
-    if images.ndim != 4 or images.dtype != np.uint8 or len(images) == 0:
+    pixels = images.dtype == np.uint8 and images.ndim == 4
+    numbers = images.dtype in (np.float32, np.float64) and images.ndim >= 2
+    if not (pixels or numbers) or len(images) == 0:
         raise ValueError(
-            f"{where}: {name}.images is {describe(images)}; expected a uint8 array of shape "
-            "(N, C, H, W) with N >= 1"
+            f"{where}: {name}.images is {describe(images)}; expected uint8 of shape "
+            "(N, C, H, W), or float32 or float64 of shape (N, ...), with N >= 1"
         )
     if targets.dtype.kind not in "iu":
         raise TypeError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinysmooth.checks import check_flag, check_int, check_real, check_rng
+from tinysmooth.checks import check_flag, check_int, check_real, check_rng, describe
 from tinysmooth.nn import Module
 from tinysmooth.training.evaluation import Images, as_arrays
 from tinysmooth.training.fingerprint import fingerprint
@@ -46,7 +46,9 @@ def fit(
     model : Module
         From images (N, C, H, W) to logits (N, K); trained in place.
     train, val : Dataset or (images, targets)
-        Images uint8 (N, C, H, W), targets integers (N,). Without ``val``, those columns are NaN.
+        Images uint8 (N, C, H, W), which are normalised, or float (N, ...), which are taken as
+        they are and need ``augment=False``; targets integers (N,). Without ``val``, those columns
+        are NaN.
     epochs, batch_size : int
     lr : float
         The peak of the one-cycle schedule.
@@ -103,6 +105,11 @@ def fit(
     if check_flag("fit", "resume", resume) and checkpoint is None:
         raise ValueError(
             "fit: resume is True and checkpoint is None; expected a file to go on from"
+        )
+    if settings["augment"] and images.dtype != np.uint8:
+        raise TypeError(
+            f"fit: augment is True and train.images is {describe(images)}; expected uint8 images "
+            "to augment. Pass augment=False for floats"
         )
     if checkpoint is not None:
         settings["train_data"] = fingerprint(images, targets)

@@ -29,7 +29,7 @@ from tinysmooth.training.storage import load, save
 __all__ = ["TrainedRun", "environment", "load_model", "resume", "train"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainedRun:
     """A finished run, with what a report needs.
 
