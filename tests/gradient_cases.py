@@ -171,4 +171,19 @@ CASES = {
         ("rows", ts.logsumexp, [A]),
         ("kept", lambda x: ts.logsumexp(x, axis=0, keepdims=True), [A]),
     ],
+    "confidence_penalty": [
+        ("mean", lambda z: ts.confidence_penalty(z, 0.3), [A]),
+        ("each pixel", lambda z: ts.confidence_penalty(z, 0.3, reduction="none"), [IMAGES]),
+    ],
+    "logit_penalty": [("mean", lambda z: ts.logit_penalty(z, 0.3), [A])],
+    "forward_correction": [
+        ("rate", lambda z: ts.forward_correction(z, [1, 0, 3], 0.2), [A]),
+        (
+            "matrix",
+            lambda z: ts.forward_correction(
+                z, [1, 0, 3], 0.7 * np.eye(4) + 0.3 * np.eye(4)[[1, 2, 3, 0]], reduction="none"
+            ),
+            [A],
+        ),
+    ],
 }

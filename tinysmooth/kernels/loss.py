@@ -3,7 +3,7 @@
 The formulas are those of `tinysmooth.kernels.reference.loss`, which is the version to read first.
 A row goes through the cache three times: its maximum, its exps (written where the gradient will
 be) and, while they are still in the nearest cache, the gradient from the exps. Sums over a row are
-kept in float32 for at most `BLOCK` numbers and then added up in float64; what happens once a row
+kept in float32 for a block of numbers and then added up in float64; what happens once a row
 (the logarithm, the loss, the entry at the true class) is in float64 anyway.
 
 float32 rows use the vector exp of `tinysmooth.kernels.exponential`; float64 rows the C library's,
@@ -16,28 +16,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from tinysmooth.kernels import memory
-from tinysmooth.kernels.exponential import (
-    exp_of_difference,
-    fill_tail,
-    largest_lane,
-    sum_lanes,
-)
 from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.loss_row import row_exps, scale_row
 from tinysmooth.kernels.threads import plan_parts, run_parallel
-from tinysmooth.kernels.vectors import (
-    LANES,
-    load,
-    load_tail,
-    maximum,
-    select_greater,
-    splat,
-    store,
-    store_tail,
-)
 
 __all__ = [
     "cross_entropy_rows",
@@ -49,101 +32,11 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
-BLOCK = 2048
-"""Numbers summed in float32 before the sum goes to float64; a multiple of LANES."""
-
 ROW_COST = 40.0
 """Nanoseconds a row costs beside its numbers; then those of one number, float32 and float64."""
 NUMBER_COST = {np.dtype(np.float32): 0.5, np.dtype(np.float64): 8.0}
 
 NO_WEIGHT = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
-
-# ---- One row: maximum, exps and their sums -------------------------------------------------------
-
-
-def _row_exps(logits: Any, row: Any, out: Any, line: Any) -> Any:
-    """Write exp(z - max z) to ``out[line]``; chosen by dtype when a kernel is compiled.
-
-    Returns the maximum, the sum of the exps without the winner's 1, and the sum of z - max z.
-    """
-    raise NotImplementedError
-
-
-def _row_exps_float32(logits: Any, row: Any, out: Any, line: Any) -> Any:
-    size = logits.shape[1]
-    whole = size - size % LANES
-    start, begin = row * size, line * size
-    lowest, zero, one = splat(-np.inf), splat(0.0), splat(1.0)
-    barely_less = splat(-1e-45)  # the negative float nearest to 0
-
-    a, b = lowest, lowest
-    for i in range(0, whole - LANES, 2 * LANES):
-        a = maximum(load(logits, start + i), a)
-        b = maximum(load(logits, start + i + LANES), b)
-    if whole % (2 * LANES):
-        a = maximum(load(logits, start + whole - LANES), a)
-    if whole < size:
-        tail = load_tail(logits, start + whole, size - whole)
-        b = maximum(fill_tail(tail, size - whole, lowest), b)
-    top = largest_lane(maximum(a, b))
-
-    m = splat(top)
-    rest, distance, winners = 0.0, 0.0, 0.0
-    for i in range(0, size, BLOCK):
-        stop = min(i + BLOCK, whole)
-        sums, distances, ties = zero, zero, zero
-        for k in range(i, stop, LANES):
-            z = load(logits, start + k)
-            e = exp_of_difference(z, m)
-            store(out, begin + k, e)
-            d = z - m
-            sums = sums + select_greater(d, barely_less, zero, e)
-            ties = ties + select_greater(d, barely_less, one, zero)
-            distances = distances + d
-        if stop == whole and whole < size and stop < i + BLOCK:
-            count = size - whole
-            z = fill_tail(load_tail(logits, start + whole, count), count, m)
-            e = exp_of_difference(z, m)
-            store_tail(out, begin + whole, e, count)
-            d = z - m
-            sums = sums + select_greater(d, barely_less, zero, e)
-            # The lanes past the end were filled with the maximum: they are ties, at distance 0.
-            ties = ties + fill_tail(select_greater(d, barely_less, one, zero), count, zero)
-            distances = distances + d
-        rest += np.float64(sum_lanes(sums))
-        winners += np.float64(sum_lanes(ties))
-        distance += np.float64(sum_lanes(distances))
-    if distance == -np.inf:  # a class with logit -inf, or a difference too large for a float32
-        distance = 0.0
-        for k in range(size):
-            distance += np.float64(logits[row, k]) - np.float64(top)
-    return np.float64(top), rest + (winners - 1.0), distance
-
-
-def _row_exps_float64(logits: Any, row: Any, out: Any, line: Any) -> Any:
-    size = logits.shape[1]
-    winner = 0
-    for k in range(size):
-        if logits[row, k] > logits[row, winner]:
-            winner = k
-    top = logits[row, winner]
-    rest, distance = top - top, 0.0  # 0, or NaN if the winner is infinite or NaN
-    for k in range(size):
-        d = logits[row, k] - top
-        e = math.exp(d)
-        out[line, k] = e
-        distance += d
-        if k != winner:
-            rest += e
-    return top, rest, distance
-
-
-@overload(_row_exps)
-def _choose_row_exps(logits: Any, row: Any, out: Any, line: Any) -> Any:
-    if logits.dtype == types.float32:
-        return _row_exps_float32
-    return _row_exps_float64
-
 
 # ---- The kernels ---------------------------------------------------------------------------------
 
@@ -188,7 +81,7 @@ def _rows(
                 for k in range(size):
                     gradient[line, k] = 0.0
             continue
-        top, rest, distance = _row_exps(logits, row, gradient, line)
+        top, rest, distance = row_exps(logits, row, gradient, line)
         hard, mass = 1.0, 1.0
         if weight.size:
             hard = np.float64(weight[y])
@@ -207,14 +100,14 @@ def _rows(
         losses[row] = loss
         if want_gradient:
             others = (rest + (1.0 - np.float64(gradient[line, y]))) / (1.0 + rest)
-            factor = gradient.dtype.type(scale * mass / (1.0 + rest))
-            offset = gradient.dtype.type(scale * share)
+            factor = scale * mass / (1.0 + rest)
             if weight.size:
+                offset = gradient.dtype.type(scale * share)
+                narrow = gradient.dtype.type(factor)
                 for k in range(size):
-                    gradient[line, k] = gradient[line, k] * factor - offset * weight[k]
+                    gradient[line, k] = gradient[line, k] * narrow - offset * weight[k]
             else:
-                for k in range(size):
-                    gradient[line, k] = gradient[line, k] * factor - offset
+                scale_row(gradient, line, factor, -scale * share)
             gradient[line, y] = scale * (share * (total - hard) - mass * others)
 
 
@@ -236,7 +129,7 @@ def _soft_rows(
     share = label_smoothing / size
     for row in range(count * part // parts, count * (part + 1) // parts):
         line = row if want_gradient else part
-        top, rest, _ = _row_exps(logits, row, gradient, line)
+        top, rest, _ = row_exps(logits, row, gradient, line)
         mass, distance, losers_mass, winner = 0.0, 0.0, 0.0, 0
         for k in range(size):
             target = (1.0 - label_smoothing) * np.float64(probs[row, k]) + share
@@ -264,7 +157,7 @@ def _soft_rows(
 def _log_softmax(part: Any, parts: Any, logits: Any, out: Any) -> None:
     count, size = logits.shape
     for row in range(count * part // parts, count * (part + 1) // parts):
-        top, rest, _ = _row_exps(logits, row, out, row)
+        top, rest, _ = row_exps(logits, row, out, row)
         log_norm = math.log1p(rest)
         for k in range(size):
             out[row, k] = (np.float64(logits[row, k]) - top) - log_norm
@@ -272,12 +165,10 @@ def _log_softmax(part: Any, parts: Any, logits: Any, out: Any) -> None:
 
 @jit
 def _softmax(part: Any, parts: Any, logits: Any, out: Any) -> None:
-    count, size = logits.shape
+    count = len(logits)
     for row in range(count * part // parts, count * (part + 1) // parts):
-        _, rest, _ = _row_exps(logits, row, out, row)
-        factor = out.dtype.type(1.0 / (1.0 + rest))
-        for k in range(size):
-            out[row, k] = out[row, k] * factor
+        _, rest, _ = row_exps(logits, row, out, row)
+        scale_row(out, row, 1.0 / (1.0 + rest), 0.0)
 
 
 # ---- What the library calls ----------------------------------------------------------------------
@@ -367,7 +258,7 @@ def soft_cross_entropy_rows(
 
 def log_softmax_rows(logits: Array) -> Array:
     """Return log(softmax) of every row; see the reference."""
-    out = _output(*logits.shape, logits.dtype)
+    out = _output(len(logits), logits.shape[1], logits.dtype)
     work = len(logits) * (ROW_COST + logits.shape[1] * NUMBER_COST[logits.dtype])
     run_parallel(_log_softmax, logits, out, work=work)
     return out
@@ -375,7 +266,7 @@ def log_softmax_rows(logits: Array) -> Array:
 
 def softmax_rows(logits: Array) -> Array:
     """Return the softmax of every row; see the reference."""
-    out = _output(*logits.shape, logits.dtype)
+    out = _output(len(logits), logits.shape[1], logits.dtype)
     work = len(logits) * (ROW_COST + logits.shape[1] * NUMBER_COST[logits.dtype])
     run_parallel(_softmax, logits, out, work=work)
     return out
