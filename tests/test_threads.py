@@ -141,8 +141,17 @@ def test_a_forked_child_has_working_threads():
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("value, kind", [(0, ValueError), (-3, ValueError), (2.0, TypeError),
-                                         ("2", TypeError), (True, TypeError), (None, TypeError)])  # fmt: skip
+@pytest.mark.parametrize(
+    "value, kind",
+    [
+        (0, ValueError),
+        (-3, ValueError),
+        (2.0, TypeError),
+        ("2", TypeError),
+        (True, TypeError),
+        (None, TypeError),
+    ],
+)
 def test_set_num_threads_names_what_it_refuses(value, kind):
     with pytest.raises(kind, match="set_num_threads: n is .*expected an integer of at least 1"):
         threads.set_num_threads(value)

@@ -1,9 +1,9 @@
 """Where compiled kernels are kept between two runs, and who may write there.
 
 Numba's own cache (``cache=True``) has three traps: an edited helper in another file leaves its
-callers stale, cache files next to the source outlive an uninstall, and a source folder that cannot be
-written raises at import. One folder in the *user's* cache, named after everything the machine code
-depends on, has none of them::
+callers stale, cache files next to the source outlive an uninstall, and a source folder that cannot
+be written raises at import. One folder in the *user's* cache, named after everything the machine
+code depends on, has none of them::
 
     <user cache>/tinysmooth/<digest>/        digest = hash of the source of this package, and the
                                              versions of Python, Numba and NumPy, and the CPU

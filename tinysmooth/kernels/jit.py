@@ -6,7 +6,8 @@ It decides, in one place, what would otherwise be decided in every kernel:
   `tinysmooth.kernels.threads` run it side by side. Kernels are *serial*; Numba's own
   ``parallel=True`` is not used (it triples the time to compile, and its threading layers differ
   between systems and die in forked processes).
-- Fast-math flags: ``contract`` (a * b + c in one rounding) and ``reassoc`` (sums in any order, which
+- Fast-math flags: ``contract`` (a * b + c in one rounding) and ``reassoc`` (sums in any order,
+  which
   lets a loop keep several partial sums). Not ``nnan`` or ``ninf``: they would let LLVM assume that
   no number is NaN or infinite, and a NaN must come out as a NaN.
 - Division as in NumPy: by zero it gives an infinity or NaN. Python's rule, an exception, would also
@@ -145,7 +146,7 @@ def _writable(array: np.ndarray) -> np.ndarray:
     return array if flags.writeable else np.asarray(_AnyAlias(array))
 
 
-class KernelType(types.Dispatcher):
+class KernelType(types.Dispatcher):  # type: ignore[misc]
     """Numba's type of a kernel that is named inside another kernel.
 
     Numba would compile a called function once more for each constant among its arguments; a kernel
@@ -212,7 +213,8 @@ def status() -> dict[str, Any]:
     dict
         ``enabled`` (bool), ``cache_folder`` (str or None), ``cpu`` (str), ``numba`` (version),
         ``kernels`` (number defined by the rooms imported so far), ``loaded`` (specialisations
-        ready in this process), ``compiled`` (of these, made in this process), ``seconds`` (spent on that).
+        ready in this process), ``compiled`` (of these, made in this process), ``seconds`` (spent on
+        that).
     """
     folder = cache_folder()
     return {

@@ -1,8 +1,8 @@
 """The inner loop of every fast convolution: a tile of a matrix product held in registers.
 
-A product ``C = A @ B`` does two operations for each pair of numbers, and a CPU multiplies faster than
-it loads. The way out is to load a number once and use it often. Hold a tile of C in registers, walk
-along the shared dimension, and at each step k add one column of A times one row of B::
+A product ``C = A @ B`` does two operations for each pair of numbers, and a CPU multiplies faster
+than it loads. The way out is to load a number once and use it often. Hold a tile of C in registers,
+walk along the shared dimension, and at each step k add one column of A times one row of B::
 
                     B   k | b0   b1   b2   b3 |          4 loads, 16 floats each
                           +-------------------+
@@ -19,10 +19,11 @@ overflow into memory; flatter tiles (12 x 2) need more loads for each multiply-a
 registers of half the size, a vector takes two: 6 x 1 makes 12 sums, 2 for B and 1 for a_i, 15.
 
 How a generator writes it. In LLVM's language a value is assigned once (static single assignment),
-so a loop variable is written as a *phi node* at the head of the loop: "0 if we come from the entry, k + 4
-if we come from the end of the body". Each of the 24 sums is such a phi node of type <16 x float>, and
-nothing ever stores them to memory before the loop ends, so LLVM keeps them in registers. Numba's own
-loops cannot say this: an array of sums would be loaded and stored at each step.
+so a loop variable is written as a *phi node* at the head of the loop: "0 if we come from the entry,
+k + 4 if we come from the end of the body". Each of the 24 sums is such a phi node of type <16 x
+float>, and nothing ever stores them to memory before the loop ends, so LLVM keeps them in
+registers. Numba's own loops cannot say this: an array of sums would be loaded and stored at each
+step.
 
 Loop-carried values::
 
@@ -36,6 +37,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -60,7 +62,9 @@ UNROLL = 4
 def make_microkernel(
     rows: int, vectors: int, *, transposed: bool = False, accumulate: bool = False
 ) -> Any:
-    """Generate the product of a tile: C (rows, 16 vectors) = A (rows, depth) @ B (depth, 16 vectors).
+    """Generate the product of a tile: C = A @ B.
+
+    C has `rows` rows of as many vectors; A is (rows, depth), B is (depth, vectors).
 
     Parameters
     ----------
@@ -74,9 +78,9 @@ def make_microkernel(
     Returns
     -------
     intrinsic
-        ``kernel(a, a_offset, a_stride, b, b_offset, b_stride, c, c_offset, c_stride, depth)``, to be
-        called inside kernels, with `add` at the end if `accumulate`. Arrays are float32 and flat; offsets and row strides count elements;
-        `depth` is a positive multiple of `UNROLL`.
+        ``kernel(a, a_offset, a_stride, b, b_offset, b_stride, c, c_offset, c_stride, depth)``, to
+        be called inside kernels, with `add` at the end if `accumulate`. Arrays are float32 and
+        flat; offsets and row strides count elements; `depth` is a positive multiple of `UNROLL`.
     """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -197,7 +201,19 @@ if WIDE:
     _add_16 = make_microkernel(4, 1, transposed=True, accumulate=True)
 
     @jit
-    def panel_product(a, a_offset, a_stride, b, b_offset, width, c, c_offset, c_stride, rows, depth):
+    def panel_product(
+        a: np.ndarray,
+        a_offset: int,
+        a_stride: int,
+        b: np.ndarray,
+        b_offset: int,
+        width: int,
+        c: np.ndarray,
+        c_offset: int,
+        c_stride: int,
+        rows: int,
+        depth: int,
+    ) -> None:
         """C = A @ B for a panel B; `rows` is rounded up to whole tiles, at most to `ROWS_STEP`."""
         if width == 64:
             for i in range(0, rows, 6):
@@ -214,8 +230,19 @@ if WIDE:
 
     @jit
     def panel_add_transposed(
-        a, a_offset, a_stride, b, b_offset, width, c, c_offset, c_stride, rows, depth, add
-    ):
+        a: np.ndarray,
+        a_offset: int,
+        a_stride: int,
+        b: np.ndarray,
+        b_offset: int,
+        width: int,
+        c: np.ndarray,
+        c_offset: int,
+        c_stride: int,
+        rows: int,
+        depth: int,
+        add: int,
+    ) -> None:
         """C = A.T @ B, plus C if `add`; A is (depth, rows), `rows` a multiple of 4."""
         if width == 64:
             sixes = rows // 12 * 12  # the rest is 0, 4 or 8 rows
@@ -224,7 +251,9 @@ if WIDE:
                 _add_64(a, a_offset + i, a_stride, b, b_offset, 64, c, at_c, c_stride, depth, add)
             for i in range(sixes, rows, 4):
                 at_c = c_offset + i * c_stride
-                _add_64_rest(a, a_offset + i, a_stride, b, b_offset, 64, c, at_c, c_stride, depth, add)
+                _add_64_rest(
+                    a, a_offset + i, a_stride, b, b_offset, 64, c, at_c, c_stride, depth, add
+                )
         elif width == 32:
             for i in range(0, rows, 4):
                 at_c = c_offset + i * c_stride
@@ -240,7 +269,19 @@ else:
     _add_16_rest = make_microkernel(4, 1, transposed=True, accumulate=True)
 
     @jit
-    def panel_product(a, a_offset, a_stride, b, b_offset, width, c, c_offset, c_stride, rows, depth):
+    def panel_product(
+        a: np.ndarray,
+        a_offset: int,
+        a_stride: int,
+        b: np.ndarray,
+        b_offset: int,
+        width: int,
+        c: np.ndarray,
+        c_offset: int,
+        c_stride: int,
+        rows: int,
+        depth: int,
+    ) -> None:
         """C = A @ B for a panel B; `rows` is rounded up to whole tiles, at most to `ROWS_STEP`."""
         for i in range(0, rows, 6):
             at_a, at_c = a_offset + i * a_stride, c_offset + i * c_stride
@@ -248,8 +289,19 @@ else:
 
     @jit
     def panel_add_transposed(
-        a, a_offset, a_stride, b, b_offset, width, c, c_offset, c_stride, rows, depth, add
-    ):
+        a: np.ndarray,
+        a_offset: int,
+        a_stride: int,
+        b: np.ndarray,
+        b_offset: int,
+        width: int,
+        c: np.ndarray,
+        c_offset: int,
+        c_stride: int,
+        rows: int,
+        depth: int,
+        add: int,
+    ) -> None:
         """C = A.T @ B, plus C if `add`; A is (depth, rows), `rows` a multiple of 4."""
         sixes = rows // 12 * 12
         for i in range(0, sixes, 6):

@@ -10,17 +10,17 @@ A parallel kernel is a *serial* kernel that is told which share of the work is i
     run_parallel(add_one, values, out, work=values.size)
 
 `run_parallel` calls ``kernel(part, parts, ...)`` once for each part: part 0 in the caller's thread,
-the others in the pool, and returns when all are done. What this buys over Numba's ``prange``: a kernel
-compiles as a serial one, nothing depends on a threading layer, a forked process works, and the bits of a
-result depend on the number of threads alone, never on timing.
+the others in the pool, and returns when all are done. What this buys over Numba's ``prange``: a
+kernel compiles as a serial one, nothing depends on a threading layer, a forked process works, and
+the bits of a result depend on the number of threads alone, never on timing.
 
 Who waits for whom::
 
     caller   --wake--+---- part 0 ----+--waits--+--> returns, or raises what a part raised
     worker 1         +------- part 1 -----done--+
 
-Waking a worker and waiting for it are one lock each (a futex on Linux), 10 to 20 microseconds together:
-hence a kernel with less than `SMALLEST_PART` of work for a part runs in fewer parts.
+Waking a worker and waiting for it are one lock each (a futex on Linux), 10 to 20 microseconds
+together: hence a kernel with less than `SMALLEST_PART` of work for a part runs in fewer parts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Convolution as its definition says it: seven nested loops, nothing else.
 
-The slowest rung, and the one that cannot be misread. Each loop variable is an index of the formula in
-`tinysmooth.kernels.convolution.geometry`; the two gradients visit the same products and only add them
-up at another place, because the derivative of ``x w`` by x is w and by w is x.
+The slowest rung, and the one that cannot be misread. Each loop variable is an index of the formula
+in `tinysmooth.kernels.convolution.geometry`; the two gradients visit the same products and only add
+them up at another place, because the derivative of ``x w`` by x is w and by w is x.
 
 Plain Python: a 3x3 layer on one 32 x 32 image takes minutes. Use it on images of a few pixels.
 """

@@ -9,8 +9,8 @@ Everywhere below::
     out[n, i, j, k] = sum over c, r, s of  x[n, i stride + r - padding, j stride + s - padding, c]
                                            * weight[k, c, r, s]
 
-where x is 0 outside the image. ``stride`` and ``padding`` are pairs (vertical, horizontal). This is the
-cross-correlation that deep learning calls convolution (Goodfellow, Bengio and Courville, *Deep
+where x is 0 outside the image. ``stride`` and ``padding`` are pairs (vertical, horizontal). This is
+the cross-correlation that deep learning calls convolution (Goodfellow, Bengio and Courville, *Deep
 Learning*, 2016, section 9.1, equation 9.6).
 """
 

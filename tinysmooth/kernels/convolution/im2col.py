@@ -1,16 +1,16 @@
 """Convolution as one matrix product: the reference that every faster rung is held equal to.
 
-Lay the window that each output pixel sees out as one row ("image to columns"), the filters as columns,
-and the convolution is a matrix product (Chellapilla, Puri and Simard, 2006)::
+Lay the window that each output pixel sees out as one row ("image to columns"), the filters as
+columns, and the convolution is a matrix product (Chellapilla, Puri and Simard, 2006)::
 
     windows (N Ho Wo, C R S)   @   filters (C R S, K)   =   out (N Ho Wo, K)
 
 Both gradients follow from the rules of a product ``out = windows @ filters``: the gradient of the
-filters is ``windows.T @ grad``, and the gradient of the windows is ``grad @ filters.T``. A pixel of x
-stands in several windows, so its gradient is the sum over all places where it stands.
+filters is ``windows.T @ grad``, and the gradient of the windows is ``grad @ filters.T``. A pixel of
+x stands in several windows, so its gradient is the sum over all places where it stands.
 
-NumPy, any shape, float32 or float64, exact up to rounding. It is also the route that float64 takes at
-run time. The windows take R S times the memory of x: that is the price of this rung.
+NumPy, any shape, float32 or float64, exact up to rounding. It is also the route that float64 takes
+at run time. The windows take R S times the memory of x: that is the price of this rung.
 """
 
 from __future__ import annotations
@@ -95,5 +95,3 @@ def conv2d_backward_weight(
     """
     windows = _windows(x, (weight_shape[2], weight_shape[3]), stride, padding)
     return np.tensordot(grad, windows, axes=((0, 1, 2), (0, 1, 2)))
-
-

@@ -2,13 +2,13 @@
 
 The same sums as `tinysmooth.kernels.convolution.definition`, in an order that the memory likes. The
 innermost loop runs over neighbouring floats (the filters, after the weights were turned to
-(R, S, C, K)), so that LLVM computes eight of them at once. That makes it hundreds of times faster than
-Python, and still several times slower than a matrix product: for every multiply-add it loads one
-weight and loads and stores one sum. What is missing is a tile of sums that stays in registers, and that
-is what `tinysmooth.kernels.microkernel` is about.
+(R, S, C, K)), so that LLVM computes eight of them at once. That makes it hundreds of times faster
+than Python, and still several times slower than a matrix product: for every multiply-add it loads
+one weight and loads and stores one sum. What is missing is a tile of sums that stays in registers,
+and that is what `tinysmooth.kernels.microkernel` is about.
 
-Any shape, float32 or float64. The images are shared out to the threads; the gradient of the filters, a
-sum over images, shares out the filters' rows and columns of taps.
+Any shape, float32 or float64. The images are shared out to the threads; the gradient of the
+filters, a sum over images, shares out the filters' rows and columns of taps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,17 @@ from tinysmooth.kernels.threads import run_parallel
 
 
 @jit
-def _forward(part, parts, x, weight, out, down, right, top, left):
+def _forward(
+    part: int,
+    parts: int,
+    x: np.ndarray,
+    weight: np.ndarray,
+    out: np.ndarray,
+    down: int,
+    right: int,
+    top: int,
+    left: int,
+) -> None:
     batch, height, width, channels = x.shape
     kernel_rows, kernel_columns, _, filters = weight.shape
     for n in range(batch * part // parts, batch * (part + 1) // parts):
@@ -39,7 +49,17 @@ def _forward(part, parts, x, weight, out, down, right, top, left):
 
 
 @jit
-def _backward_data(part, parts, grad, weight, out, down, right, top, left):
+def _backward_data(
+    part: int,
+    parts: int,
+    grad: np.ndarray,
+    weight: np.ndarray,
+    out: np.ndarray,
+    down: int,
+    right: int,
+    top: int,
+    left: int,
+) -> None:
     batch, height, width, channels = out.shape
     filters, kernel_rows, kernel_columns, _ = weight.shape
     for n in range(batch * part // parts, batch * (part + 1) // parts):
@@ -57,7 +77,17 @@ def _backward_data(part, parts, grad, weight, out, down, right, top, left):
 
 
 @jit
-def _backward_weight(part, parts, x, grad, out, down, right, top, left):
+def _backward_weight(
+    part: int,
+    parts: int,
+    x: np.ndarray,
+    grad: np.ndarray,
+    out: np.ndarray,
+    down: int,
+    right: int,
+    top: int,
+    left: int,
+) -> None:
     batch, height, width, channels = x.shape
     kernel_rows, kernel_columns, _, filters = out.shape
     taps = kernel_rows * kernel_columns

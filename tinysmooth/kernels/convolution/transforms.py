@@ -1,10 +1,10 @@
 """The five transforms of Winograd's F(4x4, 3x3), each written once, for NumPy and for LLVM.
 
 `tinysmooth.kernels.convolution.winograd` derives them. Each function below takes the numbers of one
-row of a tile and returns those of the transformed row; it uses nothing but ``+ - *``, so the numbers may
-be floats, NumPy arrays, or `tinysmooth.kernels.vectors.Lanes`, which write LLVM code. Pairs of rows
-of the matrices differ in signs only (the points 1 and -1, 2 and -2), so each pair shares its even and
-its odd half: 12 operations for six numbers instead of 30.
+row of a tile and returns those of the transformed row; it uses nothing but ``+ - *``, so the
+numbers may be floats, NumPy arrays, or `tinysmooth.kernels.vectors.Lanes`, which write LLVM code.
+Pairs of rows of the matrices differ in signs only (the points 1 and -1, 2 and -2), so each pair
+shares its even and its odd half: 12 operations for six numbers instead of 30.
 """
 
 from __future__ import annotations
@@ -90,8 +90,9 @@ def make_tile_transform(transform: Transform, size: int) -> Any:
     Returns
     -------
     intrinsic
-        ``kernel(source, offset, row_stride, column_stride, out, offset, row_stride, column_stride)``, for
-        flat float32 arrays; strides count elements. All is read before anything is written.
+        ``kernel(source, offset, row_stride, column_stride, out, offset, row_stride,
+        column_stride)``, for flat float32 arrays; strides count elements. All is read before
+        anything is written.
     """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -3,31 +3,38 @@
 What `im2col` does for the whole batch in main memory is done here for a block of output pixels at a
 time, so that the copies never leave the cache::
 
-    block of windows  A [pixels][depth]      depth = R S C; a row of a window is S C neighbouring floats
-    packed filters    B [panel][depth][64]
-    A @ B             64 columns of out, 6 pixels at a time
+    block of windows  A [pixels][depth]      depth = R S C; a row of a window is S C neighbouring
+    floats packed filters    B [panel][depth][64] A @ B             64 columns of out, 6 pixels at a
+    time
 
-A copied float is used K times, so copying costs a few percent. It buys much: borders and strides are
-dealt with once, while copying, and the microkernel sees the same matrices for every R, S, stride
-and padding.
+A copied float is used K times, so copying costs a few percent. It buys much: borders and strides
+are dealt with once, while copying, and the microkernel sees the same matrices for every R, S,
+stride and padding.
 
-The gradient of x is a convolution as well, but with a stride its taps depend on the pixel: pixel y of x
-meets output i through tap r = y + padding - i stride. Pixels with the same remainder ("phase") of
-(y + padding) / stride have the same taps, every stride-th one, so each phase is a convolution of its own
-with stride 1 and fewer taps, and no product with a zero is ever made::
+The gradient of x is a convolution as well, but with a stride its taps depend on the pixel: pixel y
+of x meets output i through tap r = y + padding - i stride. Pixels with the same remainder ("phase")
+of (y + padding) / stride have the same taps, every stride-th one, so each phase is a convolution of
+its own with stride 1 and fewer taps, and no product with a zero is ever made::
 
     stride 2, R = 3, padding 1:    even y: tap 1            odd y: taps 2 and 0
 
-Both fit one description, the `Grid`: window (i, j) starts at source pixel (i step + start), has so many
-taps, and its result goes to output pixel (i out_step + out_start).
+Both fit one description, the `Grid`: window (i, j) starts at source pixel (i step + start), has so
+many taps, and its result goes to output pixel (i out_step + out_start).
 
 The gradient of the filters is A.T @ grad, summed over the blocks of a thread and then over threads.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import numpy as np
 
+from tinysmooth.kernels.convolution.packing import (
+    Grid,
+    copy_rows,
+    is_matrix,
+    pack_windows,
+    zero_rows,
+)
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import (
     ROWS_STEP,
@@ -35,121 +42,21 @@ from tinysmooth.kernels.microkernel import (
     panel_product,
     panel_width,
 )
-from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
-
-
-class Grid(NamedTuple):
-    """Which source pixels each window covers, and where its result goes; rows, then columns."""
-
-    batch: int
-    source_height: int
-    source_width: int
-    source_channels: int
-    windows_down: int
-    windows_across: int
-    taps_down: int
-    taps_across: int
-    step_down: int
-    step_across: int
-    start_down: int
-    start_across: int
-    out_height: int
-    out_width: int
-    out_channels: int
-    out_step_down: int
-    out_step_across: int
-    out_start_down: int
-    out_start_across: int
+from tinysmooth.kernels.vectors import LANES
 
 
 @jit
-def copy_rows(source, at, source_step, out, to, out_step, rows, count):
-    """Copy `count` floats from each of `rows` places to as many places, nothing more."""
-    whole = count // LANES * LANES
-    for row in range(rows):
-        here, there = at + row * source_step, to + row * out_step
-        for i in range(0, whole, LANES):
-            store(out, there + i, load(source, here + i))
-        if whole < count:
-            tail = load_tail(source, here + whole, count - whole)
-            store_tail(out, there + whole, tail, count - whole)
-
-
-@jit
-def zero_rows(out, to, out_step, rows, count):
-    """Set `count` floats to zero in each of `rows` places, nothing more."""
-    zeros = splat(0.0)
-    whole = count // LANES * LANES
-    for row in range(rows):
-        there = to + row * out_step
-        for i in range(0, whole, LANES):
-            store(out, there + i, zeros)
-        if whole < count:
-            store_tail(out, there + whole, zeros, count - whole)
-
-
-@jit
-def pack_windows(source, first, count, grid, a, depth):
-    """Copy windows first to first + count to ``a[window][depth]``; the last floats are zeros.
-
-    Windows of one row of the grid are copied together: whether a tap's row lies in the image is then
-    asked once, and the windows that touch neither the left nor the right border are one plain loop.
-    """
-    across, down = grid.windows_across, grid.windows_down
-    height, width, channels = grid.source_height, grid.source_width, grid.source_channels
-    taps = grid.taps_across
-    size = taps * channels
-    step = grid.step_across
-    used = grid.taps_down * size
-    if used < depth:
-        zero_rows(a, used, depth, count, depth - used)
-    # Windows inner_first to inner_stop of a row lie wholly between the left and the right border.
-    inner_first = max(0, (-grid.start_across + step - 1) // step)
-    inner_stop = max(inner_first, (width - taps - grid.start_across) // step + 1)
-    row = 0
-    while row < count:
-        window = first + row
-        j = window % across
-        i = window // across % down
-        image = window // (across * down)
-        run = min(across - j, count - row)
-        inner = min(max(inner_first, j), j + run)
-        border = max(inner, min(inner_stop, j + run))
-        for tap in range(grid.taps_down):
-            y = i * grid.step_down + grid.start_down + tap
-            to = row * depth + tap * size
-            if y < 0 or y >= height:
-                zero_rows(a, to, depth, run, size)
-                continue
-            line = (image * height + y) * width
-            at = (line + inner * step + grid.start_across) * channels
-            there = to + (inner - j) * depth
-            copy_rows(source, at, step * channels, a, there, depth, border - inner, size)
-            for k in range(run - (border - inner)):
-                edge = j + k if j + k < inner else border + k - (inner - j)
-                left = edge * step + grid.start_across
-                skip = min(max(0, -left), taps)
-                keep = max(skip, min(taps, width - left))
-                there = to + (edge - j) * depth
-                zero_rows(a, there, 0, 1, skip * channels)
-                at = (line + left + skip) * channels
-                copy_rows(source, at, 0, a, there + skip * channels, 0, 1, (keep - skip) * channels)
-                zero_rows(a, there + keep * channels, 0, 1, size - keep * channels)
-        row += run
-
-
-@jit
-def is_matrix(grid):
-    """Tell whether the windows are the pixels of the source, one after the other."""
-    one_tap = grid.taps_down == 1 and grid.taps_across == 1
-    no_step = grid.step_down == 1 and grid.step_across == 1
-    no_start = grid.start_down == 0 and grid.start_across == 0
-    same = grid.windows_down == grid.source_height and grid.windows_across == grid.source_width
-    return one_tap and no_step and no_start and same
-
-
-@jit
-def convolve_windows(part, parts, source, b, out, workspace, grid, depth, block):
+def convolve_windows(
+    part: int,
+    parts: int,
+    source: np.ndarray,
+    b: np.ndarray,
+    out: np.ndarray,
+    workspace: np.ndarray,
+    grid: Grid,
+    depth: int,
+    block: int,
+) -> None:
     """Convolve one part of the windows with the packed filters `b`."""
     windows = grid.batch * grid.windows_down * grid.windows_across
     filters = grid.out_channels
@@ -193,7 +100,9 @@ def convolve_windows(part, parts, source, b, out, workspace, grid, depth, block)
 
 
 @jit
-def scatter(c, width, first, count, grid, out, channel):
+def scatter(
+    c: np.ndarray, width: int, first: int, count: int, grid: Grid, out: np.ndarray, channel: int
+) -> None:
     """Copy rows of ``c[count][width]`` to the output pixels of their windows."""
     across, down = grid.windows_across, grid.windows_down
     used = min(width, grid.out_channels - channel)
@@ -213,43 +122,17 @@ def scatter(c, width, first, count, grid, out, channel):
 
 
 @jit
-def pack_filters(part, parts, weight, b, sizes, depth):
-    """Copy filters (K, C, R, S) to ``b[panel][depth][width]``, the taps in the grid's order.
-
-    Tap (t, u) of the grid is tap (first_r + t step_r, first_s + u step_s) of the filter. For the
-    gradient of x (`backward`) the columns are the channels, and the filters are in the depth.
-    """
-    filters, channels, rows, columns, taps_down, taps_across = sizes[:6]
-    first_r, first_s, step_r, step_s, backward = sizes[6:]
-    outputs, inputs = (channels, filters) if backward else (filters, channels)
-    out_stride = rows * columns if backward else channels * rows * columns
-    in_stride = channels * rows * columns if backward else rows * columns
-    padded = (outputs + LANES - 1) // LANES * LANES
-    for k in range(padded * part // parts, padded * (part + 1) // parts):
-        first = 0
-        width = panel_width(first, padded)
-        while first + width <= k:
-            first += width
-            width = panel_width(first, padded)
-        to = first * depth + k - first
-        if k >= outputs:
-            for row in range(depth):
-                b[to + row * width] = 0.0
-            continue
-        for t in range(taps_down):
-            for u in range(taps_across):
-                tap = (first_r + t * step_r) * columns + first_s + u * step_s
-                at = k * out_stride + tap
-                for c in range(inputs):
-                    b[to] = weight[at + c * in_stride]
-                    to += width
-        for _ in range(taps_down * taps_across * inputs, depth):
-            b[to] = 0.0
-            to += width
-
-
-@jit
-def filter_gradient_windows(part, parts, x, grad, sums, workspace, grid, depth, block):
+def filter_gradient_windows(
+    part: int,
+    parts: int,
+    x: np.ndarray,
+    grad: np.ndarray,
+    sums: np.ndarray,
+    workspace: np.ndarray,
+    grid: Grid,
+    depth: int,
+    block: int,
+) -> None:
     """Add up A.T @ grad over one part of the windows in ``sums[part]``, which is (depth, K)."""
     windows = grid.batch * grid.windows_down * grid.windows_across
     filters = grid.out_channels
@@ -275,14 +158,32 @@ def filter_gradient_windows(part, parts, x, grad, sums, workspace, grid, depth, 
                 zero_rows(b, count * width, width, filled - count, width)
                 panel, offset = b, 0
             panel_add_transposed(
-                a, 0, depth, panel, offset, width, total, first, padded_filters, depth, filled,
+                a,
+                0,
+                depth,
+                panel,
+                offset,
+                width,
+                total,
+                first,
+                padded_filters,
+                depth,
+                filled,
                 start - begin,
             )
             first += width
 
 
 @jit
-def sum_filter_gradients(part, parts, sums, out, filters, channels, taps):
+def sum_filter_gradients(
+    part: int,
+    parts: int,
+    sums: np.ndarray,
+    out: np.ndarray,
+    filters: int,
+    channels: int,
+    taps: np.ndarray,
+) -> None:
     """Add the threads' sums (depth, K) and write them as (K, C, R S), flat."""
     padded_filters = (filters + LANES - 1) // LANES * LANES
     for c in range(channels * part // parts, channels * (part + 1) // parts):

@@ -13,11 +13,10 @@ from tinysmooth.kernels.convolution.geometry import (
     Shape,
     round_up,
 )
+from tinysmooth.kernels.convolution.packing import Grid, pack_filters
 from tinysmooth.kernels.convolution.windows import (
-    Grid,
     convolve_windows,
     filter_gradient_windows,
-    pack_filters,
     sum_filter_gradients,
 )
 from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
@@ -69,7 +68,7 @@ def convolve(
     filters, _, *kernel = weight.shape
     out = memory.empty((x.shape[0], *size, filters), np.float32)
     start = (-padding[0], -padding[1])
-    grid = Grid(*x.shape, *size, *kernel, *stride, *start, *size, filters, 1, 1, 0, 0)
+    grid = Grid._make((*x.shape, *size, *kernel, *stride, *start, *size, filters, 1, 1, 0, 0))
     _run_windows(x, weight, out, grid, (0, 0, 1, 1), backward=False)
     return out
 
@@ -121,7 +120,7 @@ def convolve_backward(
             if a.taps and b.taps:
                 windows, taps, start = (a.windows, b.windows), (a.taps, b.taps), (a.start, b.start)
                 place = (height, width, channels, *stride, a.first, b.first)
-                grid = Grid(*grad.shape, *windows, *taps, 1, 1, *start, *place)
+                grid = Grid._make((*grad.shape, *windows, *taps, 1, 1, *start, *place))
                 order = (a.largest_tap, b.largest_tap, -stride[0], -stride[1])
                 _run_windows(grad, weight, out, grid, order, backward=True)
     return out
@@ -134,7 +133,7 @@ def filter_gradient(
     filters, channels, *kernel = weight_shape
     size = grad.shape[1:3]
     start = (-padding[0], -padding[1])
-    grid = Grid(*x.shape, *size, *kernel, *stride, *start, *size, filters, 1, 1, 0, 0)
+    grid = Grid._make((*x.shape, *size, *kernel, *stride, *start, *size, filters, 1, 1, 0, 0))
     out = memory.empty(weight_shape, np.float32)
     depth, padded = round_up(kernel[0] * kernel[1] * channels, 4), round_up(filters, LANES)
     windows = grad.shape[0] * size[0] * size[1]

@@ -1,19 +1,20 @@
 r"""Winograd's convolution in plain NumPy: fewer multiplications through polynomials.
 
-Four neighbouring outputs of a filter with three taps take 4 * 3 = 12 multiplications. Winograd's F(4, 3)
-takes 6, and F(4x4, 3x3), the same in both directions, 36 instead of 144.
+Four neighbouring outputs of a filter with three taps take 4 * 3 = 12 multiplications. Winograd's
+F(4, 3) takes 6, and F(4x4, 3x3), the same in both directions, 36 instead of 144.
 
-**Multiply polynomials by their values.** The coefficients of ``s(x) = g(x) a(x)``, with g of degree 2
-and a of degree m - 1, are n = m + 2 numbers, so s is known from its values at n points; and a value of s
-is *one* multiplication, ``s(p) = g(p) a(p)``. Take n - 1 numbers p and "infinity", where the value of a
-polynomial means its leading coefficient. All three steps are linear::
+**Multiply polynomials by their values.** The coefficients of ``s(x) = g(x) a(x)``, with g of degree
+2 and a of degree m - 1, are n = m + 2 numbers, so s is known from its values at n points; and a
+value of s is *one* multiplication, ``s(p) = g(p) a(p)``. Take n - 1 numbers p and "infinity", where
+the value of a polynomial means its leading coefficient. All three steps are linear::
 
     values of g:    G g     row of p:  (1, p, p^2) / product over other points q of (p - q)
     values of a:    A a     row of p:  (1, p, ..., p^(m-1))
     s from values:  B v     column of p: coefficients of  product over other points q of (x - q)
 
-This is Lagrange's interpolation, its denominators moved to G. The rows for infinity are (0, 0, 1) and
-(0, ..., 0, 1), and the last column of B is the product over all points: it vanishes at each of them.
+This is Lagrange's interpolation, its denominators moved to G. The rows for infinity are (0, 0, 1)
+and (0, ..., 0, 1), and the last column of B is the product over all points: it vanishes at each of
+them.
 
 **Turn multiplication into correlation.** For a fixed g the map from a to s is the matrix
 ``B diag(G g) A``. A filter sliding over d computes the *transposed* map: where multiplication adds
@@ -25,17 +26,17 @@ and with rows and columns both transformed, for each channel (Lavin and Gray, 20
 
     Y = A^T [ (G g G^T) * (B^T d B) ] A             n x n inputs, m x m outputs
 
-The sum over channels may be taken before the last step, because that step is linear: then each of the n^2
-positions is a matrix product over the channels, and that is where the time goes.
+The sum over channels may be taken before the last step, because that step is linear: then each of
+the n^2 positions is a matrix product over the channels, and that is where the time goes.
 
 **Gradients.** Y is linear in d and in g, so the transposed steps give the gradients: that of the
-filters is ``G^T [ (B^T d B) * (A dY A^T) ] G``. That of x is a convolution again, with filters turned
-by 180 degrees.
+filters is ``G^T [ (B^T d B) * (A dY A^T) ] G``. That of x is a convolution again, with filters
+turned by 180 degrees.
 
 **The price.** With the points 0, 1, -1, 2, -2, infinity the numbers of B grow to 5, squared in two
 dimensions: sums of large numbers that cancel. In float32 an F(4x4) result is off by about 1e-5 of
-the largest, ten times more than the direct sum; F(2x2), with the points 0, 1, -1, infinity, hardly loses
-anything and still saves a factor of 2.25. More points would save more and cancel worse.
+the largest, ten times more than the direct sum; F(2x2), with the points 0, 1, -1, infinity, hardly
+loses anything and still saves a factor of 2.25. More points would save more and cancel worse.
 """
 
 from __future__ import annotations

@@ -17,12 +17,9 @@ from tinysmooth.kernels.convolution.winograd_filters import (
     filters_to_tiles,
     tiles_to_filter_gradient,
 )
+from tinysmooth.kernels.convolution.winograd_patches import PATCH, POSITIONS, SHIFT, TILE
 from tinysmooth.kernels.convolution.winograd_tiles import (
-    PATCH,
-    POSITIONS,
-    SHIFT,
     SLICE_GAP,
-    TILE,
     filter_gradient_tiles,
     forward_tiles,
 )
@@ -70,8 +67,8 @@ def pays(
 ) -> bool:
     """Tell whether this route is faster than packed windows.
 
-    Compares products a channel and filter; `parts` is 1 for a convolution, and the number of threads
-    for the gradient of filters, where each has sums of its own.
+    Compares products a channel and filter; `parts` is 1 for a convolution, and the number of
+    threads for the gradient of filters, where each has sums of its own.
     """
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return False

@@ -18,12 +18,10 @@ enough for its cache, and goes all the way from pixels to pixels::
 Slices of V and M are 16 floats further apart than they need be: without that, the 36 numbers of one
 tile lie a multiple of 4 KB apart and compete for the same 12 places of the L1 cache.
 
-Tiles that hang over the border, and channel counts that are not multiples of 16, go through a
-small zero-padded patch, so that the transforms themselves know neither borders nor tails.
-
-Larger filters are sums of 3x3 filters: a 5x5 filter, filled up with zeros to 6x6, is four of them, applied
-to the image shifted by 0 or 3 pixels. The shifted images count as further channels, so V and U only
-grow deeper: 36 multiplications take the place of 100 (5x5: 4 x 36 for 400), and nothing else changes.
+Larger filters are sums of 3x3 filters: a 5x5 filter, filled up with zeros to 6x6, is four of them,
+applied to the image shifted by 0 or 3 pixels. The shifted images count as further channels, so V
+and U only grow deeper: 36 multiplications take the place of 100 (5x5: 4 x 36 for 400), and nothing
+else changes.
 
 The gradient of x is the same kernel: filters turned by 180 degrees, with C and K exchanged, and
 padding R - 1 - padding. The gradient of the filters adds up V[p].T @ D[p] over the tiles, D being
@@ -32,10 +30,15 @@ the transformed gradient of out.
 
 from __future__ import annotations
 
-from tinysmooth.kernels.convolution.transforms import (
-    transform_input,
-    transform_output,
-    transform_output_gradient,
+import numpy as np
+
+from tinysmooth.kernels.convolution.winograd_patches import (
+    POSITIONS,
+    SHIFT,
+    TILE,
+    gradient_tile,
+    input_tile,
+    output_tile,
 )
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import (
@@ -44,84 +47,22 @@ from tinysmooth.kernels.microkernel import (
     panel_product,
     panel_width,
 )
-from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
-
-TILE = 4
-"""Output pixels on the side of a tile."""
-
-PATCH = 6
-"""Input pixels on the side of a tile: TILE + 3 - 1."""
-
-SHIFT = 3
-"""Taps on the side of a filter, and pixels between the shifted images of a larger filter."""
-
-POSITIONS = 36
-"""Numbers of a transformed tile: PATCH squared."""
+from tinysmooth.kernels.vectors import LANES
 
 SLICE_GAP = 16
 """Floats between two slices of a workspace, against 4 KB aliasing."""
 
 
 @jit
-def copy_patch(images, image, top, left, height, width, channels, side, patch):
-    """Copy side x side pixels into `patch`, with zeros outside the image and after the channels."""
-    padded = (channels + LANES - 1) // LANES * LANES
-    zeros = splat(0.0)
-    for i in range(side):
-        y = top + i
-        for j in range(side):
-            x = left + j
-            to = (i * side + j) * padded
-            if 0 <= y < height and 0 <= x < width:
-                base = ((image * height + y) * width + x) * channels
-                for c in range(0, channels - LANES + 1, LANES):
-                    store(patch, to + c, load(images, base + c))
-                whole = channels // LANES * LANES
-                if whole < channels:
-                    tail = load_tail(images, base + whole, channels - whole)
-                    store(patch, to + whole, tail)
-            else:
-                for c in range(0, padded, LANES):
-                    store(patch, to + c, zeros)
-
-
-@jit
-def input_tile(x, image, top, left, height, width, channels, v, offset, slice_size, patch):
-    """Transform the 6 x 6 pixels at (top, left), which may lie outside, to ``v[p][offset:]``."""
-    padded = (channels + LANES - 1) // LANES * LANES
-    source, base = x, ((image * height + top) * width + left) * channels
-    row, pixel = width * channels, channels
-    inside = top >= 0 and left >= 0 and top + PATCH <= height and left + PATCH <= width
-    if not inside or channels != padded:
-        copy_patch(x, image, top, left, height, width, channels, PATCH, patch)
-        source, base, row, pixel = patch, 0, PATCH * padded, padded
-    for c in range(0, padded, LANES):
-        to = offset + c
-        transform_input(source, base + c, row, pixel, v, to, PATCH * slice_size, slice_size)
-
-
-@jit
-def output_tile(m, offset, slice_size, out, image, top, left, height, width, channels, first, last, patch):
-    """Transform ``m[p][offset:]`` to the 4 x 4 pixels at (top, left), channels first to last."""
-    whole = top + TILE <= height and left + TILE <= width
-    for k in range(first, last, LANES):
-        at = offset + k - first
-        if whole and k + LANES <= channels:
-            to = ((image * height + top) * width + left) * channels + k
-            row = width * channels
-            transform_output(m, at, PATCH * slice_size, slice_size, out, to, row, channels)
-        else:
-            row = TILE * LANES
-            transform_output(m, at, PATCH * slice_size, slice_size, patch, 0, row, LANES)
-            count = min(LANES, channels - k)
-            for i in range(min(TILE, height - top)):
-                for j in range(min(TILE, width - left)):
-                    to = ((image * height + top + i) * width + left + j) * channels + k
-                    store_tail(out, to, load(patch, (i * TILE + j) * LANES), count)
-
-
-@jit
-def forward_tiles(part, parts, x, u, out, workspace, sizes):
+def forward_tiles(
+    part: int,
+    parts: int,
+    x: np.ndarray,
+    u: np.ndarray,
+    out: np.ndarray,
+    workspace: np.ndarray,
+    sizes: tuple[int, ...],
+) -> None:
     """Convolve one part of the tiles; `sizes` as `winograd_route` lays them out."""
     batch, height, width, channels, rows, columns, filters = sizes[:7]
     pad_top, pad_left, shifts_down, shifts_across, depth, v_row, block = sizes[7:]
@@ -157,38 +98,41 @@ def forward_tiles(part, parts, x, u, out, workspace, sizes):
                 i, j = divmod(place, across)
                 top, left, last = i * TILE, j * TILE, first + size
                 at = tile * PANEL
-                output_tile(m, at, m_slice, out, image, top, left, rows, columns, filters, first, last, patch)
+                output_tile(
+                    m,
+                    at,
+                    m_slice,
+                    out,
+                    image,
+                    top,
+                    left,
+                    rows,
+                    columns,
+                    filters,
+                    first,
+                    last,
+                    patch,
+                )
             first += size
 
 
 @jit
-def gradient_tile(grad, image, top, left, height, width, filters, d, tile, slice_size, block, patch):
-    """Transform 4 x 4 pixels of the gradient to panels ``d[p][panel][tile]``."""
-    padded = (filters + LANES - 1) // LANES * LANES
-    source, base = grad, ((image * height + top) * width + left) * filters
-    row, pixel = width * filters, filters
-    if top + TILE > height or left + TILE > width or filters != padded:
-        copy_patch(grad, image, top, left, height, width, filters, TILE, patch)
-        source, base, row, pixel = patch, 0, TILE * padded, padded
-    first = 0
-    while first < padded:
-        size = panel_width(first, padded)
-        for k in range(0, size, LANES):
-            to = first * block + tile * size + k
-            at = base + first + k
-            transform_output_gradient(source, at, row, pixel, d, to, PATCH * slice_size, slice_size)
-        first += size
-
-
-@jit
-def clear(values, first, last):
+def clear(values: np.ndarray, first: int, last: int) -> None:
     """Set values[first:last] to zero."""
     for i in range(first, last):
         values[i] = 0.0
 
 
 @jit
-def filter_gradient_tiles(part, parts, x, grad, sums, workspace, sizes):
+def filter_gradient_tiles(
+    part: int,
+    parts: int,
+    x: np.ndarray,
+    grad: np.ndarray,
+    sums: np.ndarray,
+    workspace: np.ndarray,
+    sizes: tuple[int, ...],
+) -> None:
     """Add up V[p].T @ D[p] over one part of the tiles in ``sums[part]``, which is (36, C, K)."""
     batch, height, width, channels, rows, columns, filters = sizes[:7]
     pad_top, pad_left, shifts_down, shifts_across, depth, v_row, block = sizes[7:]
@@ -213,7 +157,9 @@ def filter_gradient_tiles(part, parts, x, grad, sums, workspace, sizes):
                 input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
                 to += v_row // (shifts_down * shifts_across)
             top, left = i * TILE, j * TILE
-            gradient_tile(grad, image, top, left, rows, columns, filters, d, tile, d_slice, block, patch)
+            gradient_tile(
+                grad, image, top, left, rows, columns, filters, d, tile, d_slice, block, patch
+            )
         # The microkernel takes four tiles at a turn: the last ones are filled up with zeros.
         filled = (count + 3) // 4 * 4
         for p in range(POSITIONS):
@@ -225,7 +171,17 @@ def filter_gradient_tiles(part, parts, x, grad, sums, workspace, sizes):
                 clear(d, panel + count * size, panel + filled * size)
                 to = p * depth * padded_filters + first
                 panel_add_transposed(
-                    v, p * v_slice, v_row, d, panel, size, total, to, padded_filters,
-                    depth, filled, start - begin
+                    v,
+                    p * v_slice,
+                    v_row,
+                    d,
+                    panel,
+                    size,
+                    total,
+                    to,
+                    padded_filters,
+                    depth,
+                    filled,
+                    start - begin,
                 )
                 first += size

@@ -1,0 +1,156 @@
+"""One tile of Winograd's convolution: pixels in, 36 positions out, and back.
+
+The transforms know neither borders nor tails. Tiles that hang over the border of the image, and
+channel counts that are not multiples of 16, go through a small zero-padded patch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinysmooth.kernels.convolution.transforms import (
+    transform_input,
+    transform_output,
+    transform_output_gradient,
+)
+from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.microkernel import panel_width
+from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
+
+TILE = 4
+"""Output pixels on the side of a tile."""
+
+PATCH = 6
+"""Input pixels on the side of a tile: TILE + 3 - 1."""
+
+SHIFT = 3
+"""Taps on the side of a filter, and pixels between the shifted images of a larger filter."""
+
+POSITIONS = 36
+"""Numbers of a transformed tile: PATCH squared."""
+
+
+@jit
+def copy_patch(
+    images: np.ndarray,
+    image: int,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    channels: int,
+    side: int,
+    patch: np.ndarray,
+) -> None:
+    """Copy side x side pixels into `patch`, with zeros outside the image and after the channels."""
+    padded = (channels + LANES - 1) // LANES * LANES
+    zeros = splat(0.0)
+    for i in range(side):
+        y = top + i
+        for j in range(side):
+            x = left + j
+            to = (i * side + j) * padded
+            if 0 <= y < height and 0 <= x < width:
+                base = ((image * height + y) * width + x) * channels
+                for c in range(0, channels - LANES + 1, LANES):
+                    store(patch, to + c, load(images, base + c))
+                whole = channels // LANES * LANES
+                if whole < channels:
+                    tail = load_tail(images, base + whole, channels - whole)
+                    store(patch, to + whole, tail)
+            else:
+                for c in range(0, padded, LANES):
+                    store(patch, to + c, zeros)
+
+
+@jit
+def input_tile(
+    x: np.ndarray,
+    image: int,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    channels: int,
+    v: np.ndarray,
+    offset: int,
+    slice_size: int,
+    patch: np.ndarray,
+) -> None:
+    """Transform the 6 x 6 pixels at (top, left), which may lie outside, to ``v[p][offset:]``."""
+    padded = (channels + LANES - 1) // LANES * LANES
+    source, base = x, ((image * height + top) * width + left) * channels
+    row, pixel = width * channels, channels
+    inside = top >= 0 and left >= 0 and top + PATCH <= height and left + PATCH <= width
+    if not inside or channels != padded:
+        copy_patch(x, image, top, left, height, width, channels, PATCH, patch)
+        source, base, row, pixel = patch, 0, PATCH * padded, padded
+    for c in range(0, padded, LANES):
+        to = offset + c
+        transform_input(source, base + c, row, pixel, v, to, PATCH * slice_size, slice_size)
+
+
+@jit
+def output_tile(
+    m: np.ndarray,
+    offset: int,
+    slice_size: int,
+    out: np.ndarray,
+    image: int,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    channels: int,
+    first: int,
+    last: int,
+    patch: np.ndarray,
+) -> None:
+    """Transform ``m[p][offset:]`` to the 4 x 4 pixels at (top, left), channels first to last."""
+    whole = top + TILE <= height and left + TILE <= width
+    for k in range(first, last, LANES):
+        at = offset + k - first
+        if whole and k + LANES <= channels:
+            to = ((image * height + top) * width + left) * channels + k
+            row = width * channels
+            transform_output(m, at, PATCH * slice_size, slice_size, out, to, row, channels)
+        else:
+            row = TILE * LANES
+            transform_output(m, at, PATCH * slice_size, slice_size, patch, 0, row, LANES)
+            count = min(LANES, channels - k)
+            for i in range(min(TILE, height - top)):
+                for j in range(min(TILE, width - left)):
+                    to = ((image * height + top + i) * width + left + j) * channels + k
+                    store_tail(out, to, load(patch, (i * TILE + j) * LANES), count)
+
+
+@jit
+def gradient_tile(
+    grad: np.ndarray,
+    image: int,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    filters: int,
+    d: np.ndarray,
+    tile: int,
+    slice_size: int,
+    block: int,
+    patch: np.ndarray,
+) -> None:
+    """Transform 4 x 4 pixels of the gradient to panels ``d[p][panel][tile]``."""
+    padded = (filters + LANES - 1) // LANES * LANES
+    source, base = grad, ((image * height + top) * width + left) * filters
+    row, pixel = width * filters, filters
+    if top + TILE > height or left + TILE > width or filters != padded:
+        copy_patch(grad, image, top, left, height, width, filters, TILE, patch)
+        source, base, row, pixel = patch, 0, TILE * padded, padded
+    first = 0
+    while first < padded:
+        size = panel_width(first, padded)
+        for k in range(0, size, LANES):
+            to = first * block + tile * size + k
+            at = base + first + k
+            transform_output_gradient(source, at, row, pixel, d, to, PATCH * slice_size, slice_size)
+        first += size
