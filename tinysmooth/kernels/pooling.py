@@ -164,7 +164,9 @@ def _global_spread_parts(part, parts, grad, scale, dx):  # type: ignore[no-untyp
         for c in range(channels):
             share[c] = grad[n, c] * scale
         for pixel in range(pixels):
-            dx[n, pixel] = share
+            target = dx[n, pixel]
+            for c in range(channels):
+                target[c] = share[c]
 
 
 def max_pool2d_forward(
