@@ -626,6 +626,17 @@ def test_a_folder_without_a_run_is_named(tmp_path):
         load_model(tmp_path / "nowhere")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs file locks of Unix")
+def test_two_processes_do_not_train_in_one_folder(finished):
+    code = f"from tinysmooth.training import resume; resume({str(finished.folder.path)!r})"
+    command = [sys.executable, "-c", code]
+    with finished.folder.alone():
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "another process is training in" in done.stderr and done.returncode == 1
+    with finished.folder.alone():
+        pass  # free again
+
+
 def test_a_damaged_configuration_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"options": {"epochs": ')
     with pytest.raises(ValueError, match=r"config\.json' is damaged"):

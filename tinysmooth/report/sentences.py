@@ -74,9 +74,10 @@ def _title(config: TrainConfig) -> str:
 
 def _on_data(run: TrainedRun) -> str:
     config, seconds = run.config, sum(row.seconds for row in run.history)
+    times = "once" if config.epochs == 1 else f"{config.epochs} times"
     text = (
         f"The network saw {run.num_train:,} training images of "
-        f"{config.size} x {config.size} pixels {config.epochs} times, in batches of "
+        f"{config.size} x {config.size} pixels {times}, in batches of "
         f"{config.batch_size}, in {seconds / 60:.1f} minutes on {config.threads} "
         f"{'thread' if config.threads == 1 else 'threads'}. The {len(run.val.targets):,} "
         "validation images below took no part in that. Where they come from: "

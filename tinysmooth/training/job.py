@@ -93,7 +93,8 @@ def train(config: TrainConfig, out: str | os.PathLike[str], *, progress: bool = 
         "environment": environment(),
     }
     folder.create(config, notes)
-    return _run(folder, config, training, validation, again=False, progress=progress)
+    with folder.alone():
+        return _run(folder, config, training, validation, again=False, progress=progress)
 
 
 def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun:
@@ -106,19 +107,22 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
     ------
     FileNotFoundError, ValueError
         If the folder holds no run, a damaged one, or the data changed since.
+    RuntimeError
+        If another process is training in the folder.
     DivergedError, TrainingInterrupted, OSError
         As ``fit``.
     """
     folder = RunFolder.open(path)
-    folder.tidy()
     config, content = folder.read_config()
     # What was chosen then, not what "auto" would find now.
     found = content["data"]
     root = None if found["root"] is None else Path(found["root"])
     source = Source(found["source"], root, found["reason"])
     training, validation = _load_data(config, source, talk=progress)
-    again = folder.checkpoint.exists()
-    return _run(folder, config, training, validation, again=again, progress=progress)
+    with folder.alone():
+        folder.tidy()
+        again = folder.checkpoint.exists()
+        return _run(folder, config, training, validation, again=again, progress=progress)
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[Module, TrainConfig, tuple[str, ...]]:

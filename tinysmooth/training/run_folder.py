@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tinysmooth.training.atomic import remove_leftovers, write_atomically
 from tinysmooth.training.config import OptionError, TrainConfig
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 __all__ = ["RunFolder"]
 
@@ -131,6 +140,33 @@ class RunFolder:
                 f"run folder: {str(self.config)!r} is damaged ({error}); "
                 "expected the file that `tinysmooth train` wrote"
             ) from None
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training in this folder; the system frees it on any end.
+
+        Raises
+        ------
+        RuntimeError
+            If another process is at work here.
+        """
+        if fcntl is None:
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(
+                    f"run folder: another process is training in {str(self.path)!r}; expected "
+                    "one at a time. Wait for it, or stop it"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+            yield
+        finally:
+            os.close(handle)
 
     def tidy(self) -> None:
         """Remove temporary files of a process that was killed."""
