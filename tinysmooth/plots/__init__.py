@@ -11,6 +11,12 @@ from tinysmooth.plots.bumpiness import (
     worst_pixels,
 )
 from tinysmooth.plots.confidence import gap_for_nines, loss_between_bounds, rounded_away
+from tinysmooth.plots.gradients import (
+    gradient_check_errors,
+    gradient_lengths,
+    hessian_eigenvalues,
+    logit_forces,
+)
 from tinysmooth.plots.march import gap_march, time_for_nines, wrong_logits_meet
 from tinysmooth.plots.pictures import confident_mistakes, predictions
 from tinysmooth.plots.runs import (
@@ -50,6 +56,10 @@ __all__ = [
     "gap_for_nines",
     "gap_histogram",
     "gap_march",
+    "gradient_check_errors",
+    "gradient_lengths",
+    "hessian_eigenvalues",
+    "logit_forces",
     "loss_between_bounds",
     "monte_carlo_errors",
     "new_figure",
