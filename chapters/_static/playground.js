@@ -7,6 +7,7 @@
   "use strict";
   const S = window.smoothing;
   const RANGE = 8; // of a logit's slider
+  const SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉";
 
   function element(tag, attributes = {}, children = []) {
     const node = document.createElement(tag);
@@ -24,9 +25,9 @@
     return value.toFixed(digits).replace("-", "−");
   }
 
-  function slider(label, id, min, max, step, value, changed) {
+  function slider(label, id, min, max, step, value, changed, spoken = label) {
     const output = element("output", { for: id, id: `${id}-value` });
-    const input = element("input", { type: "range", id, min, max, step, value });
+    const input = element("input", { type: "range", id, min, max, step, value, "aria-label": spoken });
     const box = element("div", { class: "pg-slider" }, [
       element("label", { for: id, text: label }),
       input,
@@ -78,7 +79,7 @@
       state.logits = state.logits.map(() => 0);
       tell();
     } });
-    const settle = element("button", { type: "button", id: "pg-rest", text: "Go to the resting place", onclick: () => {
+    const settle = element("button", { type: "button", id: "pg-settle", text: "Go to the resting place", onclick: () => {
       // Only differences count; centred, the logits stay on their sliders where they can.
       const rest = S.restingGap(state.logits.length, state.epsilon);
       const gap = Number.isFinite(rest) ? rest : 2 * RANGE;
@@ -111,24 +112,25 @@
           state.target = k;
           tell();
         });
-        const logit = slider(`class ${k}`, `pg-logit-${k}`, -RANGE, RANGE, 0.1, 0, (value) => {
+        const logit = slider(`z${SUBSCRIPTS[k]}`, `pg-logit-${k}`, -RANGE, RANGE, 0.1, 0, (value) => {
           state.logits[k] = value;
           tell();
-        });
+        }, `logit of class ${k}`);
         const p = element("div", { class: "pg-fill pg-p" });
         const q = element("div", { class: "pg-mark pg-q" });
         const g = element("div", { class: "pg-fill pg-g" });
         const pText = element("span", { class: "pg-number", id: `pg-p-${k}` });
+        const qText = element("span", { class: "pg-number pg-second", id: `pg-q-${k}` });
         const gText = element("span", { class: "pg-number", id: `pg-g-${k}` });
         table.append(
           element("div", { class: "pg-row" }, [
             radio,
             logit.box,
-            element("div", { class: "pg-bar" }, [p, q, pText]),
-            element("div", { class: "pg-bar pg-signed" }, [g, gText]),
+            element("div", { class: "pg-cell" }, [element("div", { class: "pg-bar" }, [p, q]), pText, qText]),
+            element("div", { class: "pg-cell" }, [element("div", { class: "pg-bar pg-signed" }, [g]), gText]),
           ]),
         );
-        return { radio, logit, p, q, g, pText, gText };
+        return { radio, logit, p, q, g, pText, qText, gText };
       });
     }
     rows();
@@ -158,7 +160,8 @@
         const length = Math.abs(grad[k]) * 50;
         view.g.style.width = `${length}%`;
         view.g.style.left = grad[k] < 0 ? `${50 - length}%` : "50%";
-        view.pText.textContent = `${fixed(probs[k])} (q′ ${fixed(targets[k])})`;
+        view.pText.textContent = fixed(probs[k]);
+        view.qText.textContent = fixed(targets[k]);
         view.gText.textContent = fixed(grad[k]);
       });
     };
@@ -377,9 +380,15 @@
       const values = [...race.points.hard, ...race.points.soft].map((point) => point[1]);
       const high = Math.max(1, Number.isFinite(rest) ? rest : 0, ...values) * 1.12;
       const low = Math.min(0, ...values) * 1.2;
-      const last = Math.max(10, race.steps, race.flippedAt === null ? 0 : race.flippedAt + race.wait);
-      const [left, right, top, bottom] = [44, 12, 12, 34];
-      const place = (step) => (logScale ? Math.log10(1 + step) / Math.log10(1 + last) : step / last);
+      const flipped = race.flippedAt !== null;
+      // While training, all of it; after the flip, the way back, with its steps counted from there.
+      const first = flipped ? Math.max(0, race.flippedAt - Math.ceil(race.wait / 4)) : 0;
+      const last = flipped ? race.flippedAt + race.wait : Math.max(10, race.steps);
+      const origin = flipped ? race.flippedAt : 0;
+      const logarithmic = logScale && !flipped;
+      const [left, right, top, bottom] = [44, 24, 18, 38];
+      const place = (step) =>
+        logarithmic ? Math.log10(1 + step) / Math.log10(1 + last) : (step - first) / (last - first);
       const x = (step) => left + (width - left - right) * place(step);
       const y = (value) => height - bottom - (height - top - bottom) * ((value - low) / (high - low));
 
@@ -396,14 +405,14 @@
       }
       pen.textAlign = "center";
       pen.textBaseline = "top";
-      for (const step of ticks(last, logScale, width)) {
-        line(pen, x(step), top, x(step), height - bottom);
-        pen.fillText(step.toLocaleString("en"), x(step), height - bottom + 5);
+      for (const count of ticks(first - origin, last - origin, logarithmic, width)) {
+        line(pen, x(count + origin), top, x(count + origin), height - bottom);
+        pen.fillText((count || 0).toLocaleString("en").replace("-", "−"), x(count + origin), height - bottom + 5);
       }
       pen.textAlign = "right";
-      pen.fillText("steps", width - right, height - 14);
+      pen.fillText(flipped ? "steps since the label was flipped" : "steps", width - right, height - 15);
       pen.textAlign = "left";
-      pen.fillText("gap in nats", left + 4, top - 8);
+      pen.fillText("gap in nats", 4, 0);
 
       if (Number.isFinite(rest)) {
         pen.strokeStyle = colour("--limit");
@@ -412,16 +421,14 @@
         line(pen, left, y(rest), width - right, y(rest));
         pen.setLineDash([]);
       }
-      if (race.flippedAt !== null) {
-        pen.strokeStyle = ink;
-        pen.setLineDash([2, 3]);
-        line(pen, x(race.flippedAt), top, x(race.flippedAt), height - bottom);
-        pen.setLineDash([]);
-        pen.fillStyle = ink;
-        const beside = x(race.flippedAt) < width - 90;
-        pen.textAlign = beside ? "left" : "right";
-        pen.fillText("label flipped", x(race.flippedAt) + (beside ? 4 : -4), height - bottom - 16);
-      }
+      pen.strokeStyle = ink;
+      pen.lineWidth = 1;
+      if (low < 0) line(pen, left, y(0), width - right, y(0));
+      if (flipped) line(pen, x(origin), top, x(origin), height - bottom);
+      pen.save();
+      pen.beginPath();
+      pen.rect(left, 0, width - left - right, height - bottom);
+      pen.clip();
       pen.lineWidth = 2.4;
       for (const { key } of CURVES) {
         pen.strokeStyle = colour(key === "hard" ? "--one-hot" : "--smoothed");
@@ -429,6 +436,7 @@
         race.points[key].forEach(([step, value], i) => (i ? pen.lineTo(x(step), y(value)) : pen.moveTo(x(step), y(value))));
         pen.stroke();
       }
+      pen.restore();
       chart.setAttribute(
         "aria-label",
         `Gap against steps. After ${race.steps} steps: one-hot ${fixed(gap("hard"), 3)}, smoothed ${fixed(gap("soft"), 3)}, resting gap ${fixed(rest, 3)}.`,
@@ -442,18 +450,16 @@
       pen.stroke();
     }
 
-    function ticks(last, logarithmic, width) {
+    function ticks(from, to, logarithmic, width) {
+      const steps = [];
       if (logarithmic) {
-        const steps = [];
-        for (let step = 1; step <= last; step *= 10) steps.push(step);
+        for (let step = 1; step <= to; step *= 10) steps.push(step);
         return steps;
       }
       const wanted = width < 420 ? 4 : 7;
-      const raw = last / wanted;
-      const unit = 10 ** Math.floor(Math.log10(raw));
-      const stride = [1, 2, 5, 10].map((each) => each * unit).find((each) => last / each <= wanted);
-      const steps = [];
-      for (let step = 0; step <= last; step += stride) steps.push(step);
+      const unit = 10 ** Math.floor(Math.log10((to - from) / wanted));
+      const stride = [1, 2, 5, 10].map((each) => each * unit).find((each) => (to - from) / each <= wanted);
+      for (let step = Math.ceil(from / stride) * stride; step <= to; step += stride) steps.push(step);
       return steps;
     }
 
