@@ -16,10 +16,19 @@ from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from tinysmooth.checks import check_choice, check_flag
-from tinysmooth.kernels import augmentation, loss, memory, normalisation, optimisation, pooling
+from tinysmooth.kernels import (
+    activation,
+    augmentation,
+    loss,
+    memory,
+    normalisation,
+    optimisation,
+    pooling,
+)
 from tinysmooth.kernels.convolution import fast as compiled_convolution
 from tinysmooth.kernels.convolution import reference as reference_convolution
 from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.reference import activation as reference_activation
 from tinysmooth.kernels.reference import augmentation as reference_augmentation
 from tinysmooth.kernels.reference import loss as reference_loss
 from tinysmooth.kernels.reference import normalisation as reference_normalisation
@@ -33,6 +42,7 @@ from tinysmooth.kernels.reference import pooling as reference_pooling
 REFERENCE_ROOMS: tuple[ModuleType, ...] = (
     reference_convolution,
     reference_pooling,
+    reference_activation,
     reference_normalisation,
     reference_optimisation,
     reference_loss,
@@ -42,6 +52,7 @@ REFERENCE_ROOMS: tuple[ModuleType, ...] = (
 COMPILED_ROOMS: tuple[ModuleType, ...] = (
     compiled_convolution,
     pooling,
+    activation,
     normalisation,
     optimisation,
     loss,
@@ -163,6 +174,8 @@ avg_pool2d_forward = _chosen(reference_pooling.avg_pool2d_forward)
 avg_pool2d_backward = _chosen(reference_pooling.avg_pool2d_backward)
 global_avg_pool_forward = _chosen(reference_pooling.global_avg_pool_forward)
 global_avg_pool_backward = _chosen(reference_pooling.global_avg_pool_backward)
+relu_forward = _chosen(reference_activation.relu_forward)
+relu_backward = _chosen(reference_activation.relu_backward)
 batch_norm_statistics = _chosen(reference_normalisation.batch_norm_statistics)
 batch_norm_apply = _chosen(reference_normalisation.batch_norm_apply)
 batch_norm_backward = _chosen(reference_normalisation.batch_norm_backward)
@@ -195,6 +208,8 @@ __all__ = [
     "max_pool2d_backward",
     "max_pool2d_forward",
     "memory",
+    "relu_backward",
+    "relu_forward",
     "scale_pixels",
     "scan_targets",
     "sgd_update",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinysmooth import kernels
 from tinysmooth.graph import Array
 from tinysmooth.primitive import Recorded, primitive, unbroadcast
 
@@ -179,7 +180,20 @@ def where(condition: Array, a: Array, b: Array) -> Recorded:
 @primitive
 def relu(x: Array) -> Recorded:
     """Rectified linear unit ``max(x, 0)``; slope 1 above 0, and 0 at 0 and below. NaN passes on."""
-    return np.maximum(x, 0), {"x": lambda grad: np.where(x <= 0, 0, grad)}
+    if x.dtype not in (np.float32, np.float64):
+        return np.maximum(x, 0), {"x": lambda grad: np.where(x <= 0, 0, grad)}
+    shape, order = x.shape, _memory_order(x)
+    flat = np.ascontiguousarray(x.transpose(order)).reshape(-1)
+    back = tuple(int(axis) for axis in np.argsort(order))
+
+    def unflatten(out: Array) -> Array:
+        return out.reshape([shape[axis] for axis in order]).transpose(back)
+
+    def rule(grad: Array) -> Array:
+        same_order = np.ascontiguousarray(grad.transpose(order), flat.dtype).reshape(-1)
+        return unflatten(kernels.relu_backward(same_order, flat))
+
+    return unflatten(kernels.relu_forward(flat)), {"x": rule}
 
 
 @primitive
@@ -197,6 +211,11 @@ def tanh(x: Array) -> Recorded:
     """Hyperbolic tangent; slope ``1 - tanh(x)**2``."""
     out = np.tanh(x)
     return out, {"x": lambda grad: grad * (1 - out * out)}
+
+
+def _memory_order(x: Array) -> tuple[int, ...]:
+    """Return the axes from the slowest to the fastest in memory, so that images stay NHWC."""
+    return tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])))
 
 
 def _share(wins: Array, ties: Array, grad: Array) -> Array:

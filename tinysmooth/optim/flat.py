@@ -32,7 +32,10 @@ class FlatParameters:
         self.pieces = [slice(e - n, e) for e, n in zip(ends, sizes, strict=True)]
         dtype = self.parameters[0].dtype
         self.values = memory.empty((ends[-1],), dtype)
-        self.decay = np.repeat(np.array(decays, dtype), sizes)
+        if len(set(decays)) == 1:  # one number for all need not be read from memory
+            self.decay = np.broadcast_to(np.array(decays[0], dtype), self.values.shape)
+        else:
+            self.decay = np.repeat(np.array(decays, dtype), sizes)
         self._views: list[Array] = []
         self._grads: Array | None = None
         self._given: dict[int, Array] = {}
