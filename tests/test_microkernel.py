@@ -1,14 +1,21 @@
 """The generated tiles and the vector type against NumPy."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from tinysmooth.kernels import jit, microkernel
 from tinysmooth.kernels import vectors as v
 
-# Vectors are LLVM values: there is nothing to run without compilation. What runs instead, the
-# reference, is tested where it lives.
-needs_compilation = pytest.mark.skipif(not jit.ENABLED, reason="compilation is disabled")
+
+def needs_compilation(test):
+    """Leave a test out where nothing can be compiled; the last test of the file runs it then."""
+    return test if jit.ENABLED else None
+
+
 WIDTHS = [64, 32, 16] if microkernel.PANEL == 64 else [16]
 
 
@@ -107,3 +114,12 @@ def test_maximum_passes_a_nan_of_its_second_argument():
     assert np.isnan(out[64:80]).all()
     _tour(y, x, out, 16)
     assert (out[64:80] == 0).all()
+
+
+if not jit.ENABLED:
+
+    def test_what_needs_compilation_passes_in_a_process_that_compiles():
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+        env = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=280)
+        assert done.returncode == 0, done.stdout
