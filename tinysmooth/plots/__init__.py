@@ -17,6 +17,7 @@ from tinysmooth.plots.gradients import (
     hessian_eigenvalues,
     logit_forces,
 )
+from tinysmooth.plots.graph import graph
 from tinysmooth.plots.march import gap_march, time_for_nines, wrong_logits_meet
 from tinysmooth.plots.pictures import confident_mistakes, predictions
 from tinysmooth.plots.runs import (
@@ -32,6 +33,7 @@ from tinysmooth.plots.scores import (
     softmax_steps,
     temperature_curves,
 )
+from tinysmooth.plots.softening import loss_along_gap, loss_parts, penalty_forces, target_bars
 from tinysmooth.plots.style import LIMIT, ONE_HOT, SMOOTHED, new_figure, run_colour
 from tinysmooth.plots.surprise import (
     expected_surprise,
@@ -58,11 +60,15 @@ __all__ = [
     "gap_march",
     "gradient_check_errors",
     "gradient_lengths",
+    "graph",
     "hessian_eigenvalues",
     "logit_forces",
+    "loss_along_gap",
     "loss_between_bounds",
+    "loss_parts",
     "monte_carlo_errors",
     "new_figure",
+    "penalty_forces",
     "predictions",
     "probability_on_line",
     "reliability_diagram",
@@ -74,6 +80,7 @@ __all__ = [
     "softmax_errors",
     "softmax_steps",
     "surprise_curve",
+    "target_bars",
     "temperature_curves",
     "time_for_nines",
     "training_curves",

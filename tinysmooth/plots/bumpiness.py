@@ -88,8 +88,9 @@ def probability_on_line(distances: npt.ArrayLike, probs: Mapping[float, npt.Arra
     axis.annotate(
         "decision boundary: the same for all",
         (0.0, 0.04),
-        xytext=(6, 0),
+        xytext=(-6, 0),
         textcoords="offset points",
+        ha="right",
         fontsize=8.5,
         color=INK,
     )
