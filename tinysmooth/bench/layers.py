@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from tinysmooth import kernels
+from tinysmooth.bench.optimisers import OPTIMISERS, PARAMETERS, Sides, optimiser_sides, pooled
 from tinysmooth.bench.timing import alternate, check_equal
 from tinysmooth.graph import Array
-from tinysmooth.kernels import memory
 from tinysmooth.kernels.threads import get_num_threads
 
 __all__ = ["LAYERS", "OPTIMISERS", "Layer", "layer_rows"]
@@ -29,10 +29,6 @@ __all__ = ["LAYERS", "OPTIMISERS", "Layer", "layer_rows"]
 TOLERANCE = 1e-4  # both sides are float32; the sums run over up to 262,144 pixels
 EPS = 1e-5
 GRID = 256  # pixels are multiples of 1 / GRID, see _images_and_coefficients
-PARAMETERS = 2_300_000  # as many as the resnet9 has, nearly
-TENSORS = 30
-
-Sides = dict[str, Callable[[], list[Array]]]
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,6 @@ LAYERS = (
     Layer("average pool 2x2", (64, 32, 32, 64), kind="avg"),
     Layer("global average pool", (64, 8, 8, 256), kind="global"),
 )
-
-OPTIMISERS = ("SGD", "AdamW")
 
 
 def layer_rows(
@@ -115,7 +109,7 @@ def layer_rows(
             shape = " x ".join(map(str, layer.shape))
             rows.append(_row(layer.name, shape, sides, moved, rounds, block))
         for name in optimisers:
-            sides, moved = _optimiser_sides(torch, name, parameters)
+            sides, moved = optimiser_sides(torch, name, parameters)
             rows.append(_row(f"{name} step", f"{parameters}", sides, moved, rounds, block))
         return rows
     finally:
@@ -135,16 +129,16 @@ def _row(
             row["error"] = max(row["error"], error)
     del sides["reference"]
     times = alternate(sides, rounds=rounds, block=block)
-    mine = times.pop("ours")
-    row["ours_ms"] = mine.median * 1e3
-    row["ours_spread_ms"] = (mine.lower * 1e3, mine.upper * 1e3)
-    row["gb_per_s"] = moved / mine.median / 1e9
+    timing = times.pop("ours")
+    row["ours_ms"] = timing.median * 1e3
+    row["ours_spread_ms"] = (timing.lower * 1e3, timing.upper * 1e3)
+    row["gb_per_s"] = moved / timing.median / 1e9
     if times:
         best = min(times, key=lambda side: times[side].median)
         row["torch_variant"] = best.removeprefix("torch ")
         row["torch_ms"] = times[best].median * 1e3
         row["torch_spread_ms"] = (times[best].lower * 1e3, times[best].upper * 1e3)
-        row["ratio"] = mine.median / times[best].median
+        row["ratio"] = timing.median / times[best].median
     return row
 
 
@@ -157,7 +151,7 @@ def _images_and_coefficients(
     equal taps either may be the maximum. With pixels on a grid and the kink in the middle between
     two of its points, taps are equal or clearly different, and no value is near the kink.
     """
-    x = _pooled(np.round(rng.standard_normal(shape, np.float32) * GRID) / GRID)
+    x = pooled(np.round(rng.standard_normal(shape, np.float32) * GRID) / GRID)
     pixels, channels = (0, 1, 2), shape[3]
     mean, std = x.mean(pixels, np.float64), x.std(pixels, np.float64)
     weight = rng.uniform(0.5, 1.5, channels).astype(np.float32)
@@ -171,7 +165,7 @@ def _layer_sides(torch: Any, layer: Layer) -> tuple[Sides, int]:
     rng = np.random.default_rng(0)
     x, weight, bias = _images_and_coefficients(layer.shape, rng)
     window = ((layer.kernel_size,) * 2, (layer.stride,) * 2, (layer.padding,) * 2)
-    residual = _pooled(rng.standard_normal(layer.shape, np.float32)) if layer.residual else None
+    residual = pooled(rng.standard_normal(layer.shape, np.float32)) if layer.residual else None
 
     def batch_norm(grad: Array | None) -> list[Array]:
         mean, var = kernels.batch_norm_statistics(x)
@@ -203,7 +197,7 @@ def _layer_sides(torch: Any, layer: Layer) -> tuple[Sides, int]:
     run = {"batch norm": batch_norm, "max": max_pool, "avg": avg_pool, "global": global_pool}
     ours = run[layer.kind]
     (out,) = ours(None)
-    grad = _pooled(rng.standard_normal(out.shape, np.float32))
+    grad = pooled(rng.standard_normal(out.shape, np.float32))
 
     def reference() -> list[Array]:
         with kernels.use_kernels("reference"):
@@ -268,67 +262,3 @@ def _torch_layer(
         return found
 
     return theirs
-
-
-def _optimiser_sides(torch: Any, name: str, count: int) -> tuple[Sides, int]:
-    """Return what to run and the bytes moved; weight decay is one number for all, as usual."""
-    rng = np.random.default_rng(0)
-    start, grad = (_pooled(rng.standard_normal(count, np.float32)) for _ in range(2))
-    decay = np.broadcast_to(np.float32(5e-4), count)
-
-    def ours_or_reference(which: str) -> Callable[[], list[Array]]:
-        values = _pooled(start)
-        first, second = memory.zeros(count), memory.zeros(count)
-        steps = 0
-
-        def step() -> list[Array]:
-            nonlocal steps
-            steps += 1
-            with kernels.use_kernels(which):
-                if name == "SGD":
-                    kernels.sgd_update(values, grad, first, decay, 1e-3, 0.9, True)
-                else:
-                    numbers = (1e-3, 0.9, 0.999, 1e-8, steps)
-                    kernels.adamw_update(values, grad, first, second, decay, *numbers)
-            return [values]
-
-        return step
-
-    sides = {which: ours_or_reference(which) for which in ("compiled", "reference")}
-    sides["ours"] = sides.pop("compiled")
-    if torch is not None:
-        for variant in ("fused", "foreach"):
-            sides[f"torch {variant}"] = _torch_optimiser(torch, name, variant, start, grad)
-    arrays = 5 if name == "SGD" else 7
-    return sides, arrays * start.nbytes
-
-
-def _torch_optimiser(
-    torch: Any, name: str, variant: str, start: Array, grad: Array
-) -> Callable[[], list[Array]]:
-    # A model's parameters are many tensors; in one flat tensor PyTorch would be a little quicker.
-    cuts = np.linspace(0, start.size, TENSORS + 1).astype(int)[1:-1]
-    tensors = [torch.tensor(piece, requires_grad=True) for piece in np.split(start, cuts)]
-    for tensor, piece in zip(tensors, np.split(grad, cuts), strict=True):
-        tensor.grad = torch.tensor(piece)
-    options = {"momentum": 0.9, "nesterov": True} if name == "SGD" else {}
-    make = getattr(torch.optim, name)
-    optimiser = make(tensors, lr=1e-3, weight_decay=5e-4, **options, **{variant: True})
-
-    def step() -> list[Array]:
-        optimiser.step()
-        return [tensor.detach().numpy() for tensor in tensors]
-
-    def joined() -> list[Array]:
-        return [np.concatenate(step())]
-
-    # Joining the pieces belongs to the check, not to the step: only the first call does it.
-    calls = iter([joined])
-    return lambda: next(calls, step)()
-
-
-def _pooled(array: Array) -> Array:
-    """Return a copy where the library's own arrays are: aligned, from the pool."""
-    copy = memory.empty_like(array)
-    copy[...] = array
-    return copy

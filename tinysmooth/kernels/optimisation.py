@@ -31,16 +31,24 @@ BLOCK = 4096
 
 
 @jit
-def _blocks(size, part, parts):  # type: ignore[no-untyped-def]
+def _blocks(size: int, part: int, parts: int) -> tuple[int, int]:
     """Return a part's blocks as first and last number; only the last block of all is shorter."""
     count = (size + BLOCK - 1) // BLOCK
     return count * part // parts, count * (part + 1) // parts
 
 
 @jit
-def _sgd_parts(  # type: ignore[no-untyped-def]
-    part, parts, parameters, grads, velocity, decay, lr, momentum, nesterov
-):
+def _sgd_parts(
+    part: int,
+    parts: int,
+    parameters: Array,
+    grads: Array,
+    velocity: Array,
+    decay: Array,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+) -> None:
     """Update this part's parameters. ``lr`` and ``momentum`` have the dtype of the buffers."""
     first_block, last_block = _blocks(parameters.size, part, parts)
     for block in range(first_block, last_block):
@@ -61,9 +69,16 @@ def _sgd_parts(  # type: ignore[no-untyped-def]
 
 
 @jit
-def _adamw_parts(  # type: ignore[no-untyped-def]
-    part, parts, parameters, grads, first, second, decay, numbers
-):
+def _adamw_parts(
+    part: int,
+    parts: int,
+    parameters: Array,
+    grads: Array,
+    first: Array,
+    second: Array,
+    decay: Array,
+    numbers: tuple[float, ...],
+) -> None:
     """Update this part's parameters. ``numbers`` are in the dtype of the buffers."""
     lr, step_size, keep_first, keep_second, new_first, new_second, root, eps = numbers
     first_block, last_block = _blocks(parameters.size, part, parts)

@@ -39,15 +39,22 @@ NANOSECONDS_PER_TAP = 0.3
 
 
 @jit
-def _first_inside(start):  # type: ignore[no-untyped-def]
+def _first_inside(start: int) -> int:
     """Return the first tap that does not lie in the padding before the image."""
     return max(0, -start)
 
 
 @jit
-def _max_parts(  # type: ignore[no-untyped-def]
-    part, parts, x, kernel_size, stride, padding, out, argmax
-):
+def _max_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    out: Array,
+    argmax: Array,
+) -> None:
     """Write the maxima and their taps for this part's rows of windows."""
     count, out_height, out_width, channels = out.shape
     height, width = x.shape[1], x.shape[2]
@@ -77,9 +84,16 @@ def _max_parts(  # type: ignore[no-untyped-def]
 
 
 @jit
-def _max_backward_parts(  # type: ignore[no-untyped-def]
-    part, parts, grad, argmax, kernel_size, stride, padding, dx
-):
+def _max_backward_parts(
+    part: int,
+    parts: int,
+    grad: Array,
+    argmax: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dx: Array,
+) -> None:
     """Send this part's images their gradients: each window's to the tap that was its maximum."""
     count, out_height, out_width, channels = grad.shape
     height, width = dx.shape[1], dx.shape[2]
@@ -100,7 +114,16 @@ def _max_backward_parts(  # type: ignore[no-untyped-def]
 
 
 @jit
-def _sum_parts(part, parts, x, kernel_size, stride, padding, scale, out):  # type: ignore[no-untyped-def]
+def _sum_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    scale: float,
+    out: Array,
+) -> None:
     """Write the sum of each window times ``scale`` for this part's rows of windows."""
     count, out_height, out_width, channels = out.shape
     height, width = x.shape[1], x.shape[2]
@@ -122,7 +145,16 @@ def _sum_parts(part, parts, x, kernel_size, stride, padding, scale, out):  # typ
 
 
 @jit
-def _spread_parts(part, parts, grad, kernel_size, stride, padding, scale, dx):  # type: ignore[no-untyped-def]
+def _spread_parts(
+    part: int,
+    parts: int,
+    grad: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    scale: float,
+    dx: Array,
+) -> None:
     """Add each window's gradient times ``scale`` to all its taps, for this part's images."""
     count, out_height, out_width, channels = grad.shape
     height, width = dx.shape[1], dx.shape[2]
@@ -141,7 +173,7 @@ def _spread_parts(part, parts, grad, kernel_size, stride, padding, scale, dx):  
 
 
 @jit
-def _global_mean_parts(part, parts, x, out):  # type: ignore[no-untyped-def]
+def _global_mean_parts(part: int, parts: int, x: Array, out: Array) -> None:
     """Write the mean of each channel over the pixels (axis 1), summed in float64."""
     count, pixels, channels = x.shape
     total = np.empty(channels, np.float64)
@@ -156,7 +188,7 @@ def _global_mean_parts(part, parts, x, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _global_spread_parts(part, parts, grad, scale, dx):  # type: ignore[no-untyped-def]
+def _global_spread_parts(part: int, parts: int, grad: Array, scale: float, dx: Array) -> None:
     """Write each channel's gradient times ``scale`` to all pixels (axis 1)."""
     count, pixels, channels = dx.shape
     share = np.empty(channels, grad.dtype)

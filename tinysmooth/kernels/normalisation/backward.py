@@ -48,9 +48,18 @@ SCALE, SHIFT, MEAN, DIRECT, SLOPE, CONSTANT = range(6)
 
 
 @jit
-def _sum_parts(  # type: ignore[no-untyped-def]
-    part, parts, x, grad, pixels, channels, table, floor, block_sums, sums
-):
+def _sum_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    grad: Array,
+    pixels: int,
+    channels: int,
+    table: Array,
+    floor: float,
+    block_sums: Array,
+    sums: Array,
+) -> None:
     """Sum d and d * (x - mean) over this part's pixels into ``sums[part]``."""
     begin = pixels * part // parts
     end = pixels * (part + 1) // parts
@@ -79,9 +88,20 @@ def _sum_parts(  # type: ignore[no-untyped-def]
 
 
 @jit
-def _sum_pool_parts(  # type: ignore[no-untyped-def]
-    part, parts, x, grad, rows, height, width, channels, table, floor, block_sums, sums
-):
+def _sum_pool_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    grad: Array,
+    rows: int,
+    height: int,
+    width: int,
+    channels: int,
+    table: Array,
+    floor: float,
+    block_sums: Array,
+    sums: Array,
+) -> None:
     """Do as `_sum_parts` through the pooling, for this part's rows of windows."""
     out_height = height // 2
     out_width = width // 2
@@ -127,11 +147,21 @@ def _sum_pool_parts(  # type: ignore[no-untyped-def]
 
 
 @jit
-def _dx_parts(part, parts, x, grad, pixels, channels, table, floor, dx):  # type: ignore[no-untyped-def]
-    """Write dx for this part's pixels, backwards: their end is still in the cache."""
+def _dx_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    grad: Array,
+    pixels: int,
+    channels: int,
+    table: Array,
+    floor: float,
+    dx: Array,
+) -> None:
+    """Write dx for this part's pixels."""
     zero = splat(np.float32(0))
     low = splat(floor)
-    for pixel in range(pixels * (part + 1) // parts - 1, pixels * part // parts - 1, -1):
+    for pixel in range(pixels * part // parts, pixels * (part + 1) // parts):
         start = pixel * channels
         for c in range(0, channels, LANES):
             count = channels - c
@@ -145,9 +175,19 @@ def _dx_parts(part, parts, x, grad, pixels, channels, table, floor, dx):  # type
 
 
 @jit
-def _dx_pool_parts(  # type: ignore[no-untyped-def]
-    part, parts, x, grad, rows, height, width, channels, table, floor, dx
-):
+def _dx_pool_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    grad: Array,
+    rows: int,
+    height: int,
+    width: int,
+    channels: int,
+    table: Array,
+    floor: float,
+    dx: Array,
+) -> None:
     """Do as `_dx_parts` through the pooling; ``rows`` are pairs of rows, an odd last one alone."""
     out_height = height // 2
     out_width = width // 2
@@ -155,7 +195,7 @@ def _dx_pool_parts(  # type: ignore[no-untyped-def]
     below = width * channels
     zero = splat(np.float32(0))
     low = splat(floor)
-    for row in range(rows * (part + 1) // parts - 1, rows * part // parts - 1, -1):
+    for row in range(rows * part // parts, rows * (part + 1) // parts):
         image = row // pairs
         pair = row % pairs
         top = (image * height + pair * 2) * below

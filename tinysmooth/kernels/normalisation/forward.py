@@ -44,7 +44,16 @@ PIVOT_SAMPLES = 64
 
 
 @jit
-def _sum_parts(part, parts, x, pixels, channels, pivot, block_sums, sums):  # type: ignore[no-untyped-def]
+def _sum_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    pixels: int,
+    channels: int,
+    pivot: Array,
+    block_sums: Array,
+    sums: Array,
+) -> None:
     """Sum x - pivot and its square over this part's pixels into ``sums[part]``."""
     begin = pixels * part // parts
     end = pixels * (part + 1) // parts
@@ -76,15 +85,23 @@ def _sum_parts(part, parts, x, pixels, channels, pivot, block_sums, sums):  # ty
 
 
 @jit
-def _apply_parts(  # type: ignore[no-untyped-def]
-    part, parts, x, pixels, channels, coefficients, floor, residual, add, out
-):
+def _apply_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    pixels: int,
+    channels: int,
+    coefficients: Array,
+    floor: float,
+    residual: Array,
+    add: bool,
+    out: Array,
+) -> None:
     """Write max(x * scale + shift, floor), plus the residual if ``add``, for this part's pixels."""
     scale = coefficients[0]
     shift = coefficients[1]
     low = splat(floor)
-    # Backwards: the end of x is what the sweep before this one left in the cache.
-    for pixel in range(pixels * (part + 1) // parts - 1, pixels * part // parts - 1, -1):
+    for pixel in range(pixels * part // parts, pixels * (part + 1) // parts):
         start = pixel * channels
         for c in range(0, channels, LANES):
             count = channels - c
@@ -96,9 +113,20 @@ def _apply_parts(  # type: ignore[no-untyped-def]
 
 
 @jit
-def _apply_pool_parts(  # type: ignore[no-untyped-def]
-    part, parts, x, rows, height, width, channels, coefficients, floor, residual, add, out
-):
+def _apply_pool_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    rows: int,
+    height: int,
+    width: int,
+    channels: int,
+    coefficients: Array,
+    floor: float,
+    residual: Array,
+    add: bool,
+    out: Array,
+) -> None:
     """Do as `_apply_parts`, with the maximum of each 2x2 window, for this part's output rows."""
     scale = coefficients[0]
     shift = coefficients[1]
@@ -106,7 +134,7 @@ def _apply_pool_parts(  # type: ignore[no-untyped-def]
     out_height = height // 2
     out_width = width // 2
     below = width * channels
-    for row in range(rows * (part + 1) // parts - 1, rows * part // parts - 1, -1):
+    for row in range(rows * part // parts, rows * (part + 1) // parts):
         top = (row // out_height * height + row % out_height * 2) * below
         for column in range(out_width):
             start = top + 2 * column * channels

@@ -23,6 +23,8 @@ from tinysmooth.kernels.vectors import LANES, load, load_tail, store, store_tail
 
 __all__ = ["LANES", "floor_of", "pad_channels", "read", "select_above", "select_larger", "write"]
 
+Array = NDArray[Any]
+
 
 def pad_channels(channels: int, *rows: Any) -> NDArray[np.float32]:
     """Return the rows, each of one number a channel, as float32 padded to whole vectors."""
@@ -38,7 +40,7 @@ def floor_of(relu: bool) -> np.float32:
 
 
 @jit
-def read(array, offset, count):  # type: ignore[no-untyped-def]
+def read(array: Array, offset: int, count: int) -> Any:
     """Read sixteen numbers, or the ``count`` that are left if fewer."""
     if count < LANES:
         return load_tail(array, offset, count)
@@ -46,7 +48,7 @@ def read(array, offset, count):  # type: ignore[no-untyped-def]
 
 
 @jit
-def write(array, offset, value, count):  # type: ignore[no-untyped-def]
+def write(array: Array, offset: int, value: Any, count: int) -> None:
     """Write sixteen numbers, or the ``count`` that are left if fewer."""
     if count < LANES:
         store_tail(array, offset, value, count)
