@@ -283,8 +283,10 @@ record(
 assert abs(1.0 / (1.0 + math.exp(-16.64)) - (1 - 5.9e-8)) < 1e-9
 
 # %% [markdown]
-# It is not only the probability. Where the plain formula gives a loss of exactly 0, its gradient,
-# $p_y - 1$, is exactly 0 as well: **learning stops by rounding**, not because anything was learnt.
+# It is not only the probability. Where the plain formula gives a loss of exactly 0, the gradient's
+# entry at the right class, $p_y - 1$, is exactly 0 as well: **the right logit stops by rounding**,
+# not because anything was learnt. The wrong logits still feel their $p_k = e^{-G}$, so the entries
+# of the gradient do not even add up to 0 any more.
 #
 # :::{admonition} Keeping the tail
 # :class: tip
@@ -293,7 +295,8 @@ assert abs(1.0 / (1.0 + math.exp(-16.64)) - (1 - 5.9e-8)) < 1e-9
 # $\log(1 + x)$ accurately for small $x$: the loss keeps all its digits however confident the
 # prediction. For the gradient, $p_y - 1$ is minus the sum of the other probabilities, so add those
 # up instead of subtracting from 1. The library does both: at a gap of 17 in float32 its loss is
-# 4.1399e-8 and its gradient is not 0, where the plain form returns 0 for both.
+# 4.1399e-8 and its gradient at the right logit minus the same, where the plain form returns 0 for
+# both.
 # :::
 
 # %%
@@ -303,6 +306,10 @@ kept_slope = ts.cross_entropy_gradient(pair, 0)[0]
 assert plain_loss(17.0, np.float32) == 0.0
 assert abs(kept - 4.1399e-8) < 5e-13 and abs(kept / math.log1p(math.exp(-17.0)) - 1.0) < 1e-6
 assert abs(kept_slope / -math.exp(-17.0) - 1.0) < 1e-6
+plain_probs = np.exp(np.array([0.0, -17.0], np.float32))
+plain_probs /= plain_probs.sum()
+assert plain_probs[0] - 1 == 0 and plain_probs[1] > 4e-8  # the row adds up to 4e-8, not to 0
+assert abs(ts.cross_entropy_gradient(pair, 0).sum()) < 1e-14
 print(f"gap 17, float32: plain 0, library loss {kept:.4e}, library slope {kept_slope:.4e}")
 
 sweep = np.linspace(1.0, 45.0, 881)
@@ -343,7 +350,7 @@ for gap, digits in ((20.0, 7.5), (30.0, 3.0), (36.0, 1.4)):
 #   0 as its infimum and never takes the value.
 # - The smallest gap pins the loss between $\log(1+e^{-g})$ and $\log(1+(K-1)e^{-g})$.
 # - Each further nine of probability costs another 2.3 of gap, and the gradient keeps pulling.
-# - In float32 the unreachable *is* reached, at a gap of 16.64, and training stops there by
+# - In float32 the unreachable *is* reached, at a gap of 16.64, and there the right logit stops by
 #   accident. A loss written with `log1p` does not.
 #
 # ## Questions
@@ -364,7 +371,7 @@ for gap, digits in ((20.0, 7.5), (30.0, 3.0), (36.0, 1.4)):
 #
 # :::{dropdown} Answer
 # No: there is none at finite logits. The loss was rounded to 0, and with a plain implementation so
-# was the gradient.
+# was the pull on the right logit.
 # :::
 #
 # 4. Why does the paper's sentence need a $p$ where it has a $q$?

@@ -313,7 +313,7 @@ record(
 
 # %%
 def force(function, gap):
-    """Slope along the gap: half of the difference between the entries of the gradient."""
+    """How fast the gradient closes the gap: its entry at the right logit minus a wrong one."""
     vector = ts.Tensor(np.r_[gap, np.zeros(9)], requires_grad=True)
     function(vector).backward()
     return vector.grad[0] - vector.grad[1]

@@ -136,7 +136,7 @@ def penalty_forces(
     ----------
     gaps : array of float, (M,)
     smoothing, confidence : array of float, (M,)
-        Slopes along the gap of H(u, p) and of the negative entropy -H(p).
+        Gradient entry at the right logit minus that at a wrong one, for H(u, p) and for -H(p).
     """
     figure, axes = new_figure(height=3.7)
     axis = axes[0, 0]
