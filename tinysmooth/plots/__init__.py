@@ -4,6 +4,7 @@ Nothing here computes what it shows, opens a window or writes a file; save a fig
 ``savefig``. Importing this room does not import Matplotlib; drawing does.
 """
 
+from tinysmooth.plots.benchmark import benchmark_ratios
 from tinysmooth.plots.bumpiness import (
     certainty_and_generalisation,
     compare_trainings,
@@ -11,15 +12,18 @@ from tinysmooth.plots.bumpiness import (
     worst_pixels,
 )
 from tinysmooth.plots.confidence import gap_for_nines, loss_between_bounds, rounded_away
+from tinysmooth.plots.definitions import mistaken_losses, weighted_optimum
 from tinysmooth.plots.gradients import (
     gradient_check_errors,
     gradient_lengths,
     hessian_eigenvalues,
     logit_forces,
+    walk_lengths,
 )
 from tinysmooth.plots.graph import graph
 from tinysmooth.plots.march import gap_march, time_for_nines, wrong_logits_meet
 from tinysmooth.plots.pictures import confident_mistakes, predictions
+from tinysmooth.plots.rest import distance_to_rest, gap_settles, network_gaps, resting_gaps
 from tinysmooth.plots.runs import (
     confusion_matrix,
     gap_histogram,
@@ -47,17 +51,20 @@ __all__ = [
     "LIMIT",
     "ONE_HOT",
     "SMOOTHED",
+    "benchmark_ratios",
     "bounded_or_vanishing",
     "certainty_and_generalisation",
     "compare_trainings",
     "confident_mistakes",
     "confusion_matrix",
+    "distance_to_rest",
     "expected_surprise",
     "flip_after_training",
     "flip_cost",
     "gap_for_nines",
     "gap_histogram",
     "gap_march",
+    "gap_settles",
     "gradient_check_errors",
     "gradient_lengths",
     "graph",
@@ -66,12 +73,15 @@ __all__ = [
     "loss_along_gap",
     "loss_between_bounds",
     "loss_parts",
+    "mistaken_losses",
     "monte_carlo_errors",
+    "network_gaps",
     "new_figure",
     "penalty_forces",
     "predictions",
     "probability_on_line",
     "reliability_diagram",
+    "resting_gaps",
     "rounded_away",
     "run_colour",
     "sigmoid_curve",
@@ -84,6 +94,8 @@ __all__ = [
     "temperature_curves",
     "time_for_nines",
     "training_curves",
+    "walk_lengths",
+    "weighted_optimum",
     "worst_pixels",
     "wrong_logits_meet",
 ]
