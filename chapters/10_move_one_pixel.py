@@ -161,7 +161,7 @@ for runs in networks.values():
             tightest, (spread / (np.sqrt(2) * spectral_product(weights) * lengths)).max()
         )
 print(f"the spread of the logits reaches at most {tightest:.2f} of its bound")
-assert tightest <= 1.0
+assert tightest < 0.2  # a bound is at most 1; this one is used to less than a fifth
 
 rows = np.arange(len(x64))
 logits, _, _ = forward(networks["one-hot"][0][0], x64)
@@ -244,7 +244,7 @@ for key, values in table.items():
 # %%
 ratio = {key: values[1] / values[0] for key, values in table.items()}  # smoothed / one-hot, by seed
 print({key: value.round(2) for key, value in ratio.items()})
-assert (ratio["product"] < 0.85).all()
+assert (ratio["product"] < 0.65).all()
 assert (ratio["gap slope"] < 0.5).all()
 assert (ratio["p slope max"] < 0.7).all()
 assert (ratio["p slope"] > 1.1).all()
