@@ -1,0 +1,125 @@
+"""The parts of the benchmark by name, run one after the other, with what they ran on."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinysmooth.bench import convolution, layers, limits, loss, processes, rivals, steps
+from tinysmooth.kernels.cache import cpu_description
+from tinysmooth.kernels.threads import get_num_threads
+
+__all__ = ["PARTS", "describe_machine", "find_torch", "format_rows", "run_parts"]
+
+Rows = list[dict[str, Any]]
+
+PARTS: dict[str, tuple[str, Callable[..., Rows]]] = {
+    "limits": ("what the hardware can do", lambda torch, compile: limits.limit_rows()),
+    "convolution": (
+        "each convolution, forward and both backwards",
+        lambda torch, compile: convolution.convolution_rows(torch),
+    ),
+    "layers": (
+        "each fused layer, pooling and optimiser",
+        lambda torch, compile: layers.layer_rows(torch),
+    ),
+    "loss": ("the loss", lambda torch, compile: loss.loss_rows(torch)),
+    "steps": (
+        "a whole training step",
+        lambda torch, compile: steps.step_rows(torch, compile=compile),
+    ),
+    "scaling": (
+        "batch sizes, image sizes and threads",
+        lambda torch, compile: steps.scaling_rows(torch),
+    ),
+    "startup": ("start of a process", lambda torch, compile: processes.startup_rows(torch)),
+    "memory": ("peak of memory", lambda torch, compile: processes.memory_rows(torch)),
+    "rivals": (
+        "the same small network in other libraries",
+        lambda torch, compile: rivals.rival_rows(torch),
+    ),
+}
+"""By name: what a part measures and the function that does it: (torch or None, compile) -> rows."""
+
+COLUMNS = (
+    ("name", "{}"),
+    ("pass", "{}"),
+    ("version", "{}"),
+    ("shape", "{}"),
+    ("threads", "{}"),
+    ("value", "{:.1f}"),
+    ("unit", "{}"),
+    ("ms", "{:.1f}"),
+    ("times_ours", "{:.1f}"),
+    ("ours_ms", "{:.3g}"),
+    ("torch_ms", "{:.3g}"),
+    ("ours_s", "{:.2f}"),
+    ("torch_s", "{:.2f}"),
+    ("ours_mib", "{:.0f}"),
+    ("torch_mib", "{:.0f}"),
+    ("ratio", "{:.2f}"),
+    ("gflops", "{:.0f}"),
+    ("gb_per_s", "{:.1f}"),
+)
+
+
+def find_torch() -> Any:
+    """Return PyTorch, set to as many threads as our kernels use, or ``None`` without it."""
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError:
+        return None
+    torch.set_num_threads(get_num_threads())
+    return torch
+
+
+def describe_machine(torch: Any = None) -> dict[str, Any]:
+    """Say what the numbers were measured on."""
+    return {
+        "processor": cpu_description()[0],
+        "system": platform.platform(),
+        "threads": get_num_threads(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": importlib.import_module("numba").__version__,
+        "torch": None if torch is None else str(torch.__version__),
+    }
+
+
+def run_parts(
+    names: Sequence[str], torch: Any = None, *, compile: bool = False
+) -> Iterator[tuple[str, Rows]]:
+    """Run parts by name; yield each with its rows as soon as it is done.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Keys of ``PARTS``.
+    torch : module, optional
+        PyTorch, to compare with.
+    compile : bool
+        Whether to time ``torch.compile`` too.
+    """
+    for name in names:
+        yield name, PARTS[name][1](torch, compile)
+
+
+def format_rows(rows: Rows) -> str:
+    """Lay rows out as a table with the columns that any of them has."""
+    columns = [(key, form) for key, form in COLUMNS if any(r.get(key) is not None for r in rows)]
+    table = [[key.replace("_", " ") for key, _ in columns]]
+    for row in rows:
+        cells = ("-" if row.get(key) is None else form.format(row[key]) for key, form in columns)
+        table.append(list(cells))
+    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    )
