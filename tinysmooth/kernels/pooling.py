@@ -67,8 +67,10 @@ def _max_parts(
             best, which = out[n, i, j], argmax[n, i, j]
             r_first, s_first = _first_inside(top), _first_inside(left)
             first = r_first * kernel_size[1] + s_first
-            best[:] = x[n, top + r_first, left + s_first]
-            which[:] = first
+            values = x[n, top + r_first, left + s_first]
+            for c in range(channels):
+                best[c] = values[c]
+                which[c] = first
             for r in range(r_first, min(kernel_size[0], height - top)):
                 for s in range(s_first, min(kernel_size[1], width - left)):
                     index = argmax.dtype.type(r * kernel_size[1] + s)
@@ -134,7 +136,8 @@ def _sum_parts(
         for j in range(out_width):
             left = j * stride[1] - padding[1]
             total = out[n, i, j]
-            total[:] = 0
+            for c in range(channels):
+                total[c] = 0
             for r in range(_first_inside(top), min(kernel_size[0], height - top)):
                 for s in range(_first_inside(left), min(kernel_size[1], width - left)):
                     values = x[n, top + r, left + s]
