@@ -189,10 +189,10 @@ def decompose_loss(
     0.389672921 0.334765019
     """
     where = "decompose_loss"
-    array = check_logits(where, np.asarray(logits))
+    array = check_logits(where, logits)
     num_classes = array.shape[class_axis(array)]
     _, eps, share = _checked(where, num_classes, label_smoothing, prior)
-    classes = check_classes(where, "targets", np.asarray(targets), num_classes)
+    classes = check_classes(where, "targets", targets, num_classes)
     true = class_rows(where, classes, array)
     z = to_rows(array.astype(np.float64))
     if not len(z):
@@ -206,8 +206,7 @@ def decompose_loss(
     with np.errstate(invalid="ignore"):
         spread = np.where(share > 0, z[rows, true][:, None] - z, 0.0)
         charge = _times(eps * share, spread).sum(axis=1)
-        # q log(q/p) - q + p: no term is negative, so that a small divergence keeps its digits.
-        divergence = _x_log_y(target, target) - _times(target, log_probs) - target + probs
+        divergence = _divergence_terms(target, log_probs, probs)
     parts = (
         -_times(target, log_probs).sum(axis=1),
         hard,
@@ -235,6 +234,18 @@ def _times(factor: Array, values: Array) -> Array:
     """Multiply; 0 times an infinity is 0, the limit of every product here."""
     with np.errstate(invalid="ignore"):
         return np.where(factor == 0, 0.0, factor * values)
+
+
+def _divergence_terms(target: Array, log_probs: Array, probs: Array) -> Array:
+    """Return q log(q/p) - q + p, whose sum is KL(q || p).
+
+    With x = log(p/q) a term is q (exp(x) - 1 - x). None is negative, so that a small divergence
+    is no difference of large numbers.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        x = log_probs - np.log(target)
+        terms = target * np.maximum(np.expm1(x) - x, 0.0)
+    return np.where(target > 0, terms, probs)
 
 
 def _x_log_y(x: Array, y: Array) -> Array:
