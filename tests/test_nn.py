@@ -6,6 +6,7 @@ from gradient_cases import numbers
 
 import tinysmooth as ts
 from tinysmooth import nn
+from tinysmooth.bench.steps import torch_twin
 
 
 def rng(seed=0):
@@ -236,42 +237,11 @@ def test_gradient_of_a_whole_small_network_agrees_with_finite_differences():
 # Against PyTorch, where it is installed
 
 
-def torch_twin(module, torch):
-    """The same model in PyTorch, by walking ours."""
-    tnn = torch.nn
-    if isinstance(module, nn.Sequential):
-        return tnn.Sequential(*[torch_twin(m, torch) for m in module])
-    if isinstance(module, nn.Residual):
-
-        class Residual(tnn.Module):
-            def __init__(self, inner):
-                super().__init__()
-                self.module = inner
-
-            def forward(self, x):
-                return x + self.module(x)
-
-        return Residual(torch_twin(module.module, torch))
-    if isinstance(module, nn.Conv2d):
-        sizes = (module.in_channels, module.out_channels, module.kernel_size)
-        return tnn.Conv2d(*sizes, module.stride, module.padding, bias=module.bias is not None)
-    if isinstance(module, nn.Linear):
-        return tnn.Linear(module.in_features, module.out_features)
-    if isinstance(module, nn.BatchNorm2d):
-        return tnn.BatchNorm2d(module.channels)
-    if isinstance(module, nn.MaxPool2d):
-        return tnn.MaxPool2d(module.kernel_size, module.stride, module.padding)
-    if isinstance(module, nn.GlobalAvgPool2d):
-        return tnn.AdaptiveAvgPool2d(1)
-    return {nn.ReLU: tnn.ReLU, nn.Flatten: tnn.Flatten}[type(module)]()
-
-
 @pytest.mark.parametrize("name", ["small_convnet", "resnet9"])
 def test_weights_move_to_pytorch_and_back_and_a_training_step_agrees(name):
     torch = pytest.importorskip("torch")
     model = ts.models.MODELS[name](5, rng=rng())
-    twin = torch_twin(model, torch)
-    twin.load_state_dict({k: torch.from_numpy(v) for k, v in model.state_dict().items()})
+    twin = torch_twin(torch, model)  # loads our state dictionary
     x, targets = images(4, 3, 16, 16), np.array([0, 4, 2, 2])
 
     out = model(x)

@@ -1,0 +1,106 @@
+"""The benchmark: it refuses to time unequal sides, alternates fairly, and its table holds."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from tinysmooth import plots
+from tinysmooth.__main__ import main
+from tinysmooth.bench import driver, limits, processes, rivals, steps
+from tinysmooth.bench.timing import alternate, check_equal
+
+
+def test_sides_take_turns_and_the_median_is_theirs():
+    order = []
+    times = alternate(
+        {"slow": lambda: (order.append("s"), time.sleep(0.02)), "fast": lambda: order.append("f")},
+        rounds=3,
+        block=0.0,
+        least_calls=2,
+        warm_up=0.0,
+    )
+    assert "".join(order) == "sf" + "sssfff" * 3
+    assert times["slow"].calls == 6
+    assert times["slow"].median > times["fast"].median
+    assert times["slow"].lower <= times["slow"].median <= times["slow"].upper
+
+
+def test_unequal_sides_are_not_timed():
+    assert check_equal("same", np.ones(3), np.ones(3) + 1e-9, 1e-6) == pytest.approx(1e-9)
+    with pytest.raises(AssertionError, match="loss: the sides differ by 0.5"):
+        check_equal("loss", np.ones(1), np.full(1, 2.0), 1e-3)
+    with pytest.raises(AssertionError, match="shapes"):
+        check_equal("loss", np.ones(1), np.ones(2), 1e-3)
+    with pytest.raises(AssertionError):
+        check_equal("loss", np.array([np.nan]), np.ones(1), 1e-3)
+
+
+@pytest.mark.parametrize("name", ["small_convnet", "resnet9"])
+def test_sixteen_training_steps_give_pytorchs_loss_curve(name):
+    torch = pytest.importorskip("torch")
+    ours, theirs = steps.loss_curves(torch, name)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    assert ours[-1] < ours[0]
+
+
+def test_step_rows_without_pytorch_report_ours_alone():
+    rows = steps.step_rows(None, batch_size=4, size=16)
+    assert [row["name"] for row in rows] == ["small_convnet step", "resnet9 step"]
+    assert all(row["ours_ms"] > 0 and row["ratio"] is None for row in rows)
+
+
+def test_the_small_network_is_the_same_in_every_library_that_is_installed():
+    rows = rivals.rival_rows(None, batch_size=2, size=8)
+    assert rows[0]["name"] == "tinysmooth"
+    assert rows[0]["times_ours"] == pytest.approx(1.0)
+
+
+def test_hardware_limits_are_positive(monkeypatch):
+    for name, small in (("MATRIX", 64), ("STREAM", 1 << 12), ("REPEATS", 1000)):
+        monkeypatch.setattr(limits, name, small)
+    rows = limits.limit_rows()
+    assert {row["unit"] for row in rows} == {"GFLOP/s", "GB/s"}
+    assert all(row["value"] > 0 for row in rows)
+
+
+def test_a_failing_process_is_reported():
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        processes._run("1 / 0", 0, {})
+
+
+def test_a_table_has_the_columns_that_any_row_has():
+    rows = [{"name": "a", "ours_ms": 1.5, "ratio": None}, {"name": "bc", "ours_ms": 20.0}]
+    assert driver.format_rows(rows) == "name  ours ms\na         1.5\nbc         20"
+
+
+def test_the_picture_shows_every_ratio():
+    parts = {"x": [{"name": "a", "ratio": 0.5}, {"name": "b"}], "y": [{"name": "c", "ratio": 2.0}]}
+    axis = plots.benchmark_ratios(parts).axes[0]
+    assert [bar.get_width() for bar in axis.patches] == [0.5, 2.0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "c"]
+    with pytest.raises(ValueError, match="no ratio"):
+        plots.benchmark_ratios({"x": [{"name": "b"}]})
+
+
+def test_the_command_writes_its_table_and_numbers(tmp_path, capsys, monkeypatch):
+    part = ("something", lambda torch, compile: [{"name": "a", "ratio": 0.5, "ours_ms": 1.0}])
+    monkeypatch.setitem(driver.PARTS, "loss", part)
+    assert main(["bench", "loss", "--no-torch", "--out", str(tmp_path / "b")]) == 0
+    content = json.loads((tmp_path / "b" / "bench.json").read_text())
+    assert content["parts"]["loss"][0]["ratio"] == 0.5
+    assert content["machine"]["threads"] >= 1
+    assert (tmp_path / "b" / "bench.png").stat().st_size > 1000
+    assert "something" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nonsense"], "'nonsense'; expected some of limits"), (["--threads", "0"], "--threads: 0")],
+)
+def test_wrong_usage_fails_before_any_work(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
