@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     files = _find_images(args.paths)
     model, config, names = load_model(args.weights)
     images, readable = _read(files, config.size)
-    probs = predict_probs(model, images)
+    probs = predict_probs(model, images, flip=config.test_flip)
     top = min(args.top, len(names))
     for path, row in zip(readable, probs, strict=True):
         best = np.argsort(-row, kind="stable")[:top]

@@ -55,9 +55,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     option("--epochs", whole, "E", "how often to go through the training images")
     option("--batch-size", whole, "B", "images a step")
     option("--lr", real, "LR", "highest learning rate of the one-cycle schedule")
+    option("--warmup", real, "SHARE", "share of the steps in which the learning rate rises")
     option("--momentum", real, "M", "Nesterov momentum")
     option("--weight-decay", real, "WD", "spares BatchNorm and biases")
     option("--label-smoothing", real, "EPS", "epsilon in [0, 1]; 0 trains on one-hot targets")
+    option("--zoom", real, "SHARE", "least share of an image that is enlarged; 1 only moves it")
+    option("--mixup", real, "A", "above 0: mix images in pairs, shares from Beta(A, A)")
+    option("--ema", real, "DECAY", "keep the running mean of the weights; 0 keeps the last ones")
+    option("--start-size", whole, "PX", "let the training images grow from this side to --size")
     option("--model", str, "NAME", f"network: {', '.join(MODELS)}")
     option("--seed", whole, "S", "of all randomness")
     option("--threads", whole, "T", "threads of the kernels (default: all)")
@@ -67,6 +72,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         default=_UNSET,
         help="no random crops and flips",
+    )
+    parser.add_argument(
+        "--test-flip",
+        action=argparse.BooleanOptionalAction,
+        default=_UNSET,
+        help="evaluate on each image and its mirror image",
     )
     parser.add_argument(
         "--preset",

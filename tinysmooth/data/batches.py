@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tinysmooth import kernels
 from tinysmooth.checks import check_flag, check_int, check_real, check_rng, describe
+from tinysmooth.data.luck import Luck, draw_luck
 
 __all__ = ["IMAGE_MEAN", "IMAGE_STD", "Batches", "normalise"]
 
@@ -23,15 +24,6 @@ IMAGE_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
 # The same for one grey channel: the mean of the three.
 _GREY_MEAN: tuple[float, ...] = (0.449,)
 _GREY_STD: tuple[float, ...] = (0.226,)
-
-
-class _Luck(NamedTuple):
-    """All random choices of an epoch."""
-
-    order: Array
-    tops: Array
-    lefts: Array
-    flips: Array
 
 
 def _constants(
@@ -133,6 +125,10 @@ class Batches:
         By default an eighth of the height, at least 1.
     flip : bool, optional
         Whether augmentation may mirror.
+    zoom : float, optional
+        Below 1, augmentation enlarges a random box of each image in place of moving the image:
+        its area is ``zoom`` to 1 of the whole, its sides are as 3:4 to 4:3 (as the crops of
+        Szegedy et al. 2015, section 6).
     mean, std : sequence of C floats, optional
         Constants of the normalisation, see `normalise`.
 
@@ -144,9 +140,10 @@ class Batches:
     Notes
     -----
     All random numbers of an epoch are drawn when it begins (``iter``), in the caller's thread and
-    in a fixed order: the order of the images, then for each image top, left and mirrored. The state
-    of ``rng`` before an epoch is therefore all there is to remember of the epochs before; see
-    `epoch` for going on in the middle of one.
+    in a fixed order: the order of the images, then for each image top, left and mirrored (with
+    ``zoom``: area, sides, top, left and mirrored). The state of ``rng`` before an epoch is
+    therefore all there is to remember of the epochs before; see `epoch` for going on in the
+    middle of one.
 
     Examples
     --------
@@ -169,6 +166,7 @@ class Batches:
         drop_last: bool = False,
         padding: int | None = None,
         flip: bool = True,
+        zoom: float = 1.0,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
@@ -178,6 +176,7 @@ class Batches:
         self.augment = check_flag(where, "augment", augment)
         self.drop_last = check_flag(where, "drop_last", drop_last)
         self.flip = check_flag(where, "flip", flip)
+        self.zoom = check_real(where, "zoom", zoom, low=0, high=1, open_low=True)
         if rng is None and (self.shuffle or self.augment):
             raise ValueError(
                 f"{where}: rng is None; expected a numpy.random.Generator for shuffle and "
@@ -267,25 +266,25 @@ class Batches:
         # Not inside the generator: its code would run, and draw, only at the first `next`.
         return self._serve(self._draw(), first)
 
-    def _draw(self) -> _Luck:
-        total = len(self._targets)
-        none = np.zeros(0, np.int64)
-        order, tops, lefts, flips = np.arange(total), none, none, none
-        if self.rng is not None and self.shuffle:
-            order = self.rng.permutation(total)
-        if self.rng is not None and self.augment:
-            tops = self.rng.integers(0, 2 * self.padding + 1, total)
-            lefts = self.rng.integers(0, 2 * self.padding + 1, total)
-            flips = self.rng.integers(0, 2, total) * self.flip
-        return _Luck(order, tops, lefts, flips)
+    def _draw(self) -> Luck:
+        return draw_luck(
+            self.rng,
+            self._images.shape,
+            shuffle=self.shuffle,
+            padding=self.padding if self.augment else None,
+            flip=self.flip,
+            zoom=self.zoom,
+        )
 
-    def _serve(self, luck: _Luck, first: int) -> Iterator[tuple[Array, Array]]:
+    def _serve(self, luck: Luck, first: int) -> Iterator[tuple[Array, Array]]:
         for number in range(first, len(self)):
             part = slice(number * self.batch_size, (number + 1) * self.batch_size)
             rows = luck.order[part]
             images = self._images[rows]
             if self._table is not None:
-                if self.augment:
+                if self.augment and self.zoom < 1:
+                    images = kernels.zoom_and_flip(images, luck.boxes[part], luck.flips[part])
+                elif self.augment:
                     images = kernels.crop_and_flip(
                         images, luck.tops[part], luck.lefts[part], luck.flips[part], self.padding
                     )

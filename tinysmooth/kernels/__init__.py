@@ -188,6 +188,7 @@ softmax_rows = _chosen(reference_loss.softmax_rows)
 log_softmax_rows = _chosen(reference_loss.log_softmax_rows)
 crop_and_flip = _chosen(reference_augmentation.crop_and_flip)
 scale_pixels = _chosen(reference_augmentation.scale_pixels)
+zoom_and_flip = _chosen(reference_augmentation.zoom_and_flip)
 
 __all__ = [
     "adamw_update",
@@ -216,4 +217,5 @@ __all__ = [
     "soft_cross_entropy_rows",
     "softmax_rows",
     "use_kernels",
+    "zoom_and_flip",
 ]

@@ -14,13 +14,14 @@ from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.threads import run_parallel
 
-__all__ = ["crop_and_flip", "scale_pixels"]
+__all__ = ["crop_and_flip", "scale_pixels", "zoom_and_flip"]
 
 Array = NDArray[Any]
 
 # Rough cost of one value in nanoseconds, for the choice of the number of threads.
 _CROP_COST = 0.5
 _SCALE_COST = 0.8
+_ZOOM_COST = 2.0
 
 
 @jit
@@ -50,6 +51,31 @@ def _crop_and_flip(  # type: ignore[no-untyped-def]
 
 
 @jit
+def _zoom_and_flip(part, parts, images, boxes, flips, out):  # type: ignore[no-untyped-def]
+    count, height, width, channels = images.shape
+    for i in range(count * part // parts, count * (part + 1) // parts):
+        top, left, box_height, box_width = boxes[i]
+        for row in range(height):
+            y = top + (2 * row + 1) * box_height // (2 * height) - 128
+            y = min(max(y, 0), 256 * (height - 1))
+            above, down = y >> 8, y & 255
+            below = min(above + 1, height - 1)
+            for column in range(width):
+                x = left + (2 * column + 1) * box_width // (2 * width) - 128
+                x = min(max(x, 0), 256 * (width - 1))
+                before, along = x >> 8, x & 255
+                after = min(before + 1, width - 1)
+                target = width - 1 - column if flips[i] else column
+                for channel in range(channels):
+                    upper = (256 - along) * images[i, above, before, channel]
+                    upper += along * images[i, above, after, channel]
+                    lower = (256 - along) * images[i, below, before, channel]
+                    lower += along * images[i, below, after, channel]
+                    value = (256 - down) * upper + down * lower
+                    out[i, row, target, channel] = (value + 32768) >> 16
+
+
+@jit
 def _scale_pixels(part, parts, images, table, out):  # type: ignore[no-untyped-def]
     count, height, width, channels = images.shape
     for i in range(count * part // parts, count * (part + 1) // parts):
@@ -68,6 +94,16 @@ def crop_and_flip(images: Array, tops: Array, lefts: Array, flips: Array, paddin
     run_parallel(
         _crop_and_flip, images, tops, lefts, flips, padding, out, work=_CROP_COST * images.size
     )
+    return out
+
+
+def zoom_and_flip(images: Array, boxes: Array, flips: Array) -> Array:
+    """Enlarge a box of each image to the whole of it; mirror some.
+
+    See `tinysmooth.kernels.reference.augmentation.zoom_and_flip`.
+    """
+    out = memory.empty(images.shape, np.uint8)
+    run_parallel(_zoom_and_flip, images, boxes, flips, out, work=_ZOOM_COST * images.size)
     return out
 
 

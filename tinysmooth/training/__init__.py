@@ -3,9 +3,11 @@
 from tinysmooth.training.config import PRESETS, OptionError, TrainConfig
 from tinysmooth.training.evaluation import Evaluation, evaluate
 from tinysmooth.training.fit import fit
+from tinysmooth.training.groups import decay_groups
 from tinysmooth.training.history import EpochRow, read_history
+from tinysmooth.training.interrupt import TrainingInterrupted
 from tinysmooth.training.job import TrainedRun, load_model, resume, train
-from tinysmooth.training.loop import DivergedError, TrainingInterrupted, decay_groups
+from tinysmooth.training.loop import DivergedError
 from tinysmooth.training.run_folder import RunFolder
 from tinysmooth.training.storage import CorruptFileError, load, save
 

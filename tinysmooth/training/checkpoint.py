@@ -1,9 +1,10 @@
 """Everything that training needs to go on as if it had never stopped.
 
-A checkpoint holds the model (parameters and running statistics), the optimiser's memory, the state
-of every random generator, the position within the epoch, the sums of the unfinished epoch and the
-rows of the finished ones. It is one ``.npz`` file: arrays under ``model/`` and ``optimiser/``,
-the rest as JSON text under ``progress`` (Python writes floats so that they read back exactly).
+A checkpoint holds the model (parameters and running statistics), the running mean of its weights
+if there is one, the optimiser's memory, the state of every random generator, the position within
+the epoch, the sums of the unfinished epoch and the rows of the finished ones. It is one ``.npz``
+file: arrays under ``model/``, ``average/`` and ``optimiser/``, the rest as JSON text under
+``progress`` (Python writes floats so that they read back exactly).
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from tinysmooth.training.storage import CorruptFileError, load, save
 
 __all__ = ["Progress", "generators_of", "read_checkpoint", "write_checkpoint"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 State = dict[str, Any]
+Array = np.ndarray[Any, Any]
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Progress:
     ----------
     epoch, step : int
         Epochs finished, and steps finished in the current one.
-    loss_sum, gap_sum : float
+    loss_sum, floor_sum, gap_sum : float
         Over the images of the current epoch so far.
     images : int
         How many those are.
@@ -53,6 +55,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
+    floor_sum: float = 0.0
     gap_sum: float = 0.0
     images: int = 0
     num_classes: int = 0
@@ -65,7 +68,7 @@ class Progress:
         self.history.append(row)
         self.epoch += 1
         self.step = self.images = 0
-        self.loss_sum = self.gap_sum = 0.0
+        self.loss_sum = self.floor_sum = self.gap_sum = 0.0
         self.epoch_start = {}
 
 
@@ -86,8 +89,11 @@ def write_checkpoint(
     generators: Sequence[np.random.Generator],
     progress: Progress,
     settings: Mapping[str, Any],
+    average: Mapping[str, Array] | None = None,
 ) -> None:
     """Write a checkpoint, atomically; ``settings`` must be the same when it is read.
+
+    ``average`` is the state of a ``WeightAverage``, if training keeps one.
 
     Raises
     ------
@@ -104,6 +110,7 @@ def write_checkpoint(
                 "expected finite weights"
             )
     state |= {f"optimiser/{name}": array for name, array in optimiser.state_dict().items()}
+    state |= {f"average/{name}": array for name, array in (average or {}).items()}
     notes = {
         "format": _FORMAT,
         "settings": dict(settings),
@@ -120,8 +127,9 @@ def read_checkpoint(
     optimiser: Optimiser,
     generators: Sequence[np.random.Generator],
     settings: Mapping[str, Any],
+    average: Mapping[str, Array] | None = None,
 ) -> Progress:
-    """Put everything back as it was when the checkpoint was written.
+    """Put everything back as it was when the checkpoint was written; ``average`` in place.
 
     Raises
     ------
@@ -155,6 +163,8 @@ def read_checkpoint(
     try:
         model.load_state_dict(_part(state, "model/"))
         optimiser.load_state_dict(_part(state, "optimiser/"))
+        for name, array in (average or {}).items():
+            array[...] = state[f"average/{name}"]
     except KeyError as error:
         raise ValueError(
             f"read_checkpoint: {str(path)!r} belongs to another model: {error.args[0]}"

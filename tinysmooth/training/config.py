@@ -53,6 +53,21 @@ class TrainConfig:
     momentum, weight_decay : float
     label_smoothing : float in [0, 1]
     augment : bool
+        Random boxes or crops and horizontal flips.
+    zoom : float in (0, 1]
+        Smallest share of an image's area that augmentation enlarges to the whole; 1 crops
+        instead.
+    mixup : float
+        Above 0, images are mixed in pairs, with shares from Beta(mixup, mixup).
+    warmup : float in [0, 1]
+        Share of the steps in which the learning rate rises.
+    ema : float in [0, 1)
+        Decay a step of the running mean of the weights, which is what is evaluated and kept; 0
+        keeps the last weights.
+    start_size : int or None
+        Side of the training images in the first epochs; they grow to ``size``.
+    test_flip : bool
+        Evaluate on each image and its mirror image.
     model : str
         A name in ``tinysmooth.models.MODELS``.
     seed : int
@@ -89,6 +104,12 @@ class TrainConfig:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
     augment: bool = True
+    zoom: float = 1.0
+    mixup: float = 0.0
+    warmup: float = 0.3
+    ema: float = 0.0
+    start_size: int | None = None
+    test_flip: bool = False
     model: str = "resnet9"
     seed: int = 0
     threads: int | None = None
@@ -100,6 +121,11 @@ class TrainConfig:
             except (TypeError, ValueError) as error:
                 raise OptionError(name, str(error)) from None
             object.__setattr__(self, name, value)
+        if self.start_size is not None and self.start_size > self.size:
+            raise OptionError(
+                "start_size",
+                f"train: start_size is {self.start_size}; expected at most size, {self.size}",
+            )
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:
@@ -159,6 +185,12 @@ _CHECKS: dict[str, Callable[..., Any]] = {
     "weight_decay": _with(check_real, low=0, high=10),
     "label_smoothing": _with(check_real, low=0, high=1),
     "augment": check_flag,
+    "zoom": _with(check_real, low=0, high=1, open_low=True),
+    "mixup": _with(check_real, low=0, high=100),
+    "warmup": _with(check_real, low=0, high=1),
+    "ema": _with(check_real, low=0, high=1, open_high=True),
+    "start_size": _optional(_with(check_int, minimum=16, maximum=512)),
+    "test_flip": check_flag,
     "model": _with(check_choice, choices=tuple(MODELS)),
     "seed": _with(check_int, minimum=0),
     "threads": _optional(_with(check_int, minimum=1, maximum=1024)),

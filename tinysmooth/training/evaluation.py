@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinysmooth import metrics
-from tinysmooth.checks import check_array, check_int, describe
+from tinysmooth.checks import check_array, check_flag, check_int, describe
 from tinysmooth.data import Batches
 from tinysmooth.nn import Module
 from tinysmooth.primitive import no_grad
@@ -91,6 +91,7 @@ def evaluate(
     data: Images | tuple[Array, Array],
     *,
     batch_size: int = 250,
+    flip: bool = False,
     between_batches: Callable[[], None] | None = None,
 ) -> Evaluation:
     """Run the model in evaluation mode over all images, in order, without augmentation.
@@ -106,6 +107,8 @@ def evaluate(
         they are; targets integers (N,).
     batch_size : int
         Changes the memory needed, and the result by float32 rounding at most.
+    flip : bool
+        Take the mean of the logits of each image and of its mirror image; needs (N, C, H, W).
     between_batches : callable, optional
         Called before every batch; may raise to stop.
 
@@ -120,6 +123,10 @@ def evaluate(
     """
     images, targets = as_arrays("evaluate", "data", data)
     batch_size = check_int("evaluate", "batch_size", batch_size, minimum=1)
+    if check_flag("evaluate", "flip", flip) and images.ndim != 4:
+        raise ValueError(
+            f"evaluate: flip is True for images of shape {images.shape}; expected (N, C, H, W)"
+        )
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     logits = []
@@ -128,20 +135,28 @@ def evaluate(
             for batch, _ in Batches(images, targets, batch_size=batch_size):
                 if between_batches is not None:
                     between_batches()
-                logits.append(model(Tensor(batch)).numpy().copy())
+                scores = model(Tensor(batch)).numpy().copy()
+                if flip:
+                    scores += model(Tensor(batch[..., ::-1])).numpy()
+                    scores /= 2
+                logits.append(scores)
     finally:
         for module, mode in modes:
             module.training = mode
     return Evaluation(np.concatenate(logits), targets)
 
 
-def predict_probs(model: Module, images: Array) -> npt.NDArray[np.float64]:
+def predict_probs(
+    model: Module, images: Array, *, flip: bool = False
+) -> npt.NDArray[np.float64]:
     """Probabilities of the classes for images without targets.
 
     Parameters
     ----------
     model : Module
     images : ndarray of uint8, (N, C, H, W)
+    flip : bool
+        As ``evaluate``.
 
     Returns
     -------
@@ -153,7 +168,7 @@ def predict_probs(model: Module, images: Array) -> npt.NDArray[np.float64]:
         If the images do not fit.
     """
     unknown = np.zeros(len(images), np.int64)
-    return evaluate(model, (images, unknown)).probs
+    return evaluate(model, (images, unknown), flip=flip).probs
 
 
 def as_arrays(where: str, name: str, data: Images | tuple[Array, Array]) -> tuple[Array, Array]:

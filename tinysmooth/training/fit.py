@@ -32,6 +32,12 @@ def fit(
     weight_decay: float = 5e-4,
     label_smoothing: float = 0.1,
     augment: bool = True,
+    zoom: float = 1.0,
+    mixup: float = 0.0,
+    warmup: float = 0.3,
+    ema: float = 0.0,
+    start_size: int | None = None,
+    test_flip: bool = False,
     rng: np.random.Generator | None = None,
     callbacks: Iterable[Callback] = (),
     checkpoint: str | os.PathLike[str] | None = None,
@@ -57,6 +63,20 @@ def fit(
     label_smoothing : float in [0, 1]
     augment : bool
         Random crops and horizontal flips of the training images.
+    zoom : float in (0, 1]
+        Below 1, augmentation enlarges boxes of ``zoom`` to 1 of the image's area instead.
+    mixup : float
+        Above 0, images are mixed in pairs, with shares from Beta(mixup, mixup).
+    warmup : float in [0, 1]
+        Share of the steps in which the learning rate rises.
+    ema : float in [0, 1)
+        Above 0, the model that is evaluated and handed over is the running mean of the weights
+        with this decay a step (``WeightAverage``).
+    start_size : int, optional
+        The images grow from this side to their own during the first three quarters of the
+        epochs.
+    test_flip : bool
+        Evaluate on each validation image and its mirror image, mean of the logits.
     rng : numpy.random.Generator, optional
         The one source of randomness: order and augmentation. Fresh and unseeded if left out.
     callbacks : iterable of callable
@@ -100,6 +120,14 @@ def fit(
         "weight_decay": check_real("fit", "weight_decay", weight_decay, low=0),
         "label_smoothing": check_real("fit", "label_smoothing", label_smoothing, low=0, high=1),
         "augment": check_flag("fit", "augment", augment),
+        "zoom": check_real("fit", "zoom", zoom, low=0, high=1, open_low=True),
+        "mixup": check_real("fit", "mixup", mixup, low=0),
+        "warmup": check_real("fit", "warmup", warmup, low=0, high=1),
+        "ema": check_real("fit", "ema", ema, low=0, high=1, open_high=True),
+        "start_size": None
+        if start_size is None
+        else check_int("fit", "start_size", start_size, minimum=8),
+        "test_flip": check_flag("fit", "test_flip", test_flip),
     }
     check_real("fit", "save_every", save_every, low=0)
     if check_flag("fit", "resume", resume) and checkpoint is None:
@@ -110,6 +138,11 @@ def fit(
         raise TypeError(
             f"fit: augment is True and train.images is {describe(images)}; expected uint8 images "
             "to augment. Pass augment=False for floats"
+        )
+    if start_size is not None and images.dtype != np.uint8:
+        raise TypeError(
+            f"fit: start_size is {start_size} for train.images {describe(images)}; expected "
+            "uint8 images to resize"
         )
     if checkpoint is not None:
         settings["train_data"] = fingerprint(images, targets)

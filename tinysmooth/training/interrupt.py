@@ -7,7 +7,15 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["PoliteInterrupt"]
+__all__ = ["PoliteInterrupt", "StopRequestedError", "TrainingInterrupted"]
+
+
+class StopRequestedError(Exception):
+    """Ctrl-C came during an evaluation."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):  # noqa: N818  (it is no error)
+    """Ctrl-C between two steps, with everything saved."""
 
 
 class PoliteInterrupt:

@@ -22,7 +22,8 @@ from tinysmooth.training.config import TrainConfig
 from tinysmooth.training.evaluation import Evaluation, evaluate
 from tinysmooth.training.fit import fit
 from tinysmooth.training.history import EpochRow, read_history, write_history
-from tinysmooth.training.loop import DivergedError, TrainingInterrupted
+from tinysmooth.training.interrupt import TrainingInterrupted
+from tinysmooth.training.loop import DivergedError
 from tinysmooth.training.run_folder import RunFolder
 from tinysmooth.training.storage import load, save
 
@@ -195,6 +196,12 @@ def _run(
             weight_decay=config.weight_decay,
             label_smoothing=config.label_smoothing,
             augment=config.augment,
+            zoom=config.zoom,
+            mixup=config.mixup,
+            warmup=config.warmup,
+            ema=config.ema,
+            start_size=config.start_size,
+            test_flip=config.test_flip,
             rng=rng,
             callbacks=[keep],
             checkpoint=folder.checkpoint,
@@ -209,7 +216,7 @@ def _run(
     # After a kill between the last checkpoint and these files, they are one epoch behind.
     save(folder.weights, model.state_dict())
     write_history(folder.history, history)
-    evaluation = evaluate(model, validation)
+    evaluation = evaluate(model, validation, flip=config.test_flip)
     return TrainedRun(folder, config, history, model, validation, len(training.targets), evaluation)
 
 

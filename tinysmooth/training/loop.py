@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -13,11 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from tinysmooth import metrics
-from tinysmooth.data import Batches
-from tinysmooth.losses import cross_entropy, loss_floor, resting_gap
+from tinysmooth.losses import cross_entropy, mixup_targets, resting_gap
 from tinysmooth.nn import Module
 from tinysmooth.optim import SGD, OneCycle
 from tinysmooth.tensor import Tensor
+from tinysmooth.training.average import WeightAverage
 from tinysmooth.training.checkpoint import (
     Progress,
     generators_of,
@@ -25,10 +26,17 @@ from tinysmooth.training.checkpoint import (
     write_checkpoint,
 )
 from tinysmooth.training.evaluation import Evaluation, evaluate
+from tinysmooth.training.groups import decay_groups
 from tinysmooth.training.history import EpochRow, format_header, format_row
-from tinysmooth.training.interrupt import PoliteInterrupt
+from tinysmooth.training.interrupt import (
+    PoliteInterrupt,
+    StopRequestedError,
+    TrainingInterrupted,
+)
+from tinysmooth.training.mixing import least_loss, mix
+from tinysmooth.training.serving import EpochBatches
 
-__all__ = ["Callback", "DivergedError", "Loop", "TrainingInterrupted", "decay_groups"]
+__all__ = ["Callback", "DivergedError", "Loop"]
 
 Array = np.ndarray[Any, Any]
 Callback = Callable[[EpochRow, Module], None]
@@ -40,36 +48,6 @@ _TREND = 0.9  # weight of the past in the running mean of the loss
 
 class DivergedError(ArithmeticError):
     """The loss became NaN, infinite or absurdly large; the model holds the last good weights."""
-
-
-class TrainingInterrupted(KeyboardInterrupt):  # noqa: N818  (it is no error)
-    """Ctrl-C between two steps, with everything saved."""
-
-
-def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters for the optimiser: weight decay on weights, none on the rest.
-
-    Biases and the scales and shifts of BatchNorm have one axis and are spared: decaying them
-    does not simplify the function (He et al. 2019, "Bag of tricks", section 3.1).
-
-    Parameters
-    ----------
-    model : Module
-    weight_decay : float
-
-    Returns
-    -------
-    list of dict
-        Groups for ``tinysmooth.optim.SGD`` or ``AdamW``.
-    """
-    parameters = list(model.parameters())
-    weights = [parameter for parameter in parameters if parameter.ndim > 1]
-    spared = [parameter for parameter in parameters if parameter.ndim <= 1]
-    groups = [
-        {"params": weights, "weight_decay": weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
 
 
 class Loop:
@@ -103,14 +81,7 @@ class Loop:
         self.model = model
         self.held_out, self.settings, self.rng = held_out, settings, rng
         self.epochs: int = settings["epochs"]
-        self.batches = Batches(
-            images,
-            targets,
-            batch_size=settings["batch_size"],
-            shuffle=True,
-            augment=settings["augment"],
-            rng=rng,
-        )
+        self.batches = EpochBatches(images, targets, settings, rng)
         self.steps = len(self.batches)
         self.optimiser = SGD(
             decay_groups(model, settings["weight_decay"]),
@@ -118,7 +89,10 @@ class Loop:
             momentum=settings["momentum"],
             nesterov=settings["momentum"] > 0,
         )
-        self.schedule = OneCycle(self.optimiser, settings["lr"], self.epochs * self.steps)
+        self.schedule = OneCycle(
+            self.optimiser, settings["lr"], self.epochs * self.steps, warmup=settings["warmup"]
+        )
+        self.average = WeightAverage(model, settings["ema"]) if settings["ema"] else None
         self.generators = generators_of(model, rng)
         self.progress = Progress()
         self.good = model.state_dict()
@@ -130,9 +104,14 @@ class Loop:
         """Go back to where the checkpoint was written."""
         assert self.checkpoint is not None
         self.progress = read_checkpoint(
-            self.checkpoint, self.model, self.optimiser, self.generators, self.settings
+            self.checkpoint,
+            self.model,
+            self.optimiser,
+            self.generators,
+            self.settings,
+            average=None if self.average is None else self.average.state,
         )
-        self.good = self.model.state_dict()
+        self.good = self._weights_to_use()
         self.schedule.steps_done = self.progress.epoch * self.steps + self.progress.step
 
     def run(self) -> list[EpochRow]:
@@ -144,7 +123,14 @@ class Loop:
                 started = time.perf_counter()
                 speed = self._train_epoch()
                 self._close_epoch(speed, started)
+        self.model.load_state_dict(self._weights_to_use())
         return self.progress.history
+
+    def _weights_to_use(self) -> dict[str, Array]:
+        """Return what is evaluated and handed over: the average if there is one."""
+        if self.average is None:
+            return self.model.state_dict()
+        return {name: array.copy() for name, array in self.average.state.items()}
 
     def _train_epoch(self) -> float:
         """Train to the end of the current epoch; return the images a second."""
@@ -173,20 +159,25 @@ class Loop:
         now = self.progress
         if not now.epoch_start:
             now.epoch_start = dict(self.rng.bit_generator.state)
-            return self.batches.epoch()
+            return self.batches.epoch(now.epoch)
         later = [generator.bit_generator.state for generator in self.generators]
         self.rng.bit_generator.state = now.epoch_start
-        rest = self.batches.epoch(skip=now.step)
+        rest = self.batches.epoch(now.epoch, skip=now.step)
         for generator, state in zip(self.generators, later, strict=True):
             generator.bit_generator.state = state
         return rest
 
     def _step(self, images: Array, targets: Array) -> float:
         """One step of the optimiser; returns the loss."""
-        now = self.progress
+        now, epsilon = self.progress, self.settings["label_smoothing"]
+        mixture = mix(images, self.settings["mixup"], self.rng) if self.settings["mixup"] else None
         with np.errstate(over="ignore", invalid="ignore"):  # a run-away loss is told below
-            logits = self.model(Tensor(images))
-            loss = cross_entropy(logits, targets, label_smoothing=self.settings["label_smoothing"])
+            logits = self.model(Tensor(images if mixture is None else mixture.images))
+            wanted = targets
+            if mixture is not None:
+                partners = targets[mixture.partners]
+                wanted = mixup_targets(targets, partners, mixture.shares, logits.shape[1])
+            loss = cross_entropy(logits, wanted, label_smoothing=epsilon)
             value = float(loss.item())
             scores = logits.numpy()
             now.num_classes = scores.shape[1]
@@ -196,8 +187,11 @@ class Loop:
             self.optimiser.step()
         self.schedule.step()
         now.step += 1
+        if self.average is not None:
+            self.average.update(self.model, self.schedule.steps_done)
         now.images += len(targets)
         now.loss_sum += value * len(targets)
+        now.floor_sum += least_loss(wanted, now.num_classes, epsilon) * len(targets)
         if now.num_classes > 1:
             now.gap_sum += float(metrics.logit_gap(scores, targets)) * len(targets)
         return value
@@ -231,18 +225,46 @@ class Loop:
             self._diverge("the weights became NaN or infinite")
         judged: Evaluation | None = None
         if self.held_out is not None:
-            judged = evaluate(self.model, self.held_out, between_batches=self._stop_if_asked)
+            with self._averaged():
+                judged = self._evaluate(self.held_out)
+            self._stop_if_asked()
         row = self._row(judged, speed, started)
         self.progress.close_epoch(row)
-        self.good = latest
+        self.good = self._weights_to_use()
         self._save()
         if self.talk:
             if not self.talked:
                 tqdm.write(format_header(row.train_floor, row.resting_gap))
             tqdm.write(format_row(row, self.epochs))
             self.talked = True
-        for callback in self.callbacks:
-            callback(row, self.model)
+        with self._averaged():
+            for callback in self.callbacks:
+                callback(row, self.model)
+
+    def _evaluate(self, held_out: tuple[Array, Array]) -> Evaluation | None:
+        """Evaluate; None if a Ctrl-C came meanwhile."""
+        flip = self.settings["test_flip"]
+        try:
+            return evaluate(self.model, held_out, flip=flip, between_batches=self._hurry)
+        except StopRequestedError:
+            return None
+
+    def _hurry(self) -> None:
+        if self.interrupt.requested:
+            raise StopRequestedError
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Put the weights to use into the model, and its own back afterwards."""
+        if self.average is None:
+            yield
+            return
+        latest = self.model.state_dict()
+        self.model.load_state_dict(self.average.state)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(latest)
 
     def _row(self, judged: Evaluation | None, speed: float, started: float) -> EpochRow:
         now, epsilon = self.progress, self.settings["label_smoothing"]
@@ -252,7 +274,7 @@ class Loop:
             epoch=now.epoch + 1,
             learning_rate=self.schedule.lr_at(self.schedule.steps_done - 1),
             train_loss=now.loss_sum / now.images,
-            train_floor=float(loss_floor(now.num_classes, epsilon)),
+            train_floor=now.floor_sum / now.images,
             train_gap=now.gap_sum / now.images if several else math.nan,
             resting_gap=rest,
             val_loss=judged.loss if judged else math.nan,
@@ -269,6 +291,7 @@ class Loop:
             return
         now = self.progress
         self._save()
+        self.model.load_state_dict(self._weights_to_use())
         kept = f"; saved in {str(self.checkpoint)!r}" if self.checkpoint else ""
         raise TrainingInterrupted(
             f"stopped in epoch {now.epoch + 1}, after step {now.step} of {self.steps}{kept}"
@@ -285,6 +308,7 @@ class Loop:
                 self.generators,
                 self.progress,
                 self.settings,
+                average=None if self.average is None else self.average.state,
             )
         except FloatingPointError:
             self._diverge("the weights became NaN or infinite")

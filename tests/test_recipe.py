@@ -1,0 +1,294 @@
+"""The options of the recipe: each does what it says, and none breaks going on."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_training import (
+    assert_same_bits,
+    assert_same_rows,
+    easy_images,
+    interrupt_at,
+    tiny_model,
+    train_tiny,
+)
+
+import tinysmooth as ts
+from tinysmooth import kernels, losses, nn
+from tinysmooth.data import Batches, load_drawn
+from tinysmooth.data.luck import draw_luck
+from tinysmooth.training import OptionError, TrainConfig, TrainingInterrupted, evaluate, fit, loop
+from tinysmooth.training.average import WeightAverage
+from tinysmooth.training.mixing import epoch_size, least_loss, mix, shrink
+
+EVERYTHING = {
+    "ema": 0.6, "mixup": 0.4, "zoom": 0.5, "start_size": 8, "warmup": 0.5, "test_flip": True, "p": 0.2,
+}  # fmt: skip
+
+
+# Zoom
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32), height=st.integers(1, 9), width=st.integers(1, 9))
+def test_compiled_zoom_equals_the_reference(seed, height, width):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (3, height, width, 2), dtype=np.uint8)
+    luck = draw_luck(rng, images.shape, shuffle=False, padding=1, flip=True, zoom=0.2)
+    results = []
+    for name in ("compiled", "reference"):
+        with ts.use_kernels(name):
+            results.append(kernels.zoom_and_flip(images, luck.boxes, luck.flips))
+    np.testing.assert_array_equal(*results)
+
+
+def test_the_whole_image_as_a_box_is_the_image_and_its_mirror_image():
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
+    whole = np.array([[0, 0, 4 * 256, 6 * 256]] * 2)
+    out = kernels.zoom_and_flip(images, whole, np.array([0, 1]))
+    np.testing.assert_array_equal(out[0], images[0])
+    np.testing.assert_array_equal(out[1], images[1, :, ::-1])
+
+
+def test_an_enlarged_ramp_is_a_ramp_between_the_borders_of_the_box():
+    # Columns 0, 10, ..., 70; the box of the columns 2 to 6 has its centres at 2, 2.5, 3, ...
+    ramp = np.broadcast_to(10 * np.arange(8, dtype=np.uint8)[:, None], (1, 8, 8, 1))
+    box = np.array([[0, 2 * 256, 8 * 256, 4 * 256]])
+    out = kernels.zoom_and_flip(np.ascontiguousarray(ramp), box, np.array([0]))
+    # Centre of new column c: 2 + (c + 1/2) / 2 - 1/2 old columns; 17.5 rounds up.
+    expected = np.floor(10 * (2 + (np.arange(8) + 0.5) / 2 - 0.5) + 0.5)
+    np.testing.assert_array_equal(out[0, 3, :, 0], expected)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32), zoom=st.floats(0.05, 0.99))
+def test_boxes_lie_inside_and_have_the_area_that_was_asked_for(seed, zoom):
+    rng = np.random.default_rng(seed)
+    luck = draw_luck(rng, (50, 24, 32, 3), shuffle=False, padding=2, flip=True, zoom=zoom)
+    top, left, height, width = luck.boxes.T / 256
+    assert (top >= 0).all() and (left >= 0).all()
+    assert (top + height <= 24.01).all() and (left + width <= 32.01).all()
+    # A box that would be larger than the image in one direction is cut there.
+    cut = (height > 23.99) | (width > 31.99)
+    area = height * width / (24 * 32)
+    assert (area[~cut] > zoom - 0.01).all() and (area < 1.01).all()
+    sides = (height / 24) / (width / 32)
+    assert ((sides > 0.74) & (sides < 1.35)).all()
+
+
+@pytest.mark.parametrize("stop", [0, 2])
+def test_zoomed_batches_go_on_in_the_middle_of_an_epoch(stop):
+    images, targets = load_drawn(per_class=2, size=8)
+
+    def make():
+        rng = np.random.default_rng(3)
+        return Batches(images, targets, 8, shuffle=True, augment=True, zoom=0.3, rng=rng)
+
+    whole, rest = list(make().epoch()), list(make().epoch(skip=stop))
+    for (x, y), (again, labels) in zip(whole[stop:], rest, strict=True):
+        np.testing.assert_array_equal(x, again)
+        np.testing.assert_array_equal(y, labels)
+
+
+# Mixup
+
+
+def test_mixed_images_are_the_shares_of_both_and_the_first_prevails():
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(40, 3, 5, 5)).astype(np.float32)
+    mixed, partners, shares = mix(images, 0.4, rng)
+    assert sorted(partners) == list(range(40))
+    assert shares.min() >= 0.5 and shares.max() <= 1
+    for i in range(40):
+        expected = shares[i] * images[i] + (1 - shares[i]) * images[partners[i]]
+        np.testing.assert_allclose(mixed[i], expected, atol=1e-6)
+
+
+def test_training_with_mixup_aims_at_the_mixed_targets(monkeypatch):
+    seen = []
+    plain = loop.cross_entropy
+
+    def spy(logits, targets, **options):
+        seen.append((np.array(targets), options["label_smoothing"]))
+        return plain(logits, targets, **options)
+
+    monkeypatch.setattr(loop, "cross_entropy", spy)
+    _, rows = train_tiny(epochs=1, mixup=0.5, label_smoothing=0.1)
+    entropies = []
+    for targets, epsilon in seen:
+        assert targets.shape == (16, 3) and epsilon == 0.1
+        np.testing.assert_allclose(targets.sum(1), 1)
+        aims = 0.9 * targets + 0.1 / 3
+        entropies += list(-(aims * np.log(aims)).sum(1))
+    assert 0.01 < np.mean([t.max(1).mean() for t, _ in seen]) < 0.99
+    # The floor of the loss is that of the mixed targets, not of plain smoothing.
+    assert rows[0].train_floor == pytest.approx(np.mean(entropies))
+    assert rows[0].train_floor > losses.loss_floor(3, 0.1)
+    assert rows[0].train_loss > rows[0].train_floor
+
+
+def test_the_least_loss_of_plain_and_of_mixed_targets_by_hand():
+    assert least_loss(np.array([1, 2]), 3, 0.0) == 0.0
+    mixed = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    assert least_loss(mixed, 3, 0.0) == pytest.approx(math.log(2) / 2)
+
+
+# The running mean of the weights
+
+
+def test_the_average_is_the_recursion_written_out():
+    rng = np.random.default_rng(0)
+    model = tiny_model(rng)
+    average = WeightAverage(model, 0.9)
+    expected = model.state_dict()["0.weight"].astype(np.float64)
+    for steps in range(1, 12):
+        model.load_state_dict(
+            {
+                name: array + (1 if array.dtype.kind == "i" else rng.normal(size=array.shape))
+                for name, array in model.state_dict().items()
+            }
+        )
+        average.update(model, steps)
+        decay = min(0.9, (1 + steps) / (10 + steps))
+        expected = decay * expected + (1 - decay) * model.state_dict()["0.weight"]
+    np.testing.assert_allclose(average.state["0.weight"], expected, rtol=1e-5)
+    assert average.state["1.num_batches_tracked"] == 11
+
+
+def test_with_an_average_training_goes_the_same_way_and_hands_over_the_mean(monkeypatch):
+    plain, _ = train_tiny()
+    steps = []
+    update = WeightAverage.update
+
+    def spy(self, model, steps_done):
+        steps.append(model.state_dict())
+        update(self, model, steps_done)
+
+    monkeypatch.setattr(WeightAverage, "update", spy)
+    averaged, rows = train_tiny(ema=0.8)
+    assert_same_bits(steps[-1], plain.state_dict())  # the steps themselves know nothing of it
+    mean = averaged.state_dict()["6.weight"]
+    assert not np.array_equal(mean, plain.state_dict()["6.weight"])
+    judged = evaluate(averaged, easy_images(24, 9))
+    assert rows[-1].val_loss == judged.loss  # what is handed over is what was judged
+
+
+def test_the_resting_weights_of_an_average_are_those_of_the_model():
+    model = tiny_model(np.random.default_rng(0))
+    average = WeightAverage(model, 0.5)
+    average.update(model, 1)
+    assert_same_bits(average.state, model.state_dict())
+
+
+# Growing images
+
+
+def test_shrinking_averages_the_area_that_a_pixel_covers():
+    image = np.arange(36, dtype=np.uint8).reshape(1, 1, 6, 6)
+    blocks = image.reshape(3, 2, 3, 2).mean(axis=(1, 3))
+    np.testing.assert_array_equal(shrink(image, 3)[0, 0], np.rint(blocks))
+    # 3 pixels to 2: each new one covers an old one and half of the next.
+    column = np.array([0, 90, 240], np.uint8).reshape(1, 1, 3, 1).repeat(3, axis=3)
+    np.testing.assert_array_equal(shrink(column, 2)[0, 0, :, 0], [30, 190])
+    np.testing.assert_array_equal(shrink(image, 6), image)
+    flat = np.full((2, 3, 50, 50), 77, np.uint8)
+    assert (shrink(flat, 17) == 77).all()
+
+
+def test_images_grow_in_steps_of_eight_and_end_at_their_size():
+    sizes = [epoch_size(epoch, 16, 32, 64) for epoch in range(16)]
+    assert sizes == sorted(sizes) and sizes[0] == 32 and sizes[12:] == [64] * 4
+    assert set(sizes) <= {32, 40, 48, 56, 64}
+    assert epoch_size(0, 1, 48, 64) == 48
+    assert epoch_size(0, 9, 64, 64) == 64
+
+
+def test_the_first_epochs_train_on_smaller_images(monkeypatch):
+    seen = []
+    plain = loop.Loop._step
+
+    def step(self, images, targets):
+        seen.append(images.shape)
+        return plain(self, images, targets)
+
+    monkeypatch.setattr(loop.Loop, "_step", step)
+    rng = np.random.default_rng(0)
+    images = load_drawn(per_class=3, size=24)
+    model = nn.Sequential(nn.GlobalAvgPool2d(), nn.Flatten(), nn.Linear(3, 10, rng=rng))
+    fit(model, images, epochs=4, batch_size=30, start_size=16, rng=rng, progress=False)
+    assert [shape[2:] for shape in seen] == [(16, 16)] * 3 + [(24, 24)]
+
+
+# Both sides of an image
+
+
+def test_the_flip_takes_the_mean_of_an_image_and_its_mirror_image():
+    model = tiny_model(np.random.default_rng(0))
+    images, targets = easy_images(10)
+    mirrored = np.ascontiguousarray(images[..., ::-1])
+    both = evaluate(model, (images, targets), flip=True).logits
+    one, other = (evaluate(model, (x, targets)).logits for x in (images, mirrored))
+    np.testing.assert_allclose(both, (one + other) / 2, atol=1e-5)
+    assert not np.array_equal(both, one)
+
+
+# Going on
+
+
+@pytest.mark.parametrize("moment", [1, 4, 5, 9])
+def test_a_run_with_every_option_stopped_and_resumed_ends_with_the_same_bits(
+    tmp_path, monkeypatch, moment
+):
+    whole, rows = train_tiny(**EVERYTHING)
+    path = tmp_path / "checkpoint.npz"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, moment)
+        with pytest.raises(TrainingInterrupted):
+            train_tiny(checkpoint=path, save_every=0.0, **EVERYTHING)
+    again, later = train_tiny(checkpoint=path, resume=True, **EVERYTHING)
+    assert_same_bits(again.state_dict(), whole.state_dict())
+    assert_same_rows(later, rows)
+
+
+@pytest.mark.parametrize(
+    "change", [{"ema": 0.5}, {"mixup": 0.1}, {"zoom": 0.9}, {"start_size": None}, {"warmup": 0.1}]
+)
+def test_resuming_with_another_recipe_is_refused(tmp_path, change):
+    train_tiny(checkpoint=tmp_path / "c.npz", **EVERYTHING)
+    (name,) = change
+    with pytest.raises(ValueError, match=f"{name} is .*; expected .*as in the checkpoint"):
+        train_tiny(checkpoint=tmp_path / "c.npz", resume=True, **{**EVERYTHING, **change})
+
+
+# Wrong options
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"zoom": 0}, r"zoom is 0; expected a number in \(0, 1\]"),
+        ({"mixup": -1}, "mixup is -1"),
+        ({"ema": 1.0}, r"ema is 1; expected a number in \[0, 1\)"),
+        ({"warmup": 1.5}, "warmup is 1.5"),
+        ({"start_size": 4}, "start_size is 4"),
+        ({"start_size": 128}, "start_size is 128; expected at most size, 64"),
+        ({"test_flip": 1}, "test_flip is 1"),
+    ],
+)
+def test_a_bad_option_of_the_recipe_is_named(change, words):
+    with pytest.raises(OptionError, match=words):
+        TrainConfig(**change)
+    if change != {"start_size": 128}:
+        with pytest.raises((TypeError, ValueError), match=f"fit: {words}"):
+            fit(tiny_model(np.random.default_rng(0)), easy_images(), epochs=1, **change)
+
+
+def test_pictures_are_needed_to_flip_and_to_resize():
+    model = nn.Sequential(nn.Linear(4, 3, rng=np.random.default_rng(0)))
+    points = np.zeros((3, 4), np.float32), np.arange(3)
+    with pytest.raises(ValueError, match=r"evaluate: flip is True .* expected \(N, C, H, W\)"):
+        evaluate(model, points, flip=True)
+    with pytest.raises(TypeError, match="fit: start_size is 16 .* expected uint8"):
+        fit(model, points, epochs=1, augment=False, start_size=16)
