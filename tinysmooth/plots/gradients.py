@@ -14,7 +14,13 @@ from tinysmooth.plots.style import INK, LIMIT, MUTED, ONE_HOT, SERIES, SMOOTHED,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["gradient_check_errors", "gradient_lengths", "hessian_eigenvalues", "logit_forces"]
+__all__ = [
+    "gradient_check_errors",
+    "gradient_lengths",
+    "hessian_eigenvalues",
+    "logit_forces",
+    "walk_lengths",
+]
 
 
 def logit_forces(probs: npt.ArrayLike, targets: Mapping[str, npt.ArrayLike]) -> Figure:
@@ -129,4 +135,27 @@ def gradient_check_errors(
     )
     axis.invert_xaxis()
     legend(axis, loc="lower left")
+    return figure
+
+
+def walk_lengths(depths: npt.ArrayLike, counts: Mapping[str, npt.ArrayLike]) -> Figure:
+    """Visits that a walk through a graph needs, against the depth of the graph.
+
+    Parameters
+    ----------
+    depths : array of integers, (M,)
+    counts : mapping of str to array of integers, (M,)
+        Visits by the name of the walk.
+    """
+    figure, axes = new_figure(height=3.6)
+    axis = axes[0, 0]
+    for k, (name, values) in enumerate(counts.items()):
+        axis.plot(depths, values, MARKS[k] + "o", color=SERIES[k], markersize=4.5, label=name)
+    axis.set(
+        title="Following every path, or visiting every node",
+        xlabel="doublings a + a, one after the other",
+        ylabel="visits",
+        yscale="log",
+    )
+    legend(axis)
     return figure
