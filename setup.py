@@ -7,7 +7,16 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 
 TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "mypy>=1.15", "types-tqdm"]
-BOOK = ["jupytext>=1.16", "myst-nb>=1.3", "sphinx>=8", "furo>=2024.8.6", "ipykernel>=6"]
+BOOK = [
+    "sphinx>=8",
+    "myst-nb>=1.3",
+    "jupytext>=1.16",
+    "furo>=2024.8.6",
+    "sphinx-design>=0.6",
+    "sphinx-copybutton>=0.5.2",
+    "sphinx-mathjax-offline>=0.0.2",
+    "ipykernel>=6",
+]
 
 setup(
     name="tinysmooth",

@@ -13,6 +13,9 @@ room           idea
 `claims`       the sentences of the paper and of the book page, in our words
 `results`      `record` and what was recorded
 `runner`       run chapters, each in its own process, with a time and a verdict
+`exercises`    check a reader's answers to a chapter's exercises
+`expect`       the comparisons that such checks are made of
+`book`         build the chapters into an HTML book
 =============  ====================================================================
 """
 

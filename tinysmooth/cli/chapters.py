@@ -1,9 +1,10 @@
-"""List the chapters of the book, run them, or check your answers to their exercises.
+"""List the chapters of the book, run them, check your answers to their exercises, build the book.
 
 tinysmooth chapters            list them, each with its question
 tinysmooth chapters 3 5        run chapters 3 and 5
 tinysmooth chapters all        run them all, each in a process of its own
 tinysmooth chapters check 3    check your answers in chapters/exercises/03.py
+tinysmooth chapters book       build them into HTML pages that need no network
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import textwrap
 from pathlib import Path
 
 from tinysmooth.chapters import chapters_folder, find_chapters, run_chapters, select_chapters
+from tinysmooth.chapters.book import build_book
 from tinysmooth.chapters.exercises import check_exercises, describe_verdicts
 from tinysmooth.chapters.runner import TIMEOUT
 from tinysmooth.cli.options import UsageError, real
@@ -20,7 +22,7 @@ from tinysmooth.cli.options import UsageError, real
 __all__ = ["HELP", "NAME", "configure", "run"]
 
 NAME = "chapters"
-HELP = "list the chapters of the book, run them, or check exercises"
+HELP = "list the chapters of the book, run them, check exercises, or build the book"
 
 INDENT = " " * 4
 
@@ -28,7 +30,7 @@ INDENT = " " * 4
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "what", metavar="WHAT", nargs="*", help="numbers, 'all', or 'check' and numbers"
+        "what", metavar="WHAT", nargs="*", help="numbers, 'all', 'check' and numbers, or 'book'"
     )
     parser.add_argument("--output", action="store_true", help="show what the chapters print")
     parser.add_argument(
@@ -37,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--file", metavar="PATH", help="check the answers in this file (with one number)"
     )
+    parser.add_argument("--out", metavar="DIR", help="where 'book' puts its pages")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
     checking = words[:1] == ["check"]
     if args.file is not None and (not checking or len(words) != 2):
         raise UsageError("--file goes with 'check' and one number")
+    if args.out is not None and words != ["book"]:
+        raise UsageError("--out goes with 'book'")
+    if words == ["book"]:
+        print(build_book(out=None if args.out is None else Path(args.out)))
+        return 0
     if checking:
         return _check(_numbers(words[1:]), args.file)
     chapters = find_chapters()
@@ -95,6 +103,6 @@ def _numbers(words: list[str]) -> list[int]:
     for word in words:
         if not word.isdecimal():
             raise UsageError(
-                f"{word!r} came; expected numbers of chapters, 'all', or 'check' and numbers"
+                f"{word!r} came; expected numbers, 'all', 'check' and numbers, or 'book'"
             )
     return [int(word) for word in words]
