@@ -243,3 +243,12 @@ def test_the_written_out_transforms_are_the_matrices(function, pick):
     np.testing.assert_allclose(
         np.array(both_ways(function, tile)), matrix @ tile @ matrix.T, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("kernel, stride", [((3, 3), (1, 1)), ((7, 7), (2, 2)), ((5, 4), (1, 3))])
+def test_the_gradient_of_images_with_few_channels(channels, kernel, stride):
+    # 37 rows are three bands, the last one short.
+    case = Case(30, 2, (37, 9), channels, 10, kernel, stride, (2, 1))
+    exact = case.run(im2col, "conv2d_backward_data")
+    assert error(case.run(fast, "conv2d_backward_data", np.float32), exact) < 2e-6

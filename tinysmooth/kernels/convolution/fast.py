@@ -2,6 +2,7 @@
 
 - float64, or compilation disabled: im2col and NumPy's matrix product, exact up to rounding.
 - stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off.
+- the gradient of images with few channels: taps as columns (`few_channels`).
 - everything else in float32: packed windows, a direct sum.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth.kernels import memory
-from tinysmooth.kernels.convolution import im2col, windows_route, winograd_route
+from tinysmooth.kernels.convolution import few_channels, im2col, windows_route, winograd_route
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, output_size
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.threads import get_num_threads
@@ -54,6 +55,8 @@ def conv2d_backward_data(
     ):
         opposite = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         return winograd_route.convolve(grad, weight, size, opposite, backward=True)
+    if few_channels.pays(channels, kernel):
+        return few_channels.convolve_backward(grad, weight, input_shape, stride, padding)
     return windows_route.convolve_backward(grad, weight, input_shape, stride, padding)
 
 
