@@ -22,9 +22,9 @@ from tinysmooth.chapters import record, show
 # ## The simplest possible learner
 #
 # Take the network away. One training example, $K$ classes, and the logits $z$ themselves are what
-# is learnt: *free logits*. All start at 0. Gradient descent with learning rate $\eta$ does $z
-# \leftarrow z - \eta\,(p - q)$. Whatever happens here is the loss's own doing, not that of layers,
-# data or noise.
+# is learnt: *free logits*. All start at 0. Gradient descent with learning rate $\eta$ does
+# $z \leftarrow z - \eta\,(p - q)$. Whatever happens here is the loss's own doing, not that of
+# layers, data or noise.
 #
 # By hand it is three lines. The library's gradient must lead to the same place.
 

@@ -24,8 +24,8 @@ from tinysmooth.chapters import record, show
 # ## A row of numbers
 #
 # There are $K$ classes and $y$ is the right one. Let $q$ be the one-hot target and $u$ a fixed
-# distribution over the classes, here the uniform one, $u_k = 1/K$. The smoothed target keeps $1 -
-# \varepsilon$ of $q$ and takes $\varepsilon$ from $u$:
+# distribution over the classes, here the uniform one, $u_k = 1/K$. The smoothed target keeps
+# $1 - \varepsilon$ of $q$ and takes $\varepsilon$ from $u$:
 #
 # $$q'_k = (1-\varepsilon)\,q_k + \varepsilon\,u_k .$$
 #
@@ -64,10 +64,11 @@ record(
 # only with the probability $\varepsilon(1 - 1/K) = 0.09$.
 #
 # Cross-entropy is linear in the target. So the average loss over redrawn labels is the loss of the
-# average label, $\mathbb{E}[L] = H(q', p)$, and the same is true of the gradient: the average of $p
-# - \tilde q$ is $p - q'$. Smoothing is what training with randomly replaced labels does *on
-# average*, without the noise. The noise that is saved has a size: the gradients of redrawn labels
-# scatter about their mean with a total variance of $1 - \sum_k q_k'^2 = 0.171$.
+# average label, $\mathbb{E}[L] = H(q', p)$, and the same is true of the gradient: the average of
+# $p - \tilde q$, with $\tilde q$ the one-hot row of a redrawn label, is $p - q'$. Smoothing is what
+# training with randomly replaced labels does *on average*, without the noise. The noise that is
+# saved has a size: the gradients of redrawn labels scatter about their mean with a total variance
+# of $1 - \sum_k q_k'^2 = 0.171$.
 #
 # Draw two hundred thousand labels and see.
 
@@ -143,9 +144,9 @@ record(
 #
 # The first term is the old loss. The second is a cross-entropy against the uniform distribution; it
 # grows without bound as the prediction becomes certain of anything. Relative to the first its
-# weight is $\varepsilon/(1-\varepsilon)$, one ninth for $\varepsilon = 0.1$. And since $H(u, p) =
-# \mathrm{KL}(u \,\|\, p) + H(u)$, where $H(u) = \log K$ does not depend on the prediction, it
-# measures how far the prediction is from saying nothing.
+# weight is $\varepsilon/(1-\varepsilon)$, one ninth for $\varepsilon = 0.1$. And since
+# $H(u, p) = \mathrm{KL}(u \,\|\, p) + H(u)$, where $H(u) = \log K$ does not depend on the
+# prediction, it measures how far the prediction is from saying nothing.
 
 # %%
 parts = ts.decompose_loss(logits, target, 0.1)
@@ -173,8 +174,9 @@ record(
 # %% [markdown]
 # ## A charge on the gap
 #
-# Here is the form to remember. Write $\bar z$ for the mean of the logits. With $-\log p_k =
-# \mathrm{LSE}(z) - z_k$ the second loss is $\mathrm{LSE}(z) - \bar z$, and everything collapses to
+# Here is the form to remember. Write $\bar z$ for the mean of the logits. With
+# $-\log p_k = \mathrm{LSE}(z) - z_k$ the second loss is $\mathrm{LSE}(z) - \bar z$, and everything
+# collapses to
 #
 # $$H(q', p) = \underbrace{-\log p_y}_{\text{the old loss}} + \;\varepsilon\,(z_y - \bar z).$$
 #
@@ -210,9 +212,10 @@ for name, values in forms.items():
 # ## A loss that never reaches 0
 #
 # $H(q', p) = H(q') + \mathrm{KL}(q' \,\|\, p)$, and the divergence is 0 at best. So the smallest
-# possible loss is the entropy of the target itself: **0.500288** for ten classes and $\varepsilon =
-# 0.1$, 1.014848 for a thousand classes. A training loss of 0.5003 is perfect. Only 0.0943 of it,
-# $-\log 0.91$, is plain cross-entropy; the rest is the price of having asked for a soft target.
+# possible loss is the entropy of the target itself: **0.500288** for ten classes and
+# $\varepsilon = 0.1$, 1.014848 for a thousand classes. A training loss of 0.5003 is perfect. Only
+# 0.0943 of it, $-\log 0.91$, is plain cross-entropy; the rest is the price of having asked for a
+# soft target.
 #
 # Two habits follow. Never compare losses that were computed with different $\varepsilon$. And
 # always report the plain cross-entropy on validation data as well, as this library does.

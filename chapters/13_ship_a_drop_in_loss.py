@@ -140,9 +140,9 @@ plain = [ts.cross_entropy(LOGITS, t, label_smoothing=0.1).item() for t in (TARGE
 assert abs(plain[0] - plain[1]) < 1e-14
 
 # %% [markdown]
-# The gradient of the mean has the same divisor, $(s_n\,p - w \circ q')/\sum w_y$ with $s_n = \sum_k
-# w_k q'_k$. Check it as always: with finite differences, and with the rule that each row adds up to
-# 0.
+# The gradient of the mean has the same divisor, $(s_n\,p - w \circ q')/\sum w_y$ with
+# $s_n = \sum_k w_k q'_k$. Check it as always: with finite differences, and with the rule that each
+# row adds up to 0.
 
 # %%
 gradient = ts.cross_entropy_gradient(LOGITS, PARTLY_IGNORED, **options)
@@ -159,9 +159,10 @@ assert np.abs(gradient - expected).max() < 1e-15
 # %% [markdown]
 # ## A surprise in the weights
 #
-# Where is the weighted loss of one example smallest? Where $s\,p = w \circ q'$, that is at $p_k
-# \propto w_k q'_k$. A heavy class $r$ that is *not* the right one has $w_r\,\varepsilon/K$ against
-# the right one's $1 - \varepsilon + \varepsilon/K$. It overtakes as soon as its weight exceeds
+# Where is the weighted loss of one example smallest? Where $s\,p = w \circ q'$, that is at
+# $p_k \propto w_k q'_k$. A heavy class $r$ that is *not* the right one has $w_r\,\varepsilon/K$
+# against the right one's $1 - \varepsilon + \varepsilon/K$. It overtakes as soon as its weight
+# exceeds
 #
 # $$\frac{q_y}{q_o} = \frac{K(1-\varepsilon)+\varepsilon}{\varepsilon} = e^{G^*},$$
 #
@@ -210,9 +211,9 @@ show(plots.weighted_optimum(ratios, pull[:, 0], pull[:, 1], 91.0), "weighted_opt
 # | over the wrong | $1-\varepsilon$ | $\varepsilon/(K-1)$ | fairseq, tensor2tensor |
 # | with a prior $u$ | $1-\varepsilon+\varepsilon u_y$ | $\varepsilon u_k$ | the paper, in general |
 #
-# The first two are one family with different names for its members: $\varepsilon_\text{all} =
-# \varepsilon_\text{wrong}\,K/(K-1)$. For ten classes, 0.1 over the wrong ones is 0.1111 over all,
-# and the gap rests at $\log 81 = 4.394$, not at $\log 91$.
+# The first two are one family with different names for its members:
+# $\varepsilon_\text{all} = \varepsilon_\text{wrong}\,K/(K-1)$. For ten classes, 0.1 over the wrong
+# ones is 0.1111 over all, and the gap rests at $\log 81 = 4.394$, not at $\log 91$.
 
 # %%
 everywhere = ts.smooth_targets(0, 10, 0.1)
