@@ -39,7 +39,11 @@ from tinysmooth.data import load_drawn
 #
 # $$\frac{G}{2\eta} < n \le \Bigl\lceil\frac{G}{\eta}\Bigr\rceil .$$
 #
-# With smoothing $\varepsilon$ the 1 becomes $1 - \varepsilon$, and the same argument gives
+# The chapter compares one-hot targets with *smoothed* ones throughout. All you need to know of
+# smoothing here (chapter 11 takes it apart) is that a number $\varepsilon$, say 0.1, is spread
+# evenly over the $K$ classes: the zeros of the target become $\varepsilon/K$ and the 1 becomes
+# $1 - \varepsilon + \varepsilon/K$. The two entries then differ by $1 - \varepsilon$ instead of 1,
+# and the same argument gives
 # $G/((2-\varepsilon)\eta) < n \le \lceil G/((1-\varepsilon)\eta)\rceil$. Try three hundred random
 # cases.
 
@@ -187,10 +191,10 @@ for epsilon in (0.0, 0.1):
 # ## Bounded is slow; vanishing is stuck
 #
 # Is a bounded gradient so bad? Compare with a loss whose gradient is not merely bounded but *dies*
-# where the model is confidently wrong. Take one logit $a$, target 0, probability $p = 1/(1 +
-# e^{-a})$. The cross-entropy has the slope $p$, close to 1 when the model is wrong. The squared
-# error $p^2/2$ has the slope $p \cdot p(1-p)$, and $1 - p$ is tiny. Starting at $a = G$, the times
-# until $p = 1/2$ are
+# where the model is confidently wrong. Take one logit $a$, target 0, probability
+# $p = 1/(1 + e^{-a})$. The cross-entropy has the slope $p$, close to 1 when the model is wrong. The
+# squared error $p^2/2$ has the slope $p \cdot p(1-p)$, and $1 - p$ is tiny. Starting at $a = G$,
+# the times until $p = 1/2$ are
 #
 # $$T_\text{CE} = G + 1 - e^{-G}, \qquad
 # T_\text{SE} = e^G - 1 + 3G + 3(1 - e^{-G}) + \tfrac12 (1 - e^{-2G}).$$
@@ -238,9 +242,9 @@ show(
 #
 # The entries of $p - q$ never exceed 1, and their Euclidean length never exceeds $\sqrt 2$. But a
 # network does not learn logits, it learns weights. For one linear layer $z = W x$ the chain rule
-# gives $\partial L/\partial W = (p - q)\,x^\top$, whose size is $\lVert p - q\rVert\,\lVert
-# x\rVert$. Feed the layer an input ten times as large and the step is ten times as large; the bound
-# 1 holds for logits only.
+# gives $\partial L/\partial W = (p - q)\,x^\top$, whose size is
+# $\lVert p - q\rVert\,\lVert x\rVert$. Feed the layer an input ten times as large and the step is
+# ten times as large; the bound 1 holds for logits only.
 
 # %%
 layer = nn.Linear(20, 10, rng=np.random.default_rng(0))

@@ -11,7 +11,15 @@ from tinysmooth.plots.bumpiness import (
     probability_on_line,
     worst_pixels,
 )
+from tinysmooth.plots.comparison import comparison
 from tinysmooth.plots.confidence import gap_for_nines, loss_between_bounds, rounded_away
+from tinysmooth.plots.convolution import (
+    channel_histograms,
+    filter_results,
+    kernel_times,
+    linear_map,
+    pooling_winners,
+)
 from tinysmooth.plots.definitions import mistaken_losses, weighted_optimum
 from tinysmooth.plots.gradients import (
     gradient_check_errors,
@@ -54,11 +62,14 @@ __all__ = [
     "benchmark_ratios",
     "bounded_or_vanishing",
     "certainty_and_generalisation",
+    "channel_histograms",
     "compare_trainings",
+    "comparison",
     "confident_mistakes",
     "confusion_matrix",
     "distance_to_rest",
     "expected_surprise",
+    "filter_results",
     "flip_after_training",
     "flip_cost",
     "gap_for_nines",
@@ -69,6 +80,8 @@ __all__ = [
     "gradient_lengths",
     "graph",
     "hessian_eigenvalues",
+    "kernel_times",
+    "linear_map",
     "logit_forces",
     "loss_along_gap",
     "loss_between_bounds",
@@ -78,6 +91,7 @@ __all__ = [
     "network_gaps",
     "new_figure",
     "penalty_forces",
+    "pooling_winners",
     "predictions",
     "probability_on_line",
     "reliability_diagram",
