@@ -93,7 +93,7 @@ def cross_entropy(
     ``log1p(rest) + (1 - eps) (max - z_y) + eps (max - mean)``: no term is negative, nothing
     cancels. A confident right answer keeps its full relative accuracy, and its gradient is not
     rounded to zero. At a gap of 17 between two float32 logits the loss is 4.1399e-08 here;
-    PyTorch's is exactly 0 from a gap of 16.64 on, gradient included. Sums are taken in float64.
+    PyTorch's is exactly 0 from a gap of 16.64 on, and so is its gradient at y. Sums are in float64.
 
     *The smallest loss* for eps > 0 is not 0 but the entropy of q' (`tinysmooth.loss_floor`).
 
