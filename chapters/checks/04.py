@@ -57,7 +57,7 @@ def _judge_order(attempt, name, parents, output):
         for parent in parents.get(value, []):
             holds(
                 place[parent] > place[value],
-                f"{name}: {order} visits {parent} before {value}, which uses it and still owes it a "
+                f"{name}: {order} visits {parent} before {value}, which uses it and owes it a "
                 "gradient",
                 "count first how many gradients each value waits for",
             )
@@ -90,7 +90,7 @@ def check_unbroadcast(attempt):
                 (want * np.prod(shape, initial=1.0) / grad.size, "add up; a mean is too small"),
                 (np.squeeze(want), "keep the axes of size 1: keepdims=True"),
             ],
-            hint="first add up the axes that were put in front, then those that have size 1 in shape",
+            hint="add up the axes that were put in front, then those that have size 1 in shape",
         )
 
 
