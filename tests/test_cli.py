@@ -101,12 +101,12 @@ def test_train_prints_a_row_an_epoch_and_says_that_drawings_stand_in(capsys, tmp
 
 
 def test_a_preset_fills_in_what_was_not_given():
-    from tinysmooth.cli import train
+    from tinysmooth.cli import recipe
 
     def options(*argv):
         args = build_parser().parse_args(["train", *argv])
         hidden = ("command", "debug", "parser", "quiet", "run")
-        return train._read_config({k: v for k, v in vars(args).items() if k not in hidden})
+        return recipe.read_config({k: v for k, v in vars(args).items() if k not in hidden})
 
     assert options("--preset", "full").per_class is None
     assert options("--preset", "tiny", "--epochs", "3").per_class == 500

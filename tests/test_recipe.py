@@ -24,7 +24,8 @@ from tinysmooth.training.average import WeightAverage
 from tinysmooth.training.mixing import epoch_size, least_loss, mix, shrink
 
 EVERYTHING = {
-    "ema": 0.6, "mixup": 0.4, "zoom": 0.5, "start_size": 8, "warmup": 0.5, "test_flip": True, "p": 0.2,
+    "ema": 0.6, "mixup": 0.4, "zoom": 0.5, "start_size": 8, "warmup": 0.5, "test_flip": True,
+    "p": 0.2,
 }  # fmt: skip
 
 

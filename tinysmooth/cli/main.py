@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from tinysmooth import __version__
-from tinysmooth.cli import bench, chapters, fetch, info, predict, train
+from tinysmooth.cli import bench, chapters, compare, fetch, info, predict, train
 from tinysmooth.cli.options import Parser, UsageError, one_line
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
-COMMANDS: tuple[ModuleType, ...] = (train, predict, fetch, chapters, bench, info)
+COMMANDS: tuple[ModuleType, ...] = (train, compare, predict, fetch, chapters, bench, info)
 """The rooms of the commands, in the order of ``--help``."""
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130

@@ -13,12 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tinysmooth.cli.options import UsageError, count_or_all, real, whole
-from tinysmooth.data import KINDS
-from tinysmooth.models import MODELS
+from tinysmooth.cli.options import UsageError
+from tinysmooth.cli.recipe import UNSET, add_recipe, flag, name_option, read_config
 from tinysmooth.report import write_report, write_stopped_report
 from tinysmooth.training import (
-    PRESETS,
     OptionError,
     RunFolder,
     TrainConfig,
@@ -34,69 +32,16 @@ __all__ = ["HELP", "NAME", "configure", "run"]
 NAME = "train"
 HELP = "train a convnet and write a report"
 
-_UNSET = argparse.SUPPRESS  # what was not given is not in the namespace, so presets can tell
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    default = TrainConfig()
-
-    def option(flag: str, kind: Any, meta: str, text: str) -> None:
-        value = getattr(default, flag.removeprefix("--").replace("-", "_"))
-        shown = "" if value is None else f" (default {value})"
-        parser.add_argument(flag, type=kind, metavar=meta, default=_UNSET, help=text + shown)
-
-    option("--data", str, "KIND", f"{', '.join(KINDS)}: where the images come from")
-    option("--root", str, "DIR", "folder of Imagenette (default: the usual places)")
-    option("--per-class", count_or_all, "N", "training images a class, or all")
-    option("--val-per-class", count_or_all, "N", "validation images a class, or all")
-    option("--size", whole, "PX", "side of the images in pixels")
-    option("--noise", whole, "PERCENT", "wrong training labels on purpose: 0, 1, 5, 25 or 50")
-    option("--epochs", whole, "E", "how often to go through the training images")
-    option("--batch-size", whole, "B", "images a step")
-    option("--lr", real, "LR", "highest learning rate of the one-cycle schedule")
-    option("--warmup", real, "SHARE", "share of the steps in which the learning rate rises")
-    option("--momentum", real, "M", "Nesterov momentum")
-    option("--weight-decay", real, "WD", "spares BatchNorm and biases")
-    option("--label-smoothing", real, "EPS", "epsilon in [0, 1]; 0 trains on one-hot targets")
-    option("--zoom", real, "SHARE", "least share of an image that is enlarged; 1 only moves it")
-    option("--mixup", real, "A", "above 0: mix images in pairs, shares from Beta(A, A)")
-    option("--ema", real, "DECAY", "keep the running mean of the weights; 0 keeps the last ones")
-    option("--start-size", whole, "PX", "let the training images grow from this side to --size")
-    option("--model", str, "NAME", f"network: {', '.join(MODELS)}")
-    option("--seed", whole, "S", "of all randomness")
-    option("--threads", whole, "T", "threads of the kernels (default: all)")
+    add_recipe(parser)
     parser.add_argument(
-        "--no-augment",
-        dest="augment",
-        action="store_false",
-        default=_UNSET,
-        help="no random crops and flips",
-    )
-    parser.add_argument(
-        "--test-flip",
-        action=argparse.BooleanOptionalAction,
-        default=_UNSET,
-        help="evaluate on each image and its mirror image",
-    )
-    parser.add_argument(
-        "--preset",
-        metavar="NAME",
-        choices=sorted(PRESETS),
-        default=_UNSET,
-        help="; ".join(
-            f"{name}: "
-            + ", ".join(f"{key.replace('_', '-')} {_show(value)}" for key, value in options.items())
-            for name, options in PRESETS.items()
-        ),
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", default=_UNSET, help="new run folder (default: one under runs/)"
+        "--out", metavar="DIR", default=UNSET, help="new run folder (default: one under runs/)"
     )
     parser.add_argument(
         "--resume",
         metavar="DIR",
-        default=_UNSET,
+        default=UNSET,
         help="go on with a stopped run, with the options it has; takes no other option",
     )
     parser.add_argument("--quiet", action="store_true", help="print the result only")
@@ -111,19 +56,19 @@ def run(args: argparse.Namespace) -> int:
     }
     if "resume" in given:
         return _go_on(given, quiet=args.quiet)
-    config = _read_config(given)
+    config = read_config(given)
     out = Path(given.get("out") or _free_folder(config))
     try:
         RunFolder.check_new(out)
     except OptionError as error:
-        raise UsageError(_name_option(error)) from None
+        raise UsageError(name_option(error)) from None
     return _finish(lambda: train(config, out, progress=not args.quiet), out)
 
 
 def _go_on(given: dict[str, Any], *, quiet: bool) -> int:
     others = sorted(set(given) - {"resume"})
     if others:
-        flags = ", ".join(_flag(name) for name in others)
+        flags = ", ".join(flag(name) for name in others)
         raise UsageError(
             f"--resume came with {flags}; expected it alone: a run goes on with the options it "
             "began with"
@@ -159,28 +104,6 @@ def _finish(work: Any, out: Path) -> int:
         print("The images were drawn by the program, as a stand-in; they are not photographs.")
     print(f"Report: {report}")
     return 0
-
-
-def _read_config(given: dict[str, Any]) -> TrainConfig:
-    options = dict(PRESETS[given["preset"]]) if "preset" in given else {}
-    options.update((k, v) for k, v in given.items() if k not in ("preset", "out"))
-    try:
-        return TrainConfig.from_dict(options)
-    except OptionError as error:
-        raise UsageError(_name_option(error)) from None
-
-
-def _name_option(error: OptionError) -> str:
-    """Replace the name of the field by the option that the user typed."""
-    return str(error).replace(f"train: {error.option} is", f"{_flag(error.option)} is", 1)
-
-
-def _flag(name: str) -> str:
-    return "--no-augment" if name == "augment" else "--" + name.replace("_", "-")
-
-
-def _show(value: object) -> str:
-    return "all" if value is None else str(value)
 
 
 def _free_folder(config: TrainConfig) -> Path:

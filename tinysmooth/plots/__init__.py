@@ -54,6 +54,14 @@ from tinysmooth.plots.surprise import (
     surprise_curve,
 )
 from tinysmooth.plots.unlearning import bounded_or_vanishing, flip_after_training, flip_cost
+from tinysmooth.plots.verdict import (
+    compare_curves,
+    compare_gaps,
+    compare_reliability,
+    compare_runs,
+    examples,
+    verdict_counts,
+)
 
 __all__ = [
     "LIMIT",
@@ -63,11 +71,16 @@ __all__ = [
     "bounded_or_vanishing",
     "certainty_and_generalisation",
     "channel_histograms",
+    "compare_curves",
+    "compare_gaps",
+    "compare_reliability",
+    "compare_runs",
     "compare_trainings",
     "comparison",
     "confident_mistakes",
     "confusion_matrix",
     "distance_to_rest",
+    "examples",
     "expected_surprise",
     "filter_results",
     "flip_after_training",
@@ -108,6 +121,7 @@ __all__ = [
     "temperature_curves",
     "time_for_nines",
     "training_curves",
+    "verdict_counts",
     "walk_lengths",
     "weighted_optimum",
     "worst_pixels",

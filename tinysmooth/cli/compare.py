@@ -1,0 +1,190 @@
+"""Train a grid of runs and report on their differences.
+
+Every combination of --epsilons, --seeds, --noise and --vary is one run with its own folder inside
+--out. Stopped at any moment, the same command goes on: finished runs are kept. With --executor the
+runs take place side by side, one kernel thread each; all workers must see the same folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinysmooth.cli.options import UsageError, one_line, real, whole
+from tinysmooth.cli.recipe import RECIPE, add_recipe, flag, name_option, read_config
+from tinysmooth.compare import Cell, CellResult, Comparison, Grid, compare, open_executor
+from tinysmooth.compare.driver import check_folder
+from tinysmooth.compare.executors import EXECUTORS, check_executor
+from tinysmooth.compare.report import write_report
+from tinysmooth.training import OptionError
+
+__all__ = ["HELP", "NAME", "configure", "run"]
+
+NAME = "compare"
+HELP = "train a grid of runs and report on their differences"
+
+_OWN_FLAGS = {"label_smoothing": "--epsilons", "seed": "--seeds"}
+_VARIABLE = [name for name in RECIPE if name not in ("root", "threads", *_OWN_FLAGS, "noise")]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "--epsilons",
+        metavar="EPS,...",
+        default="0,0.1",
+        help="label smoothings; the smallest is what the others are compared with (default 0,0.1)",
+    )
+    parser.add_argument(
+        "--seeds", metavar="S,...", default="0,1,2", help="seeds of the pairs (default 0,1,2)"
+    )
+    parser.add_argument(
+        "--noise",
+        metavar="PERCENT,...",
+        default="0",
+        help="wrong training labels on purpose: any of 0, 1, 5, 25, 50 (default 0)",
+    )
+    parser.add_argument(
+        "--vary",
+        metavar="OPTION=VALUE,...",
+        action="append",
+        default=[],
+        help="more values of another option, such as lr=0.02,0.05; may be given several times",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder of the comparison, new or to go on with (default: a new one under runs/)",
+    )
+    parser.add_argument(
+        "--executor",
+        metavar="WHERE",
+        default="serial",
+        help=f"where runs take place: {', '.join(EXECUTORS)} (default serial: in turn)",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=whole,
+        help="processes for --executor process (default: CPUs)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print the result only")
+    add_recipe(parser, without=("label_smoothing", "seed", "noise"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything, train what is missing, write the report."""
+    grid = _read_grid(args)
+    out = Path(args.out or time.strftime("runs/compare-%Y%m%d-%H%M%S"))
+    try:
+        finished = check_folder(grid, out)
+        check_executor(args.executor)
+    except OptionError as error:
+        raise UsageError(name_option(error).removeprefix("compare: ")) from None
+    if args.workers is not None and (args.workers < 1 or args.executor != "process"):
+        raise UsageError(
+            f"--workers is {args.workers} with --executor {args.executor}; expected a number >= 1, "
+            "and --executor process"
+        )
+    total = len(grid.cells())
+    table = _Table(total, finished)
+    if not args.quiet:
+        kept = f", {finished} of them finished before" if finished else ""
+        print(f"{total} runs{kept}, in {out}", flush=True)
+        print(table.header(), flush=True)
+    try:
+        with open_executor(args.executor, args.workers) as pool:
+            done = compare(grid, out, executor=pool, listener=None if args.quiet else table.show)
+    except KeyboardInterrupt:
+        print(f"Go on with the same command and --out {out}", file=sys.stderr)
+        raise
+    return _finish(done)
+
+
+def _finish(done: Comparison) -> int:
+    for cell, reason in done.failures.items():
+        print(f"tinysmooth compare: {cell.name} failed: {one_line(reason)}", file=sys.stderr)
+    if not done.results:
+        return 1
+    print(f"Report: {write_report(done)}")
+    return 1 if done.failures else 0
+
+
+def _read_grid(args: argparse.Namespace) -> Grid:
+    axes: dict[str, list[Any]] = {}
+    for text in args.vary:
+        name, equals, values = text.partition("=")
+        name = name.strip().removeprefix("--").replace("-", "_")
+        if not equals or name not in _VARIABLE:
+            known = ", ".join(known.replace("_", "-") for known in _VARIABLE)
+            raise UsageError(f"--vary is {text!r}; expected OPTION=VALUE,... with one of {known}")
+        if name in axes:
+            raise UsageError(f"--vary names {name} twice; expected all its values together")
+        axes[name] = _read_list("--vary", values, RECIPE[name][0])
+    axes["noise"] = _read_list("--noise", args.noise, whole)
+    axes["label_smoothing"] = _read_list("--epsilons", args.epsilons, real)
+    axes["seed"] = _read_list("--seeds", args.seeds, whole)
+    base = read_config({**vars(args), "noise": 0})
+    try:
+        return Grid(base, axes)
+    except OptionError as error:
+        text = name_option(error)
+        for name, own in _OWN_FLAGS.items():
+            text = text.replace(flag(name), own)
+        raise UsageError(text.removeprefix("compare: ")) from None
+
+
+def _read_list(option: str, text: str, read: Callable[[str], Any]) -> list[Any]:
+    """Read values between commas."""
+    try:
+        return [read(part.strip()) for part in text.split(",")]
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(
+            f"{option} is {text!r}, where {error}; expected values with commas between them"
+        ) from None
+
+
+class _Table:
+    """Rows that appear as runs finish, with a guess of the time that is left."""
+
+    def __init__(self, total: int, finished: int) -> None:
+        self.total, self.kept, self.count = total, finished, 0
+        self.started = time.monotonic()
+
+    def header(self) -> str:
+        """Name the columns."""
+        return _cells(("", "accuracy", "NLL", "ECE", "scaled", "gap", "minutes"), "run")
+
+    def show(self, cell: Cell, result: CellResult | str) -> None:
+        """Print a row."""
+        self.count += 1
+        number = f"{self.count}/{self.total}"
+        if isinstance(result, str):
+            print(f"{number:>9}  {cell.name}: failed", flush=True)
+            return
+        row = (
+            number,
+            f"{100 * result.accuracy:.1f} %",
+            f"{result.loss:.3f}",
+            f"{result.ece:.3f}",
+            f"{result.scaled_ece:.3f}",
+            f"{result.mean_gap:.2f}",
+            f"{result.seconds / 60:.1f}",
+        )
+        print(_cells(row, cell.name) + self._left(), flush=True)
+
+    def _left(self) -> str:
+        new, missing = self.count - self.kept, self.total - self.count
+        if new <= 0 or missing == 0:
+            return ""
+        minutes = (time.monotonic() - self.started) / new * missing / 60
+        return f"  (about {minutes:.0f} min left)"
+
+
+def _cells(texts: Sequence[str], name: str) -> str:
+    widths = (9, 8, 7, 6, 6, 6, 7)
+    return "  ".join(text.rjust(w) for text, w in zip(texts, widths, strict=True)) + f"  {name}"
