@@ -213,6 +213,19 @@ def test_a_retained_graph_gives_the_same_gradient_twice_and_grad_is_its_own_arra
     np.testing.assert_array_equal(tensor.grad, kept)
 
 
+def test_a_leaf_takes_the_array_of_the_kernel_without_a_copy(monkeypatch):
+    from tinysmooth import kernels
+
+    made = []
+    original = kernels.cross_entropy_rows
+    monkeypatch.setattr(
+        kernels, "cross_entropy_rows", lambda *a: made.append(original(*a)) or made[-1]
+    )
+    tensor = ts.Tensor(np.eye(3), requires_grad=True)
+    ts.cross_entropy(tensor, [0, 1, 1]).backward()
+    assert tensor.grad is made[0][1]
+
+
 def test_gradients_of_two_losses_of_one_tensor_add_up():
     tensor = ts.Tensor(np.eye(3), requires_grad=True)
     a, b = ts.cross_entropy(tensor, [0, 1, 1]), ts.cross_entropy(tensor, [2, 2, 0])

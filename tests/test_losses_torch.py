@@ -95,8 +95,8 @@ def test_value_and_gradient_equal_pytorch(kernels, problem):
         ours.backward(np.ones_like(ours.data))
     # A loss is a sum of terms as large as the spread of the logits; PyTorch's own rounding shows
     # in a loss that is small against them.
-    spread = float(np.ptp(logits)) if dtype == np.float64 else 0.0
-    assert_close(ours.data, value, dtype, 1e-3 * spread)
+    rounding = 1e-15 * float(np.ptp(logits))
+    assert_close(ours.data, value, dtype, rounding / TOLERANCE[dtype])
     # Where a row is ignored or has no weight its gradient is exactly 0; PyTorch may say NaN.
     if np.isfinite(gradient).all():
         # Entries are differences of p and q', which may cancel to nothing.
