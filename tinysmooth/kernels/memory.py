@@ -43,8 +43,10 @@ KEEP_RATIO = 1.5
 #: batch that is a little smaller than the last one finds a block.
 STEPS_PER_OCTAVE = 8
 
-#: A free block of one of the next larger sizes will do too, up to this many steps.
-STEPS_TO_SEARCH = 2
+#: A free block of one of the next larger sizes will do too, up to this many steps: an octave. A
+#: wider search wastes a little of a block and saves a new one (measured on resnet9 at 64 x 3 x 64 x
+#: 64: two steps kept 569 MiB free between steps, eight keep 479).
+STEPS_TO_SEARCH = 8
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,147 @@
+"""A steady training step takes no new large memory, and what a user holds is never overwritten."""
+
+import gc
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import tinysmooth as ts
+from tinysmooth.kernels import memory
+from tinysmooth.kernels.jit import ENABLED
+
+LARGE = 1 << 20  # bytes; activations of the network below are 0.5 to 4 MiB
+
+
+def make(seed=0, batch_size=16, size=32):
+    rng = np.random.default_rng(seed)
+    model = ts.models.resnet9(10, rng=rng)
+    optimiser = ts.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+    images = rng.standard_normal((batch_size, size, size, 3), np.float32).transpose(0, 3, 1, 2)
+    targets = rng.integers(0, 10, batch_size)
+    return model, optimiser, images, targets
+
+
+def step(model, optimiser, images, targets):
+    optimiser.zero_grad()
+    logits = model(images)
+    loss = ts.cross_entropy(logits, targets, label_smoothing=0.1)
+    loss.backward()
+    optimiser.step()
+    return logits, loss
+
+
+@pytest.mark.skipif(not ENABLED, reason="the reference kernels are made to be read, not to save")
+def test_a_steady_step_allocates_no_large_array():
+    things = make()
+    for _ in range(3):
+        step(*things)
+    gc.collect()
+    allocated = memory.statistics().allocated
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        for _ in range(3):
+            step(*things)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert memory.statistics().allocated == allocated  # the pool had every block already
+    assert peak - before < LARGE
+
+
+def test_outputs_and_gradients_that_are_held_keep_their_numbers():
+    things = make(batch_size=4)
+    held = []
+    for _ in range(4):
+        logits, loss = step(*things)
+        arrays = [logits.data, loss.data, *(p.grad for p in things[0].parameters())]
+        held.append((arrays, [array.copy() for array in arrays]))
+    for arrays, copies in held:
+        for array, copy in zip(arrays, copies, strict=True):
+            np.testing.assert_array_equal(array, copy)
+
+
+def test_graphs_that_are_kept_alive_stay_right():
+    model, _, images, targets = make(batch_size=4)
+    model.eval()  # running statistics: every forward is the same function
+    alone = []
+    for i in range(3):
+        model.zero_grad()
+        ts.cross_entropy(model(images * (i + 1)), targets).backward()
+        alone.append([p.grad.copy() for p in model.parameters()])
+    graphs = [ts.cross_entropy(model(images * (i + 1)), targets) for i in range(3)]
+    for i in (1, 0, 2):  # another order than they were made in
+        model.zero_grad()
+        graphs[i].backward()
+        for parameter, expected in zip(model.parameters(), alone[i], strict=True):
+            np.testing.assert_array_equal(parameter.grad, expected)
+
+
+def test_the_same_seed_gives_the_same_bits():
+    losses = []
+    for _ in range(2):
+        things = make(seed=3, batch_size=8)
+        losses.append([step(*things)[1].item() for _ in range(3)])
+    assert losses[0] == losses[1]
+
+
+def test_thread_counts_agree_to_float32_noise():
+    # One step, and no Winograd: a rounding error that tips one ReLU over would be passed on whole.
+    before = ts.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 3):
+            ts.set_num_threads(count)
+            model, *rest = make(seed=3, batch_size=8)
+            with ts.use_kernels("compiled", winograd=False):
+                loss = step(model, *rest)[1].item()
+            results.append((loss, [p.grad for p in model.parameters()]))
+    finally:
+        ts.set_num_threads(before)
+    for loss, grads in results[1:]:
+        assert loss == pytest.approx(results[0][0], rel=1e-5)
+        for grad, expected in zip(grads, results[0][1], strict=True):
+            np.testing.assert_allclose(grad, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_two_python_threads_may_train_at_once():
+    alone = [step(*make(seed=s, batch_size=4))[1].item() for s in (1, 2)]
+    together = [None, None]
+
+    def work(i):
+        for _ in range(3):
+            together[i] = step(*make(seed=i + 1, batch_size=4))[1].item()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == alone
+
+
+def test_many_steps_do_not_grow():
+    w = ts.Tensor(np.ones((64, 64), np.float32), requires_grad=True)
+    optimiser = ts.optim.AdamW([w], lr=1e-3)
+    x = np.ones((32, 64), np.float32)
+
+    def run(count):
+        for _ in range(count):
+            optimiser.zero_grad()
+            ((x @ w).relu() ** 2).mean().backward()
+            optimiser.step()
+
+    run(50)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        run(500)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 100_000
