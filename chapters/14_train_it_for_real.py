@@ -327,8 +327,8 @@ record(
     "holds under a condition",
     f"clean labels, {source.kind} images: accuracy one-hot {spread(accuracy[0.0])}, smoothed "
     f"{spread(accuracy[EPSILON])}",
-    condition=f"not as a rule: here the pairs differ by {100 * difference.mean():+.1f} points, with a "
-    f"standard error of {100 * error:.1f}",
+    condition=f"not as a rule: here the pairs differ by {100 * difference.mean():+.1f} points, "
+    f"with a standard error of {100 * error:.1f}",
 )
 
 # %% [markdown]

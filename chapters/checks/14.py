@@ -90,6 +90,6 @@ def check_paired_difference(attempt):
     mean, error = attempt(first, frozen(first + 0.25))
     holds(
         abs(float(mean) - 0.25) < 1e-12 and abs(float(error)) < 1e-12,
-        f"runs that all differ by 0.25 give ({float(mean):g}, {float(error):g}), expected (0.25, 0)",
+        f"runs that differ by 0.25 give ({float(mean):g}, {float(error):g}), expected (0.25, 0)",
         "the spread from seed to seed is no part of it",
     )

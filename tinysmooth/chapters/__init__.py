@@ -16,6 +16,7 @@ room           idea
 `exercises`    check a reader's answers to a chapter's exercises
 `expect`       the comparisons that such checks are made of
 `book`         build the chapters into an HTML book
+`scoreboard`   all claims with what came of them
 =============  ====================================================================
 """
 

@@ -182,7 +182,11 @@ def compare_runs(
         axis.scatter([0] * len(hard), hard, color=ONE_HOT, zorder=2)
         axis.scatter([1] * len(soft), soft, color=SMOOTHED, zorder=2)
         axis.set_xticks([0, 1], ["one-hot", "smoothed"])
-        axis.set(xlim=(-0.4, 1.4), title=name)
+        values = np.array([*hard, *soft], dtype=np.float64)
+        middle = (values.min() + values.max()) / 2
+        # At least a tenth of the value from bottom to top: a small difference shall look small.
+        reach = 0.6 * max(float(np.ptp(values)), 0.1 * abs(float(middle)))
+        axis.set(xlim=(-0.4, 1.4), ylim=(middle - reach, middle + reach), title=name)
     return figure
 
 
