@@ -59,7 +59,7 @@ for name, distribution in {"p": probs, "q": one_hot, "u": uniform, "q'": smoothe
     print(
         f"{name:2} sums to 1; smallest {distribution.min():.4f}, largest {distribution.max():.4f}"
     )
-assert np.array_equal(smoothed, ts.smooth_targets([target], 10, epsilon)[0])
+assert np.allclose(smoothed, ts.smooth_targets([target], 10, epsilon)[0], atol=1e-15)
 
 # %% [markdown]
 # ## Slips of the pen
@@ -116,7 +116,7 @@ assert abs(slope[-1] - epsilon * (1 - 1 / 10)) < 1e-9  # 0.09
 # | *approached if* $z_y \gg z_k$ | the limit, without a rate | a large gap with a small $p_y$ |
 # | *not guaranteed* | one counterexample exists | a proof that it always generalises |
 # | *encourages* | a tendency of training | a gap that shrinks in training (chapter 08) |
-# | *reduces the ability to adapt* | slower, all else equal | a confident model that is faster (chapter 09) |
+# | *reduces the ability to adapt* | slower | a confident model that is faster (chapter 09) |
 # | *intuitively* | no proof follows | not refutable; ask for the measurable part |
 #
 # "$\gg$" is the tersest of them: how much is *much* greater? The answer to such a question is an
