@@ -28,7 +28,7 @@ def check_visiting_order(attempt):
         _judge_order(attempt, f"the graph {parents}", parents, 14)
     chain = {i + 1: [i] for i in range(10_000)}
     try:
-        order = list(attempt(chain, 10_000))
+        order = list(attempt(chain, 10_000))  # a list by now: the small graphs came first
     except RecursionError:
         raise Wrong(
             "a chain of 10,000 values overflows Python's stack",
@@ -38,7 +38,12 @@ def check_visiting_order(attempt):
 
 
 def _judge_order(attempt, name, parents, output):
-    order = list(attempt({key: list(value) for key, value in parents.items()}, output))
+    order = attempt({key: list(value) for key, value in parents.items()}, output)
+    holds(
+        isinstance(order, list | tuple),
+        f"{name}: visiting_order gave {type(order).__name__}, expected a list of values",
+        "does the function return its result?",
+    )
     reached, unseen = {output}, [output]
     while unseen:
         for parent in parents.get(unseen.pop(), []):

@@ -95,7 +95,8 @@ def check_max_pool_pullback(attempt):
         grad = frozen(rng.normal(size=out.shape))
         out.backward(grad)
         call = f"max_pool_pullback(x of shape {shape}, grad)"
-        same(attempt(frozen(leaf.numpy()), grad), leaf.grad, call)
+        hint = "each number of the result sends its gradient to the winner of its own window"
+        same(attempt(frozen(leaf.numpy()), grad), leaf.grad, call, hint=hint)
 
 
 def check_batch_norm_pullback(attempt):
