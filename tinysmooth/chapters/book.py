@@ -83,8 +83,15 @@ def build_book(folder: Path | None = None, out: Path | None = None) -> Path:
     # A warning (a link that leads nowhere, a cell that fails) makes the build fail, at its end.
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going"]
     places = ["-d", str(out.parent / "doctrees"), str(folder), str(out)]
-    done = subprocess.run([*command, *places], env=environment, check=False)
-    if done.returncode != 0:
+    with subprocess.Popen(
+        [*command, *places], env=environment, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            # Each kernel talks to this machine alone; its own notice about that is no problem.
+            if not line.startswith("[IPKernelApp] WARNING | Kernel is running over TCP"):
+                print(line, end="", file=sys.stderr)
+    if process.returncode != 0:
         raise BookError(
             "build_book: sphinx reported the problems above; tracebacks of chapters are in "
             f"{out / 'reports'}"
