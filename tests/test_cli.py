@@ -22,8 +22,9 @@ QUICK = [
 ]  # fmt: skip
 
 FILES = [
-    "checkpoint.npz", "config.json", "confusion.png", "curves.png", "gaps.png", "history.csv",
-    "mistakes.png", "reliability.png", "report.md", "weights.npz",
+    "checkpoint.npz", "clusters.png", "config.json", "confusion.png", "curves.png", "filters.png",
+    "gap-history.png", "gaps.png", "history.csv", "mistakes.png", "reliability.png", "report.md",
+    "sensitivity.png", "weights.npz", "weights.png",
 ]  # fmt: skip
 
 

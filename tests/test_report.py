@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tinysmooth import data, metrics
+from tinysmooth.models import small_convnet
 from tinysmooth.report import PICTURES, save_figure, write_report, write_stopped_report
 from tinysmooth.report.sentences import compose
 from tinysmooth.training import Evaluation, RunFolder, TrainConfig, TrainedRun
@@ -32,7 +33,8 @@ def make_run(folder, *, epsilon=0.1, sharpness=2.0, noise=0, per_class=6):
     )
     rows = [row, dataclasses.replace(row, epoch=2)]
     folder.mkdir(exist_ok=True)
-    return TrainedRun(RunFolder(folder), config, rows, None, images, 1234, judged)
+    model = small_convnet(K, rng=rng)
+    return TrainedRun(RunFolder(folder), config, rows, model, images, 1234, judged)
 
 
 def written(run):

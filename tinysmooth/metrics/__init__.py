@@ -1,4 +1,4 @@
-"""What the chapters and reports measure: accuracy, calibration, logit gaps.
+"""What the chapters and reports measure: accuracy, calibration, logit gaps, and the inside.
 
 NumPy arrays in, floats and arrays out; everything is computed in float64. Logits and
 probabilities have shape (N, K) with classes on axis 1, targets are (N,) class indices. Losses are
@@ -27,9 +27,20 @@ from tinysmooth.metrics.classification import (
     negative_log_likelihood,
 )
 from tinysmooth.metrics.gaps import logit_gap
+from tinysmooth.metrics.inside import (
+    TemplatePlane,
+    WeightNorm,
+    one_pixel_changes,
+    penultimate_features,
+    saliency,
+    template_plane,
+    weight_norms,
+)
 
 __all__ = [
     "ReliabilityBins",
+    "TemplatePlane",
+    "WeightNorm",
     "accuracy",
     "brier_score",
     "confusion_matrix",
@@ -37,6 +48,11 @@ __all__ = [
     "fit_temperature",
     "logit_gap",
     "negative_log_likelihood",
+    "one_pixel_changes",
+    "penultimate_features",
     "reliability_bins",
+    "saliency",
     "softmax",
+    "template_plane",
+    "weight_norms",
 ]

@@ -29,6 +29,13 @@ from tinysmooth.plots.gradients import (
     walk_lengths,
 )
 from tinysmooth.plots.graph import graph
+from tinysmooth.plots.inside import (
+    first_layer_filters,
+    gap_bands,
+    sensitivity_maps,
+    template_clusters,
+    weight_norms,
+)
 from tinysmooth.plots.march import gap_march, time_for_nines, wrong_logits_meet
 from tinysmooth.plots.pictures import confident_mistakes, predictions
 from tinysmooth.plots.rest import distance_to_rest, gap_settles, network_gaps, resting_gaps
@@ -83,8 +90,10 @@ __all__ = [
     "examples",
     "expected_surprise",
     "filter_results",
+    "first_layer_filters",
     "flip_after_training",
     "flip_cost",
+    "gap_bands",
     "gap_for_nines",
     "gap_histogram",
     "gap_march",
@@ -111,6 +120,7 @@ __all__ = [
     "resting_gaps",
     "rounded_away",
     "run_colour",
+    "sensitivity_maps",
     "sigmoid_curve",
     "simplex_loss",
     "smooth_maximum",
@@ -119,10 +129,12 @@ __all__ = [
     "surprise_curve",
     "target_bars",
     "temperature_curves",
+    "template_clusters",
     "time_for_nines",
     "training_curves",
     "verdict_counts",
     "walk_lengths",
+    "weight_norms",
     "weighted_optimum",
     "worst_pixels",
     "wrong_logits_meet",

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinysmooth import metrics
 from tinysmooth.data import Dataset
+from tinysmooth.report.inside import INSIDE, compose_inside
 from tinysmooth.training import EpochRow, Evaluation, RunFolder, TrainConfig, TrainedRun
 
 __all__ = ["PICTURES", "compose", "compose_stopped"]
@@ -19,6 +20,7 @@ PICTURES = {
     "gaps": "gaps.png",
     "confusion": "confusion.png",
     "mistakes": "mistakes.png",
+    **INSIDE,
 }
 """Files that ``write_report`` adds to the run folder."""
 
@@ -43,6 +45,7 @@ def compose(run: TrainedRun) -> str:
         f"![Confusion matrix]({PICTURES['confusion']})",
         _on_mistakes(run.evaluation, run.val),
         f"![Most confident mistakes]({PICTURES['mistakes']})",
+        *compose_inside(run),
         "## The run in numbers",
         _table(run.history),
         _on_files(run),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinysmooth import metrics, plots
+from tinysmooth.report.inside import draw_inside
 from tinysmooth.report.sentences import PICTURES, compose, compose_stopped
 from tinysmooth.training import EpochRow, RunFolder, TrainConfig, TrainedRun
 from tinysmooth.training.atomic import write_atomically
@@ -78,4 +79,5 @@ def _draw(run: TrainedRun) -> dict[str, Figure]:
             metrics.confusion_matrix(judged.logits, judged.targets, num_classes=len(names)), names
         ),
         "mistakes": plots.confident_mistakes(run.val.images, judged.probs, judged.targets, names),
+        **draw_inside(run),
     }

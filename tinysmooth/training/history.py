@@ -12,7 +12,18 @@ from pathlib import Path
 
 from tinysmooth.training.atomic import write_atomically
 
-__all__ = ["EpochRow", "columns", "format_header", "format_row", "read_history", "write_history"]
+__all__ = [
+    "SPREAD",
+    "EpochRow",
+    "columns",
+    "format_header",
+    "format_row",
+    "read_history",
+    "write_history",
+]
+
+SPREAD = ("val_gap_p05", "val_gap_p25", "val_gap_p50", "val_gap_p75", "val_gap_p95")
+"""Columns with percentiles of the gaps."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,8 @@ class EpochRow:
         Plain cross-entropy on the validation images, comparable across label smoothing.
     val_accuracy, val_ece, val_gap, val_top_gap : float
         Accuracy, calibration error (15 bins), mean gap and top-two gap on the validation images.
+    val_gap_p05, val_gap_p25, val_gap_p50, val_gap_p75, val_gap_p95 : float
+        Percentiles of the mean gaps of the validation images.
     images_per_second : float
         Training images; of this process alone if the epoch was resumed. Not reproducible.
     seconds : float
@@ -54,11 +67,17 @@ class EpochRow:
     val_top_gap: float
     images_per_second: float
     seconds: float
+    val_gap_p05: float = math.nan
+    val_gap_p25: float = math.nan
+    val_gap_p50: float = math.nan
+    val_gap_p75: float = math.nan
+    val_gap_p95: float = math.nan
 
     @property
     def measured(self) -> tuple[float, ...]:
         """All that a repeated run must reproduce: everything but the times."""
-        return tuple(asdict(self).values())[:-2]
+        times = ("images_per_second", "seconds")
+        return tuple(value for name, value in asdict(self).items() if name not in times)
 
 
 _NAMES = [field.name for field in fields(EpochRow)]
@@ -95,7 +114,10 @@ def read_history(path: str | os.PathLike[str]) -> list[EpochRow]:
         came = lines[0] if lines else "nothing"
         raise ValueError(f"read_history: {str(path)!r} begins with {came}; expected {_NAMES}")
     try:
-        return [EpochRow(int(line[0]), *map(float, line[1:])) for line in lines[1:]]
+        return [
+            EpochRow(int(epoch), *(float(value) for _, value in zip(_NAMES[1:], rest, strict=True)))
+            for epoch, *rest in lines[1:]
+        ]
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"read_history: {str(path)!r} has a damaged row ({error}); "

@@ -27,7 +27,7 @@ from tinysmooth.training.checkpoint import (
 )
 from tinysmooth.training.evaluation import Evaluation, evaluate
 from tinysmooth.training.groups import decay_groups
-from tinysmooth.training.history import EpochRow, format_header, format_row
+from tinysmooth.training.history import SPREAD, EpochRow, format_header, format_row
 from tinysmooth.training.interrupt import (
     PoliteInterrupt,
     StopRequestedError,
@@ -269,6 +269,9 @@ class Loop:
     def _row(self, judged: Evaluation | None, speed: float, started: float) -> EpochRow:
         now, epsilon = self.progress, self.settings["label_smoothing"]
         several = now.num_classes > 1
+        spread = [math.nan] * 5
+        if judged and several:
+            spread = np.percentile(judged.gaps, (5, 25, 50, 75, 95)).tolist()
         rest = float(resting_gap(now.num_classes, epsilon)) if several and epsilon else math.inf
         return EpochRow(
             epoch=now.epoch + 1,
@@ -284,6 +287,7 @@ class Loop:
             val_top_gap=judged.top_gap if judged and several else math.nan,
             images_per_second=speed,
             seconds=time.perf_counter() - started,
+            **dict(zip(SPREAD, spread, strict=True)),
         )
 
     def _stop_if_asked(self) -> None:
