@@ -254,7 +254,7 @@ assert (hard <= smooth).all() and (smooth <= hard + np.log(2)).all()
 show(plots.smooth_maximum(x, hard, smooth, hard + np.log(2)), "smooth_maximum")
 
 # %% [markdown]
-# One more property, which chapter 3 builds on. If you push the logit $z_k$ up a little, how fast
+# One more property, which chapter 03 builds on. If you push the logit $z_k$ up a little, how fast
 # does $\operatorname{LSE}$ grow? Differentiating gives $e^{z_k} / \sum_j e^{z_j}$: the slopes of
 # log-sum-exp *are* the softmax. A maximum would follow its largest entry at slope 1 and ignore
 # the others; the rounded-off maximum listens to each in proportion to its probability. Check it
@@ -337,8 +337,8 @@ assert ts.log_softmax(trailing).data[1] == -104.0
 # At the winner's end there is a subtler loss. With a gap of 20 the winner's log-probability is
 # $-\log(1 + e^{-20}) \approx -2 \cdot 10^{-9}$. In `float32`, $1 + e^{-20}$ *is* 1, and the plain
 # formula answers 0. The library leaves the winner's 1 out of the sum and uses `log1p`, the
-# function $\log(1 + x)$ that keeps its digits for small $x$. It looks like pedantry. In chapter 7
-# it decides whether learning stops.
+# function $\log(1 + x)$ that keeps its digits for small $x$. Pedantry? In chapter 07 it
+# decides whether learning stops.
 
 # %%
 ahead = np.array([0.0, -20.0], np.float32)

@@ -412,7 +412,7 @@ optimiser = ts.optim.SGD(network.parameters(), lr=0.0)  # no step: the work stay
 
 def training_step():
     optimiser.zero_grad()
-    loss = ts.cross_entropy(network(images), targets, label_smoothing=0.1)
+    loss = ts.cross_entropy(network(images), targets)
     loss.backward()
     optimiser.step()
     return loss.item()
