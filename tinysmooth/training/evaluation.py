@@ -146,9 +146,7 @@ def evaluate(
     return Evaluation(np.concatenate(logits), targets)
 
 
-def predict_probs(
-    model: Module, images: Array, *, flip: bool = False
-) -> npt.NDArray[np.float64]:
+def predict_probs(model: Module, images: Array, *, flip: bool = False) -> npt.NDArray[np.float64]:
     """Probabilities of the classes for images without targets.
 
     Parameters
