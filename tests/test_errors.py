@@ -27,7 +27,8 @@ def weights():
     return [leaf()]
 
 
-# fmt: off  (one row, one line)
+# One row, one line.
+# fmt: off
 TABLE = [
     # The loss: targets
     ("target -1", lambda: ce(targets=[0, -1]), IndexError, ["cross_entropy", "targets", "-1", "3"]),
@@ -134,7 +135,9 @@ TABLE = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("call", "error", "pieces"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE])
+@pytest.mark.parametrize(
+    ("call", "error", "pieces"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE]
+)
 def test_bad_input_is_refused_with_a_message_that_helps(call, error, pieces):
     with pytest.raises(error) as caught:
         call()

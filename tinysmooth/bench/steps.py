@@ -176,7 +176,7 @@ def _build_twin(torch: Any, module: nn.Module) -> Any:
 
 
 def _residual_twin(torch: Any, branch: Any) -> Any:
-    class Residual(torch.nn.Module):  # type: ignore[name-defined, misc]
+    class Residual(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.module = branch

@@ -215,7 +215,8 @@ def tanh(x: Array) -> Recorded:
 
 def _memory_order(x: Array) -> tuple[int, ...]:
     """Return the axes from the slowest to the fastest in memory, so that images stay NHWC."""
-    return tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])))
+    slowest_first = np.argsort([-np.abs(stride) for stride in x.strides], kind="stable")
+    return tuple(int(axis) for axis in slowest_first)
 
 
 def _share(wins: Array, ties: Array, grad: Array) -> Array:
