@@ -63,7 +63,8 @@ html_logo = "_static/mark.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
-html_use_index = True
+# A summary would be fetched from the page, which browsers refuse for files.
+html_show_search_summary = False
 html_theme_options = {
     "light_css_variables": {
         "color-brand-primary": "#00568A",

@@ -22,6 +22,7 @@ CHAPTER = """# %% [markdown]
 # **Does a *book* need a network?**
 #
 # Chapter 1 is not here, chapters 2 and 3 are; see `ts.softmax` for the softmax of the logits.
+# Cross-entropy is one term, not two.
 #
 # $$p_k = e^{z_k} / \\sum_j e^{z_j}$$
 
@@ -100,7 +101,10 @@ def test_words_become_links(built):
     # A chapter that is not there, and the page itself, stay words.
     assert re.search(r">\s*Chapter 1 is not here, chapters 2 and <a", article)
     assert len(re.findall(r'href="03_write_another\.html"', article)) == 2
+    assert 'href="02_write_a_chapter.html"' in page(built, "symbols.html").partition("<article")[2]
     assert 'href="reference.html#tinysmooth.softmax"' in article
+    # A term inside another word is not that term.
+    assert "glossary.html#term-entropy" not in article
     assert len(re.findall(r'href="glossary\.html#term-softmax"', article)) == 1
     assert re.search(r'href="02_write_a_chapter\.html#term-logit"', page(built, "genindex.html"))
 

@@ -77,7 +77,7 @@ class ChapterLinks(SphinxTransform):
             if not _is_prose(text) or _in_section(text, {"sources", "bibliography"}):
                 continue
             parts = self._split(str(text), chapters)
-            if len(parts) > 1:
+            if any(not isinstance(part, nodes.Text) for part in parts):
                 text.parent.replace(text, parts)
 
     def _split(self, text, chapters):
@@ -108,7 +108,7 @@ class GlossaryLinks(SphinxTransform):
         glossary = Path(self.env.srcdir, "glossary.md").read_text(encoding="utf-8")
         terms = sorted(TERM.findall(glossary), key=len, reverse=True)
         for term in terms:
-            pattern = re.compile(rf"\b{re.escape(term)}s?\b", re.IGNORECASE)
+            pattern = re.compile(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", re.IGNORECASE)
             for text in self.document.findall(nodes.Text):
                 found = pattern.search(str(text))
                 if found and _is_prose(text) and not _in_section(text, {"sources"}):
