@@ -25,7 +25,7 @@ from tinysmooth.kernels.vectors import (
     LANES,
     VECTOR,
     Lanes,
-    _first_lanes,
+    first_lanes,
     multiply_add,
     vector,
 )
@@ -106,7 +106,7 @@ def fill_tail(context: Any, values: Any, count: Any, filler: Any) -> Any:
     """Return `values` in the first `count` lanes and `filler` in the others."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(_first_lanes(builder, args[1]), args[0], args[2])
+        return builder.select(first_lanes(builder, args[1]), args[0], args[2])
 
     return vector(vector, types.intp, vector), generate
 

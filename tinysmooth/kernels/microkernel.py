@@ -198,7 +198,8 @@ if WIDE:
     _add_64 = make_microkernel(6, 4, transposed=True, accumulate=True)
     _add_64_rest = make_microkernel(4, 4, transposed=True, accumulate=True)
     _add_32 = make_microkernel(4, 2, transposed=True, accumulate=True)
-    _add_16 = make_microkernel(4, 1, transposed=True, accumulate=True)
+    _add_16 = make_microkernel(12, 1, transposed=True, accumulate=True)
+    _add_16_rest = make_microkernel(4, 1, transposed=True, accumulate=True)
 
     @jit
     def panel_product(
@@ -259,9 +260,15 @@ if WIDE:
                 at_c = c_offset + i * c_stride
                 _add_32(a, a_offset + i, a_stride, b, b_offset, 32, c, at_c, c_stride, depth, add)
         else:
-            for i in range(0, rows, 4):
+            twelves = rows // 12 * 12
+            for i in range(0, twelves, 12):
                 at_c = c_offset + i * c_stride
                 _add_16(a, a_offset + i, a_stride, b, b_offset, 16, c, at_c, c_stride, depth, add)
+            for i in range(twelves, rows, 4):
+                at_c = c_offset + i * c_stride
+                _add_16_rest(
+                    a, a_offset + i, a_stride, b, b_offset, 16, c, at_c, c_stride, depth, add
+                )
 
 else:
     _tile_16 = make_microkernel(6, 1)

@@ -115,11 +115,28 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, [a, b, c])
 
 
-def _first_lanes(builder: Any, count: Any) -> Any:
+def first_lanes(builder: Any, count: Any) -> Any:
     """Return the mask of the lanes below `count`."""
     lanes = ir.Constant(_LANE_NUMBERS, list(range(LANES)))
     count = builder.trunc(count, ir.IntType(32))
     return builder.icmp_signed("<", lanes, broadcast(builder, count, ir.IntType(32)))
+
+
+def masked_load(builder: Any, pointer: Any, mask: Any) -> Any:
+    """Return the lanes of the mask, zeros in the others, which are not read."""
+    kind = ir.FunctionType(VECTOR, [pointer.type, ir.IntType(32), _MASK, VECTOR])
+    name = f"llvm.masked.load.v{LANES}f32.p0"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    zeros = ir.Constant(VECTOR, [0.0] * LANES)
+    return builder.call(function, [pointer, ir.IntType(32)(ALIGNMENT), mask, zeros])
+
+
+def masked_store(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
+    """Write the lanes of the mask only."""
+    kind = ir.FunctionType(ir.VoidType(), [VECTOR, pointer.type, ir.IntType(32), _MASK])
+    name = f"llvm.masked.store.v{LANES}f32.p0"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    builder.call(function, [value, pointer, ir.IntType(32)(ALIGNMENT), mask])
 
 
 # ------------------------------------------------------------------ intrinsics
@@ -158,12 +175,7 @@ def load_tail(context: Any, array: Any, offset: Any, count: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = as_vector(builder, element(context, builder, sig.args[0], args[0], args[1]))
-        kind = ir.FunctionType(VECTOR, [pointer.type, ir.IntType(32), _MASK, VECTOR])
-        name = f"llvm.masked.load.v{LANES}f32.p0"
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        zeros = ir.Constant(VECTOR, [0.0] * LANES)
-        alignment = ir.Constant(ir.IntType(32), ALIGNMENT)
-        return builder.call(function, [pointer, alignment, _first_lanes(builder, args[2]), zeros])
+        return masked_load(builder, pointer, first_lanes(builder, args[2]))
 
     sig = vector(array, types.intp, types.intp)
     return (sig, generate) if _is_float32_array(array) else None
@@ -175,11 +187,7 @@ def store_tail(context: Any, array: Any, offset: Any, value: Any, count: Any) ->
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = as_vector(builder, element(context, builder, sig.args[0], args[0], args[1]))
-        kind = ir.FunctionType(ir.VoidType(), [VECTOR, pointer.type, ir.IntType(32), _MASK])
-        name = f"llvm.masked.store.v{LANES}f32.p0"
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        alignment = ir.Constant(ir.IntType(32), ALIGNMENT)
-        builder.call(function, [args[2], pointer, alignment, _first_lanes(builder, args[3])])
+        masked_store(builder, args[2], pointer, first_lanes(builder, args[3]))
         return context.get_dummy_value()
 
     sig = types.void(array, types.intp, vector, types.intp)

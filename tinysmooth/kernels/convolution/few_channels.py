@@ -24,7 +24,7 @@ from tinysmooth.kernels.convolution.geometry import (
     Shape,
     round_up,
 )
-from tinysmooth.kernels.convolution.packing import copy_rows, pack_filters, zero_rows
+from tinysmooth.kernels.convolution.packing import copy_rows, zero_rows
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP, panel_product, panel_width
 from tinysmooth.kernels.threads import plan_parts, run_parallel
@@ -42,6 +42,23 @@ def pays(channels: int, kernel: Pair) -> bool:
     """Tell whether taps as lanes waste less than channels as lanes."""
     taps = kernel[0] * kernel[1]
     return channels <= LANES and round_up(taps * channels, LANES) < WORTH_IT * taps * LANES
+
+
+@jit
+def pack_taps(weight: np.ndarray, shape: tuple[int, int, int], depth: int, b: np.ndarray) -> None:
+    """Copy filters (K, C, R S) to ``b[panel][depth][width]``: a column is (tap, channel)."""
+    filters, channels, area = shape
+    lanes = (area * channels + LANES - 1) // LANES * LANES
+    zero_rows(b, 0, 0, 1, b.size)
+    first = 0
+    while first < lanes:
+        width = panel_width(first, lanes)
+        for column in range(first, min(first + width, area * channels)):
+            tap, channel = divmod(column, channels)
+            to = first * depth + column - first
+            for k in range(filters):
+                b[to + k * width] = weight[(k * channels + channel) * area + tap]
+        first += width
 
 
 @jit
@@ -108,11 +125,8 @@ def convolve_backward(
     taps = kernel[0] * kernel[1] * channels
     depth, lanes = round_up(filters, 4), round_up(taps, LANES)
 
-    # The product's filters are the taps, its channels the filters: a bank of 1x1 filters.
-    bank = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))
     b = memory.empty((depth * lanes,), np.float32)
-    bank_sizes = (taps, filters, 1, 1, 1, 1, 0, 0, 1, 1, 0)
-    run_parallel(pack_filters, bank.reshape(-1), b, bank_sizes, depth, work=b.size)
+    pack_taps(weight.reshape(-1), (filters, channels, kernel[0] * kernel[1]), depth, b)
 
     out = memory.empty(input_shape, np.float32)
     bands = batch * -(-height // BAND)

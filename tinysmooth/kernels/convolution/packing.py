@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import panel_width
 from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
 
 
@@ -37,6 +36,29 @@ class Grid(NamedTuple):
     out_step_across: int
     out_start_down: int
     out_start_across: int
+
+
+# A plan is a table of int64 with a row for each grid: its fields, and then these columns.
+FIRST_FLOAT = len(Grid._fields)  # where the grid's packed filters begin
+BLOCK = FIRST_FLOAT + 1  # windows taken at a time
+FIRST_TAP = BLOCK + 1  # tap (t, u) of the grid is tap FIRST_TAP + t * (next) + u * (next but one)
+PLAN_COLUMNS = FIRST_TAP + 3
+
+
+@jit
+def grid_at(plan: np.ndarray, number: int) -> Grid:
+    """Return a grid of the plan."""
+    p = plan[number]
+    return Grid(
+        *(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9]),
+        *(p[10], p[11], p[12], p[13], p[14], p[15], p[16], p[17], p[18]),
+    )
+
+
+@jit
+def grid_depth(grid: Grid) -> int:
+    """Return the floats of a packed window: its taps and channels, rounded up to whole steps."""
+    return (grid.taps_down * grid.taps_across * grid.source_channels + 3) // 4 * 4
 
 
 @jit
@@ -135,41 +157,3 @@ def is_matrix(grid: Grid) -> bool:
     no_start = grid.start_down == 0 and grid.start_across == 0
     same = grid.windows_down == grid.source_height and grid.windows_across == grid.source_width
     return one_tap and no_step and no_start and same
-
-
-@jit
-def pack_filters(
-    part: int, parts: int, weight: np.ndarray, b: np.ndarray, sizes: tuple[int, ...], depth: int
-) -> None:
-    """Copy filters (K, C, R, S) to ``b[panel][depth][width]``, the taps in the grid's order.
-
-    Tap (t, u) of the grid is tap (first_r + t step_r, first_s + u step_s) of the filter. For the
-    gradient of x (`backward`) the columns are the channels, and the filters are in the depth.
-    """
-    filters, channels, rows, columns, taps_down, taps_across = sizes[:6]
-    first_r, first_s, step_r, step_s, backward = sizes[6:]
-    outputs, inputs = (channels, filters) if backward else (filters, channels)
-    out_stride = rows * columns if backward else channels * rows * columns
-    in_stride = channels * rows * columns if backward else rows * columns
-    padded = (outputs + LANES - 1) // LANES * LANES
-    for k in range(padded * part // parts, padded * (part + 1) // parts):
-        first = 0
-        width = panel_width(first, padded)
-        while first + width <= k:
-            first += width
-            width = panel_width(first, padded)
-        to = first * depth + k - first
-        if k >= outputs:
-            for row in range(depth):
-                b[to + row * width] = 0.0
-            continue
-        for t in range(taps_down):
-            for u in range(taps_across):
-                tap = (first_r + t * step_r) * columns + first_s + u * step_s
-                at = k * out_stride + tap
-                for c in range(inputs):
-                    b[to] = weight[at + c * in_stride]
-                    to += width
-        for _ in range(taps_down * taps_across * inputs, depth):
-            b[to] = 0.0
-            to += width

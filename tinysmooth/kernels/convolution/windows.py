@@ -28,15 +28,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinysmooth.kernels.convolution.filters import pack_columns, unpack_gradient
 from tinysmooth.kernels.convolution.packing import (
+    BLOCK,
+    FIRST_FLOAT,
     Grid,
     copy_rows,
+    grid_at,
+    grid_depth,
     is_matrix,
     pack_windows,
     zero_rows,
 )
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import (
+    PANEL,
     ROWS_STEP,
     panel_add_transposed,
     panel_product,
@@ -44,59 +50,96 @@ from tinysmooth.kernels.microkernel import (
 )
 from tinysmooth.kernels.vectors import LANES
 
+MOST_WINDOWS = 384
+"""In a block; more would not be faster."""
+
 
 @jit
 def convolve_windows(
     part: int,
     parts: int,
+    weight: np.ndarray,
+    shape: tuple[int, int, int],
+    backward: int,
     source: np.ndarray,
     b: np.ndarray,
     out: np.ndarray,
     workspace: np.ndarray,
-    grid: Grid,
-    depth: int,
-    block: int,
+    plan: np.ndarray,
+    by_filters: int,
 ) -> None:
-    """Convolve one part of the windows with the packed filters `b`."""
-    windows = grid.batch * grid.windows_down * grid.windows_across
-    filters = grid.out_channels
-    padded_filters = (filters + LANES - 1) // LANES * LANES
+    """Convolve one part with the packed filters `b`.
+
+    A part is a share of the windows of each grid; or, if `by_filters`, a share of the panels, for
+    which it packs the filters itself.
+    """
+    filters = shape[1] if backward else shape[0]
+    padded = (filters + LANES - 1) // LANES * LANES
+    mine = workspace[part]
+    begin, stop, share, shares = 0, padded, part, parts
+    if by_filters:
+        panels = (padded + PANEL - 1) // PANEL
+        begin, stop = panels * part // parts * PANEL, panels * (part + 1) // parts * PANEL
+        stop, share, shares = min(stop, padded), 0, 1
+        pack_columns(weight, shape, backward, begin, stop, plan, b, mine)
+    for number in range(plan.shape[0]):
+        grid, block = grid_at(plan, number), plan[number, BLOCK]
+        windows = grid.batch * grid.windows_down * grid.windows_across
+        last = windows * (share + 1) // shares
+        packed = b[plan[number, FIRST_FLOAT] :]
+        for start in range(windows * share // shares, last, block):
+            count = min(block, last - start)
+            convolve_block(source, packed, out, mine, grid, start, count, begin, stop)
+
+
+@jit
+def convolve_block(
+    source: np.ndarray,
+    b: np.ndarray,
+    out: np.ndarray,
+    mine: np.ndarray,
+    grid: Grid,
+    start: int,
+    count: int,
+    begin: int,
+    stop: int,
+) -> None:
+    """Convolve windows start to start + count with the filters of panels begin to stop."""
+    depth, filters = grid_depth(grid), grid.out_channels
+    padded = (filters + LANES - 1) // LANES * LANES
     # Where out is simply one window after the other, whole tiles are stored straight to it.
     in_order = grid.out_step_down == 1 and grid.out_step_across == 1
     # With one tap and no step, source is already the matrix of windows.
     in_place = in_order and is_matrix(grid) and depth == grid.source_channels
-    mine = workspace[part]
-    a = mine[: block * depth]
-    c = mine[block * depth :]
-    stop = windows * (part + 1) // parts
-    for start in range(windows * part // parts, stop, block):
-        count = min(block, stop - start)
-        whole = count // ROWS_STEP * ROWS_STEP
-        windows_a, a_offset = source, start * depth
-        if not in_place:
-            pack_windows(source, start, count, grid, a, depth)
-            windows_a, a_offset = a, 0
-        elif whole < count:
-            pack_windows(source, start + whole, count - whole, grid, a[whole * depth :], depth)
-        first = 0
-        while first < padded_filters:
-            width = panel_width(first, padded_filters)
-            panel = first * depth
-            direct = 0
-            if in_order and first + width <= filters:
-                direct = whole
-                to = start * filters + first
-                panel_product(
-                    windows_a, a_offset, depth, b, panel, width, out, to, filters, direct, depth
-                )
-            elif in_place:
-                pack_windows(source, start, whole, grid, a, depth)
-            if direct < count:
-                at = direct * depth
-                rest = count - direct
-                panel_product(a, at, depth, b, panel, width, c, 0, width, rest, depth)
-                scatter(c, width, start + direct, rest, grid, out, first)
-            first += width
+    c, a = mine[: MOST_WINDOWS * PANEL], mine[MOST_WINDOWS * PANEL :]
+    whole = count // ROWS_STEP * ROWS_STEP
+    windows_a, a_offset = source, start * depth
+    if not in_place:
+        pack_windows(source, start, count, grid, a, depth)
+        windows_a, a_offset = a, 0
+    elif whole < count:
+        pack_windows(source, start + whole, count - whole, grid, a[whole * depth :], depth)
+    first = begin
+    while first < stop:
+        width = panel_width(first, padded)
+        panel = first * depth
+        direct = 0
+        if in_order and first + width <= filters:
+            direct = whole
+            to = start * filters + first
+            panel_product(
+                windows_a, a_offset, depth, b, panel, width, out, to, filters, direct, depth
+            )
+        elif in_place:
+            pack_windows(source, start, whole, grid, a, depth)
+        if direct < count:
+            rest = count - direct
+            if depth > 0:
+                panel_product(a, direct * depth, depth, b, panel, width, c, 0, width, rest, depth)
+            else:  # no window covers these pixels
+                zero_rows(c, 0, width, rest, width)
+            scatter(c, width, start + direct, rest, grid, out, first)
+        first += width
 
 
 @jit
@@ -129,27 +172,42 @@ def filter_gradient_windows(
     grad: np.ndarray,
     sums: np.ndarray,
     workspace: np.ndarray,
-    grid: Grid,
-    depth: int,
-    block: int,
+    plan: np.ndarray,
+    out: np.ndarray,
+    shape: tuple[int, int, int],
+    by_filters: int,
 ) -> None:
-    """Add up A.T @ grad over one part of the windows in ``sums[part]``, which is (depth, K)."""
+    """Add up A.T @ grad.
+
+    A part is a share of the windows, added up in ``sums[part]``, which is (depth, K); or, if
+    `by_filters`, a share of the panels over all windows, written to `out` at once.
+    """
+    grid, block = grid_at(plan, 0), plan[0, BLOCK]
+    depth, filters = grid_depth(grid), grid.out_channels
+    padded = (filters + LANES - 1) // LANES * LANES
     windows = grid.batch * grid.windows_down * grid.windows_across
-    filters = grid.out_channels
-    padded_filters = (filters + LANES - 1) // LANES * LANES
-    mine, total = workspace[part], sums[part]
-    a = mine[: block * depth]
-    b = mine[block * depth :]
+    in_place = is_matrix(grid) and depth == grid.source_channels
+    mine = workspace[part]
+    b, own = mine[: block * PANEL], mine[block * PANEL :]
+    total = sums[0] if by_filters else sums[part]
     begin, stop = windows * part // parts, windows * (part + 1) // parts
+    left, right = 0, padded
+    if by_filters:
+        begin, stop, panels = 0, windows, (padded + PANEL - 1) // PANEL
+        left, right = panels * part // parts * PANEL, panels * (part + 1) // parts * PANEL
+        right = min(right, padded)
     for start in range(begin, stop, block):
         count = min(block, stop - start)
-        pack_windows(x, start, count, grid, a, depth)
         # The microkernel takes four windows at a turn: the last ones are filled up with zeros.
         filled = (count + 3) // 4 * 4
-        zero_rows(a, count * depth, depth, filled - count, depth)
-        first = 0
-        while first < padded_filters:
-            width = panel_width(first, padded_filters)
+        a, a_offset = x, start * depth
+        if not in_place or filled != count:
+            a, a_offset = own, 0
+            pack_windows(x, start, count, grid, a, depth)
+            zero_rows(a, count * depth, depth, filled - count, depth)
+        first = left
+        while first < right:
+            width = panel_width(first, padded)
             panel, offset = grad, start * filters
             if width != filters or filled != count:
                 used = min(width, filters - first)
@@ -157,40 +215,10 @@ def filter_gradient_windows(
                 copy_rows(grad, offset + first, filters, b, 0, width, count, used)
                 zero_rows(b, count * width, width, filled - count, width)
                 panel, offset = b, 0
+            to, add = first, start - begin
             panel_add_transposed(
-                a,
-                0,
-                depth,
-                panel,
-                offset,
-                width,
-                total,
-                first,
-                padded_filters,
-                depth,
-                filled,
-                start - begin,
+                *(a, a_offset, depth, panel, offset, width, total, to, padded, depth, filled, add)
             )
             first += width
-
-
-@jit
-def sum_filter_gradients(
-    part: int,
-    parts: int,
-    sums: np.ndarray,
-    out: np.ndarray,
-    filters: int,
-    channels: int,
-    taps: np.ndarray,
-) -> None:
-    """Add the threads' sums (depth, K) and write them as (K, C, R S), flat."""
-    padded_filters = (filters + LANES - 1) // LANES * LANES
-    for c in range(channels * part // parts, channels * (part + 1) // parts):
-        for tap in range(taps):
-            at = (tap * channels + c) * padded_filters
-            for k in range(filters):
-                total = sums[0, at + k]
-                for other in range(1, sums.shape[0]):
-                    total += sums[other, at + k]
-                out[(k * channels + c) * taps + tap] = total
+    if by_filters:
+        unpack_gradient(sums, out, shape, left, right, own)

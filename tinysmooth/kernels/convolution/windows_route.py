@@ -1,23 +1,25 @@
-"""Runs the packed-windows kernels: grids, workspaces, threads."""
+"""Runs the packed-windows kernels: plans, workspaces, threads."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tinysmooth.kernels import memory
+from tinysmooth.kernels.convolution.filters import pack_filters, sum_filter_gradients
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
     Pair,
     Shape,
     round_up,
 )
-from tinysmooth.kernels.convolution.packing import Grid, pack_filters
+from tinysmooth.kernels.convolution.packing import PLAN_COLUMNS, Grid
 from tinysmooth.kernels.convolution.windows import (
+    MOST_WINDOWS,
     convolve_windows,
     filter_gradient_windows,
-    sum_filter_gradients,
 )
 from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
 from tinysmooth.kernels.threads import plan_parts, run_parallel
@@ -26,51 +28,35 @@ from tinysmooth.kernels.vectors import LANES
 BLOCK_FLOATS = 2**17
 """Floats in a block of windows: half a megabyte, which leaves room beside it in an L2 cache."""
 
-MOST_WINDOWS = 384
-"""In a block; more would not be faster."""
+GRADIENT_WINDOWS = 96
+"""In a block of the gradient of filters: a panel of 64 columns then fits the L1 cache."""
+
+PACKED_PER_NANOSECOND = 5
+"""Floats of filters that one core packs in a nanosecond, roughly."""
+
+Order = tuple[int, int, int, int]
+FORWARD: Order = (0, 0, 1, 1)
 
 
-def _window_block(windows: int, parts: int, depth: int) -> int:
-    most = BLOCK_FLOATS // depth // ROWS_STEP * ROWS_STEP
-    most = max(ROWS_STEP, min(MOST_WINDOWS, most))
+def _window_block(windows: int, parts: int, depth: int, most_windows: int) -> int:
+    most = BLOCK_FLOATS // max(1, depth) // ROWS_STEP * ROWS_STEP
+    most = max(ROWS_STEP, min(most_windows, most))
     share = -(-windows // parts)
     blocks = -(-share // most)
     return round_up(-(-share // blocks), ROWS_STEP)
 
 
-def _run_windows(
-    source: np.ndarray,
-    weight: np.ndarray,
-    out: np.ndarray,
-    grid: Grid,
-    taps: tuple[int, int, int, int],
-    backward: bool,
-) -> None:
-    """Pack the filters, convolve; `taps` are first tap and step in both directions."""
-    depth = round_up(grid.taps_down * grid.taps_across * grid.source_channels, 4)
-    padded = round_up(grid.out_channels, LANES)
-    windows = grid.batch * grid.windows_down * grid.windows_across
-    b = memory.empty((depth * padded,), np.float32)
-    sizes = (*weight.shape, grid.taps_down, grid.taps_across, *taps, int(backward))
-    run_parallel(pack_filters, weight.reshape(-1), b, sizes, depth, work=depth * padded)
-    work = windows * depth * padded / PRODUCTS_PER_NANOSECOND
-    parts = plan_parts(work, limit=windows)
-    block = _window_block(windows, parts, depth)
-    workspace = memory.empty((parts, block * (depth + PANEL)), np.float32)
-    arrays = (source.reshape(-1), b, out.reshape(-1), workspace)
-    run_parallel(convolve_windows, *arrays, grid, depth, block, parts=parts)
+def _depth(grid: Grid) -> int:
+    return round_up(grid.taps_down * grid.taps_across * grid.source_channels, 4)
 
 
-def convolve(
-    x: np.ndarray, weight: np.ndarray, size: Pair, stride: Pair, padding: Pair
-) -> np.ndarray:
-    """Return the convolution (N, *size, K)."""
-    filters, _, *kernel = weight.shape
-    out = memory.empty((x.shape[0], *size, filters), np.float32)
-    start = (-padding[0], -padding[1])
-    grid = Grid._make((*x.shape, *size, *kernel, *stride, *start, *size, filters, 1, 1, 0, 0))
-    _run_windows(x, weight, out, grid, (0, 0, 1, 1), backward=False)
-    return out
+def _windows(grid: Grid) -> int:
+    return grid.batch * grid.windows_down * grid.windows_across
+
+
+def _by_filters(windows: int, padded: int, parts: int) -> bool:
+    """Tell whether parts share the filters: each then copies all windows, but no filter twice."""
+    return parts > 1 and padded >= parts * PANEL and 2 * windows <= padded
 
 
 class Phase(NamedTuple):
@@ -105,24 +91,80 @@ def phases(size: int, taps: int, stride: int, padding: int) -> list[Phase]:
     return out
 
 
+def _grid_of_images(
+    x_shape: Shape, filters: int, kernel: Pair, size: Pair, stride: Pair, padding: Pair
+) -> Grid:
+    start = (-padding[0], -padding[1])
+    return Grid._make((*x_shape, *size, *kernel, *stride, *start, *size, filters, 1, 1, 0, 0))
+
+
+def _run_windows(
+    source: np.ndarray,
+    weight: np.ndarray,
+    out: np.ndarray,
+    grids: Sequence[tuple[Grid, Order]],
+    backward: bool,
+) -> None:
+    """Convolve every grid; an order is the filter's tap of the first tap, and the steps."""
+    filters, channels, *kernel = weight.shape
+    area = kernel[0] * kernel[1]
+    padded = round_up(out.shape[3], LANES)
+    work = sum(_windows(grid) * _depth(grid) for grid, _ in grids) * padded
+    most = max(_windows(grid) for grid, _ in grids)
+    parts = plan_parts(work / PRODUCTS_PER_NANOSECOND, limit=most)
+    by_filters = _by_filters(most, padded, parts)
+    plan = np.zeros((len(grids), PLAN_COLUMNS), np.int64)
+    first_float = floats = 0
+    for row, (grid, order) in zip(plan, grids, strict=True):
+        depth = _depth(grid)
+        block = _window_block(_windows(grid), 1 if by_filters else parts, depth, MOST_WINDOWS)
+        taps = (order[0] * kernel[1] + order[1], order[2] * kernel[1], order[3])
+        row[:] = (*grid, first_float, block, *taps)
+        first_float += depth * padded
+        floats = max(floats, block * depth)
+    b = memory.empty((first_float,), np.float32)
+    shape = (filters, channels, area)
+    flat = weight.reshape(-1)
+    gathered = LANES * LANES * (area + 1)
+    if not by_filters:
+        packing = plan_parts(b.size / PACKED_PER_NANOSECOND, limit=padded // LANES)
+        taps_space = memory.empty((packing, gathered), np.float32)
+        run_parallel(pack_filters, flat, shape, int(backward), plan, b, taps_space, parts=packing)
+    floats = max(floats + MOST_WINDOWS * PANEL, gathered)
+    workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
+    arrays = (source.reshape(-1), b, out.reshape(-1), workspace, plan)
+    run_parallel(
+        convolve_windows, flat, shape, int(backward), *arrays, int(by_filters), parts=parts
+    )
+
+
+def convolve(
+    x: np.ndarray, weight: np.ndarray, size: Pair, stride: Pair, padding: Pair
+) -> np.ndarray:
+    """Return the convolution (N, *size, K)."""
+    filters, _, rows, columns = weight.shape
+    out = memory.empty((x.shape[0], *size, filters), np.float32)
+    grid = _grid_of_images(x.shape, filters, (rows, columns), size, stride, padding)
+    _run_windows(x, weight, out, [(grid, FORWARD)], backward=False)
+    return out
+
+
 def convolve_backward(
     grad: np.ndarray, weight: np.ndarray, input_shape: Shape, stride: Pair, padding: Pair
 ) -> np.ndarray:
     """Return the gradient of the images (N, H, W, C)."""
-    batch, height, width, channels = input_shape
+    _, height, width, channels = input_shape
     out = memory.empty(input_shape, np.float32)
-    down = phases(height, weight.shape[2], stride[0], padding[0])
-    across = phases(width, weight.shape[3], stride[1], padding[1])
-    if any(phase.taps == 0 for phase in down + across):
-        out[...] = 0  # pixels that no window covers
-    for a in down:
-        for b in across:
-            if a.taps and b.taps:
-                windows, taps, start = (a.windows, b.windows), (a.taps, b.taps), (a.start, b.start)
-                place = (height, width, channels, *stride, a.first, b.first)
-                grid = Grid._make((*grad.shape, *windows, *taps, 1, 1, *start, *place))
-                order = (a.largest_tap, b.largest_tap, -stride[0], -stride[1])
-                _run_windows(grad, weight, out, grid, order, backward=True)
+    grids = []
+    for a in phases(height, weight.shape[2], stride[0], padding[0]):
+        for b in phases(width, weight.shape[3], stride[1], padding[1]):
+            windows, taps, start = (a.windows, b.windows), (a.taps, b.taps), (a.start, b.start)
+            place = (height, width, channels, *stride, a.first, b.first)
+            grid = Grid._make((*grad.shape, *windows, *taps, 1, 1, *start, *place))
+            # Without taps the order does not matter: the pixels become 0.
+            order = (a.largest_tap, b.largest_tap, -stride[0], -stride[1])
+            grids.append((grid, order))
+    _run_windows(grad, weight, out, grids, backward=True)
     return out
 
 
@@ -130,19 +172,27 @@ def filter_gradient(
     x: np.ndarray, grad: np.ndarray, weight_shape: Shape, stride: Pair, padding: Pair
 ) -> np.ndarray:
     """Return the gradient of the filters (K, C, R, S)."""
-    filters, channels, *kernel = weight_shape
-    size = grad.shape[1:3]
-    start = (-padding[0], -padding[1])
-    grid = Grid._make((*x.shape, *size, *kernel, *stride, *start, *size, filters, 1, 1, 0, 0))
+    filters, channels, rows, columns = weight_shape
+    size = (grad.shape[1], grad.shape[2])
+    grid = _grid_of_images(x.shape, filters, (rows, columns), size, stride, padding)
     out = memory.empty(weight_shape, np.float32)
-    depth, padded = round_up(kernel[0] * kernel[1] * channels, 4), round_up(filters, LANES)
-    windows = grad.shape[0] * size[0] * size[1]
+    depth, padded, windows = _depth(grid), round_up(filters, LANES), _windows(grid)
     parts = plan_parts(windows * depth * padded / PRODUCTS_PER_NANOSECOND, limit=windows)
-    block = _window_block(windows, parts, depth)
-    workspace = memory.empty((parts, block * (depth + PANEL)), np.float32)
-    sums = memory.empty((parts, depth * padded), np.float32)
-    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace)
-    run_parallel(filter_gradient_windows, *arrays, grid, depth, block, parts=parts)
-    sizes = (filters, channels, kernel[0] * kernel[1])
-    run_parallel(sum_filter_gradients, sums, out.reshape(-1), *sizes, work=depth * padded)
+    by_filters = _by_filters(windows, padded, parts)
+    # The sums are read and written once for each block: where they are large, blocks are too.
+    most = GRADIENT_WINDOWS if depth * padded < BLOCK_FLOATS else MOST_WINDOWS
+    block = _window_block(windows, 1 if by_filters else parts, depth, most)
+    plan = np.array([(*grid, 0, block, *FORWARD[1:])], np.int64)
+    shape = (filters, channels, rows * columns)
+    gathered = LANES * LANES * (shape[2] + 1)
+    floats = round_up(block * PANEL + max(block * depth, gathered), LANES)
+    workspace = memory.empty((parts, floats), np.float32)
+    sums = memory.empty((1 if by_filters else parts, depth * padded), np.float32)
+    flat = out.reshape(-1)
+    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, plan, flat)
+    run_parallel(filter_gradient_windows, *arrays, shape, int(by_filters), parts=parts)
+    if not by_filters:
+        adding = plan_parts(sums.size / PACKED_PER_NANOSECOND, limit=padded // LANES)
+        workspace = memory.empty((adding, gathered), np.float32)
+        run_parallel(sum_filter_gradients, sums, flat, shape, workspace, parts=adding)
     return out

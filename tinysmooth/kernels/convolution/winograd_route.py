@@ -33,11 +33,14 @@ FEWEST_CHANNELS = 8
 TRANSFORM_COST = 1.35
 """Time of a tile's products and transforms, in units of its products."""
 
-FILTERS_AS_TILES = 80
+FILTERS_AS_TILES = 25
 """Writing the transformed filters takes as long as the products of this many tiles."""
 
-FILTERS_AS_PIXELS = 60
+FILTERS_AS_PIXELS = 10
 """Packing filters for the other route takes as long as the products of this many pixels."""
+
+TRANSFORMED_PER_NANOSECOND = 8
+"""Floats of transformed filters that one core writes in a nanosecond, roughly."""
 
 
 class Depth(NamedTuple):
@@ -78,6 +81,11 @@ def pays(
     return ours < kernel[0] * kernel[1] * (batch * size[0] * size[1] + FILTERS_AS_PIXELS)
 
 
+def _gathered(shape: Shape) -> int:
+    """Return the floats that one thread needs to turn filters into tiles, and back."""
+    return LANES * (POSITIONS + LANES * shape[2] * shape[3])
+
+
 def _tile_block(tiles: int, parts: int, most: int) -> int:
     """Return how many tiles to take at a time: blocks of one size, of at most about `most`."""
     share = -(-tiles // parts)
@@ -95,8 +103,8 @@ def convolve(
     out = memory.empty((batch, *size, filters), np.float32)
 
     u = memory.empty((POSITIONS * depth.used * padded,), np.float32)
-    parts = plan_parts(u.size / 2, limit=padded // LANES)
-    taps = memory.empty((parts, POSITIONS * LANES), np.float32)
+    parts = plan_parts(u.size / TRANSFORMED_PER_NANOSECOND, limit=padded // LANES)
+    taps = memory.empty((parts, _gathered(weight.shape)), np.float32)
     sizes = (*weight.shape, int(backward), *depth[:2], depth.used, depth.step)
     run_parallel(filters_to_tiles, weight.reshape(-1), u, taps, sizes, parts=parts)
 
@@ -136,8 +144,8 @@ def filter_gradient(
     arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace)
     run_parallel(filter_gradient_tiles, *arrays, sizes, parts=parts)
 
-    parts = plan_parts(products / 2, limit=channels)
-    tile = memory.empty((parts, POSITIONS * LANES), np.float32)
+    parts = plan_parts(sums.size / TRANSFORMED_PER_NANOSECOND, limit=-(-channels // LANES))
+    tile = memory.empty((parts, _gathered(weight_shape)), np.float32)
     sizes = (*weight_shape, 0, *depth[:2], depth.used, depth.step)
     run_parallel(tiles_to_filter_gradient, sums, out.reshape(-1), tile, sizes, parts=parts)
     return out

@@ -1,0 +1,174 @@
+"""Filters as vectors: sixteen of them side by side, and their gradient back in PyTorch's order.
+
+Both fast routes read filters in vectors whose lanes are 16 outputs of the product: 16 filters, or,
+for the gradient of x, which exchanges the roles, 16 channels::
+
+    weight (K, C, R, S)  --transpose 16 outputs-->  taps [input][tap][16]
+
+Lanes lie C R S floats apart in the first case and R S in the second; either way the tile of 16 rows
+goes through `tinysmooth.kernels.transposition`. From `taps` the packed-windows route writes
+
+    B [panel][depth][64]          a panel of 64 outputs; row (tap, input) of the depth
+
+for each of its grids (see `tinysmooth.kernels.convolution.packing`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinysmooth.kernels.convolution.packing import (
+    FIRST_FLOAT,
+    FIRST_TAP,
+    grid_at,
+    grid_depth,
+    zero_rows,
+)
+from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.microkernel import panel_width
+from tinysmooth.kernels.transposition import transpose
+from tinysmooth.kernels.vectors import LANES, load, store
+
+
+@jit
+def gather_filters(
+    weight: np.ndarray,
+    shape: tuple[int, int, int],
+    backward: int,
+    output: int,
+    count: int,
+    first: int,
+    inputs: int,
+    taps: np.ndarray,
+) -> None:
+    """Write ``taps[input][tap][16]`` for `count` outputs and `inputs` inputs; zeros fill the lanes.
+
+    `shape` is (filters, channels, taps); the inputs are channels, or filters if `backward`.
+    """
+    _, channels, area = shape
+    if backward:
+        for i in range(inputs):
+            at = ((first + i) * channels + output) * area
+            transpose(weight, at, area, count, area, taps, i * area * LANES, LANES, LANES)
+    else:
+        at, step = (output * channels + first) * area, channels * area
+        transpose(weight, at, step, count, inputs * area, taps, 0, LANES, LANES)
+
+
+@jit
+def panel_of(column: int, columns: int) -> tuple[int, int]:
+    """Return first column and width of the panel that holds a column."""
+    first = 0
+    width = panel_width(first, columns)
+    while first + width <= column:
+        first += width
+        width = panel_width(first, columns)
+    return first, width
+
+
+@jit
+def pack_columns(
+    weight: np.ndarray,
+    shape: tuple[int, int, int],
+    backward: int,
+    begin: int,
+    stop: int,
+    plan: np.ndarray,
+    b: np.ndarray,
+    taps: np.ndarray,
+) -> None:
+    """Pack outputs `begin` to `stop`, multiples of 16, for every grid of the plan."""
+    filters, channels, area = shape
+    outputs, inputs = (channels, filters) if backward else (filters, channels)
+    padded = (outputs + LANES - 1) // LANES * LANES
+    for k in range(begin, stop, LANES):
+        panel, width = panel_of(k, padded)
+        for first in range(0, inputs, LANES):
+            some = min(LANES, inputs - first)
+            gather_filters(weight, shape, backward, k, min(LANES, outputs - k), first, some, taps)
+            for number in range(plan.shape[0]):
+                grid = grid_at(plan, number)
+                to = plan[number, FIRST_FLOAT] + panel * grid_depth(grid) + k - panel
+                row = first
+                for t in range(grid.taps_down):
+                    for u in range(grid.taps_across):
+                        tap = plan[number, FIRST_TAP] + t * plan[number, FIRST_TAP + 1]
+                        tap += u * plan[number, FIRST_TAP + 2]
+                        for i in range(some):
+                            value = load(taps, (i * area + tap) * LANES)
+                            store(b, to + (row + i) * width, value)
+                        row += inputs
+        for number in range(plan.shape[0]):
+            grid = grid_at(plan, number)
+            depth, used = grid_depth(grid), grid.taps_down * grid.taps_across * inputs
+            to = plan[number, FIRST_FLOAT] + panel * depth + k - panel
+            zero_rows(b, to + used * width, width, depth - used, LANES)
+
+
+@jit
+def pack_filters(
+    part: int,
+    parts: int,
+    weight: np.ndarray,
+    shape: tuple[int, int, int],
+    backward: int,
+    plan: np.ndarray,
+    b: np.ndarray,
+    workspace: np.ndarray,
+) -> None:
+    """Pack one part of the outputs."""
+    groups = ((shape[1] if backward else shape[0]) + LANES - 1) // LANES
+    begin, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
+    pack_columns(weight, shape, backward, begin, stop, plan, b, workspace[part])
+
+
+@jit
+def unpack_gradient(
+    sums: np.ndarray,
+    out: np.ndarray,
+    shape: tuple[int, int, int],
+    begin: int,
+    stop: int,
+    rows: np.ndarray,
+) -> None:
+    """Add up the parts' sums (depth, K), and write filters `begin` to `stop` as (K, C, R S)."""
+    filters, channels, area = shape
+    padded = (filters + LANES - 1) // LANES * LANES
+    for k in range(begin, stop, LANES):
+        for first in range(0, channels, LANES):
+            some = min(LANES, channels - first)
+            for c in range(some):
+                for tap in range(area):
+                    at = (tap * channels + first + c) * padded + k
+                    total = load(sums[0], at)
+                    for other in range(1, sums.shape[0]):
+                        total = total + load(sums[other], at)
+                    store(rows, (c * area + tap) * LANES, total)
+            to = (k * channels + first) * area
+            lanes = min(LANES, filters - k)
+            scatter_lanes(rows, some * area, out, to, channels * area, lanes)
+
+
+@jit
+def scatter_lanes(
+    source: np.ndarray, rows: int, out: np.ndarray, to: int, step: int, lanes: int
+) -> None:
+    """Write lane i of each of the vectors ``source[rows][16]`` to ``out[to + i step + row]``."""
+    for row in range(0, rows, LANES):
+        some = min(LANES, rows - row)
+        transpose(source, row * LANES, LANES, some, lanes, out, to + row, step, some)
+
+
+@jit
+def sum_filter_gradients(
+    part: int,
+    parts: int,
+    sums: np.ndarray,
+    out: np.ndarray,
+    shape: tuple[int, int, int],
+    workspace: np.ndarray,
+) -> None:
+    """Unpack one part of the filters."""
+    groups = (shape[0] + LANES - 1) // LANES
+    begin, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
+    unpack_gradient(sums, out, shape, begin, stop, workspace[part])

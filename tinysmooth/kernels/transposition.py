@@ -1,0 +1,132 @@
+"""Sixteen rows of floats become sixteen columns, in registers.
+
+PyTorch stores a filter after the other; the microkernel reads the same number of 16 filters side by
+side. To fetch them one by one takes a load and a store for each float. A 16 x 16 block needs 16
+vector loads, 64 shuffles and 16 stores for its 256 floats.
+
+How the shuffles do it. Number the rows by four bits and the columns by four. Interleaving row i
+with row i + 8 makes two new rows::
+
+    row i      a0 a1 a2 ... a15          row 2i        a0 b0 a1 b1 ... a7 b7
+    row i + 8  b0 b1 b2 ... b15    -->   row 2i + 1    a8 b8 ...       a15 b15
+
+In bits: row (r3 r2 r1 r0) column (c3 c2 c1 c0) moves to row (r2 r1 r0 c3) column (c2 c1 c0 r3), the
+eight bits in a ring by one place. Four such rounds exchange rows and columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.vectors import (
+    ALIGNMENT,
+    LANES,
+    as_vector,
+    element,
+    first_lanes,
+    load_tail,
+    masked_load,
+    masked_store,
+    store,
+)
+
+_HALF = LANES // 2
+_LANE_NUMBERS = ir.VectorType(ir.IntType(32), LANES)
+_HALVES = [
+    ir.Constant(_LANE_NUMBERS, [i // 2 + half + i % 2 * LANES for i in range(LANES)])
+    for half in (0, _HALF)
+]
+
+
+def _make_block_transposition(masked: bool) -> Any:
+    """Generate the transposition of one block; `masked` touches only what it is told to."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source, at, step, rows, columns, out, to, out_step, lanes = args
+        read = element(context, builder, sig.args[0], source, at)
+        write = element(context, builder, sig.args[5], out, to)
+
+        def place(base: Any, i: int, stride: Any) -> Any:
+            return as_vector(builder, builder.gep(base, [builder.mul(stride, stride.type(i))]))
+
+        def count(i: int, rows: Any, columns: Any) -> Any:
+            used = builder.icmp_signed("<", rows.type(i), rows)
+            return first_lanes(builder, builder.select(used, columns, columns.type(0)))
+
+        block = []
+        for i in range(LANES):
+            pointer = place(read, i, step)
+            if masked:
+                block.append(masked_load(builder, pointer, count(i, rows, columns)))
+            else:
+                block.append(builder.load(pointer, align=ALIGNMENT))
+        for _ in range(4):
+            block = [
+                builder.shuffle_vector(block[i], block[i + _HALF], half)
+                for i in range(_HALF)
+                for half in _HALVES
+            ]
+        for j, value in enumerate(block):
+            pointer = place(write, j, out_step)
+            if masked:
+                masked_store(builder, value, pointer, count(j, columns, lanes))
+            else:
+                builder.store(value, pointer, align=ALIGNMENT)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def block_transposition(
+        context: Any,
+        source: Any,
+        at: Any,
+        step: Any,
+        rows: Any,
+        columns: Any,
+        out: Any,
+        to: Any,
+        out_step: Any,
+        lanes: Any,
+    ) -> Any:
+        i = types.intp
+        return types.void(source, i, i, i, i, out, i, i, i), generate
+
+    return block_transposition
+
+
+_whole_block = _make_block_transposition(masked=False)
+_part_block = _make_block_transposition(masked=True)
+
+
+@jit
+def transpose(
+    source: np.ndarray,
+    at: int,
+    step: int,
+    rows: int,
+    columns: int,
+    out: np.ndarray,
+    to: int,
+    out_step: int,
+    lanes: int,
+) -> None:
+    """Write ``out[to + j out_step + i] = source[at + i step + j]`` for j < columns, i < lanes.
+
+    `rows` and `lanes` are at most 16; where `lanes` is larger than `rows`, zeros fill up. Nothing
+    else is read or written.
+    """
+    if step == 1 and columns == 1 and lanes == LANES:
+        store(out, to, load_tail(source, at, rows))  # one column is already a vector
+        return
+    for j in range(0, columns, LANES):
+        some = min(LANES, columns - j)
+        here = to + j * out_step
+        if rows == LANES and lanes == LANES and some == LANES:
+            _whole_block(source, at + j, step, rows, some, out, here, out_step, lanes)
+        else:
+            _part_block(source, at + j, step, rows, some, out, here, out_step, lanes)
