@@ -101,7 +101,13 @@ def _groups(done: Comparison) -> dict[Group, list[Cell]]:
 
 
 def _group_title(group: Group) -> str:
-    return ", ".join(setting_name(name, value) for name, value in group) or "All runs"
+    return (
+        ", ".join(
+            f"{value} % wrong labels" if name == "noise" else setting_name(name, value)
+            for name, value in group
+        )
+        or "All runs"
+    )
 
 
 def _epsilons(cells: Sequence[Cell]) -> list[float]:
