@@ -94,7 +94,8 @@ def test_constants_among_arguments_do_not_multiply_specialisations():
     out = np.zeros(4)
     _calls_with_constants(np.ones(4), out)
     assert out.tolist() == [5, 6, 7, 8]
-    assert _helper.specialisations == 1
+    # None where the caller came whole from the cache of an earlier process.
+    assert _helper.specialisations <= 1
 
 
 @needs_compilation
