@@ -67,20 +67,23 @@ def panel_of(column: int, columns: int) -> tuple[int, int]:
 
 
 @jit
-def pack_columns(
+def pack_filters(
+    part: int,
+    parts: int,
     weight: np.ndarray,
     shape: tuple[int, int, int],
     backward: int,
-    begin: int,
-    stop: int,
     plan: np.ndarray,
     b: np.ndarray,
-    taps: np.ndarray,
+    workspace: np.ndarray,
 ) -> None:
-    """Pack outputs `begin` to `stop`, multiples of 16, for every grid of the plan."""
+    """Pack one part of the outputs for every grid of the plan."""
     filters, channels, area = shape
     outputs, inputs = (channels, filters) if backward else (filters, channels)
     padded = (outputs + LANES - 1) // LANES * LANES
+    groups = padded // LANES
+    begin, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
+    taps = workspace[part]
     for k in range(begin, stop, LANES):
         panel, width = panel_of(k, padded)
         for first in range(0, inputs, LANES):
@@ -106,50 +109,6 @@ def pack_columns(
 
 
 @jit
-def pack_filters(
-    part: int,
-    parts: int,
-    weight: np.ndarray,
-    shape: tuple[int, int, int],
-    backward: int,
-    plan: np.ndarray,
-    b: np.ndarray,
-    workspace: np.ndarray,
-) -> None:
-    """Pack one part of the outputs."""
-    groups = ((shape[1] if backward else shape[0]) + LANES - 1) // LANES
-    begin, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
-    pack_columns(weight, shape, backward, begin, stop, plan, b, workspace[part])
-
-
-@jit
-def unpack_gradient(
-    sums: np.ndarray,
-    out: np.ndarray,
-    shape: tuple[int, int, int],
-    begin: int,
-    stop: int,
-    rows: np.ndarray,
-) -> None:
-    """Add up the parts' sums (depth, K), and write filters `begin` to `stop` as (K, C, R S)."""
-    filters, channels, area = shape
-    padded = (filters + LANES - 1) // LANES * LANES
-    for k in range(begin, stop, LANES):
-        for first in range(0, channels, LANES):
-            some = min(LANES, channels - first)
-            for c in range(some):
-                for tap in range(area):
-                    at = (tap * channels + first + c) * padded + k
-                    total = load(sums[0], at)
-                    for other in range(1, sums.shape[0]):
-                        total = total + load(sums[other], at)
-                    store(rows, (c * area + tap) * LANES, total)
-            to = (k * channels + first) * area
-            lanes = min(LANES, filters - k)
-            scatter_lanes(rows, some * area, out, to, channels * area, lanes)
-
-
-@jit
 def scatter_lanes(
     source: np.ndarray, rows: int, out: np.ndarray, to: int, step: int, lanes: int
 ) -> None:
@@ -168,7 +127,22 @@ def sum_filter_gradients(
     shape: tuple[int, int, int],
     workspace: np.ndarray,
 ) -> None:
-    """Unpack one part of the filters."""
-    groups = (shape[0] + LANES - 1) // LANES
+    """Add up the sums (parts, depth, K), and write one part of the filters as (K, C, R S)."""
+    filters, channels, area = shape
+    padded = (filters + LANES - 1) // LANES * LANES
+    groups = padded // LANES
     begin, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
-    unpack_gradient(sums, out, shape, begin, stop, workspace[part])
+    rows = workspace[part]
+    for k in range(begin, stop, LANES):
+        for first in range(0, channels, LANES):
+            some = min(LANES, channels - first)
+            for c in range(some):
+                for tap in range(area):
+                    at = (tap * channels + first + c) * padded + k
+                    total = load(sums[0], at)
+                    for other in range(1, sums.shape[0]):
+                        total = total + load(sums[other], at)
+                    store(rows, (c * area + tap) * LANES, total)
+            to = (k * channels + first) * area
+            lanes = min(LANES, filters - k)
+            scatter_lanes(rows, some * area, out, to, channels * area, lanes)

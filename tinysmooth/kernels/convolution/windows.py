@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinysmooth.kernels.convolution.filters import pack_columns, unpack_gradient
 from tinysmooth.kernels.convolution.packing import (
     BLOCK,
     FIRST_FLOAT,
@@ -58,22 +57,15 @@ MOST_WINDOWS = 384
 def convolve_windows(
     part: int,
     parts: int,
-    weight: np.ndarray,
-    shape: tuple[int, int, int],
-    backward: int,
     source: np.ndarray,
     b: np.ndarray,
     out: np.ndarray,
     workspace: np.ndarray,
     plan: np.ndarray,
+    filters: int,
     by_filters: int,
 ) -> None:
-    """Convolve one part with the packed filters `b`.
-
-    A part is a share of the windows of each grid; or, if `by_filters`, a share of the panels, for
-    which it packs the filters itself.
-    """
-    filters = shape[1] if backward else shape[0]
+    """Convolve one part: a share of each grid's windows or, if `by_filters`, of the panels of b."""
     padded = (filters + LANES - 1) // LANES * LANES
     mine = workspace[part]
     begin, stop, share, shares = 0, padded, part, parts
@@ -81,7 +73,6 @@ def convolve_windows(
         panels = (padded + PANEL - 1) // PANEL
         begin, stop = panels * part // parts * PANEL, panels * (part + 1) // parts * PANEL
         stop, share, shares = min(stop, padded), 0, 1
-        pack_columns(weight, shape, backward, begin, stop, plan, b, mine)
     for number in range(plan.shape[0]):
         grid, block = grid_at(plan, number), plan[number, BLOCK]
         windows = grid.batch * grid.windows_down * grid.windows_across
@@ -173,14 +164,12 @@ def filter_gradient_windows(
     sums: np.ndarray,
     workspace: np.ndarray,
     plan: np.ndarray,
-    out: np.ndarray,
-    shape: tuple[int, int, int],
     by_filters: int,
 ) -> None:
     """Add up A.T @ grad.
 
     A part is a share of the windows, added up in ``sums[part]``, which is (depth, K); or, if
-    `by_filters`, a share of the panels over all windows, written to `out` at once.
+    `by_filters`, a share of the panels over all windows, added up in ``sums[0]``.
     """
     grid, block = grid_at(plan, 0), plan[0, BLOCK]
     depth, filters = grid_depth(grid), grid.out_channels
@@ -220,5 +209,3 @@ def filter_gradient_windows(
                 *(a, a_offset, depth, panel, offset, width, total, to, padded, depth, filled, add)
             )
             first += width
-    if by_filters:
-        unpack_gradient(sums, out, shape, left, right, own)

@@ -55,7 +55,7 @@ def _windows(grid: Grid) -> int:
 
 
 def _by_filters(windows: int, padded: int, parts: int) -> bool:
-    """Tell whether parts share the filters: each then copies all windows, but no filter twice."""
+    """Tell whether parts share the filters: each then reads all windows, but no filter twice."""
     return parts > 1 and padded >= parts * PANEL and 2 * windows <= padded
 
 
@@ -123,19 +123,15 @@ def _run_windows(
         first_float += depth * padded
         floats = max(floats, block * depth)
     b = memory.empty((first_float,), np.float32)
-    shape = (filters, channels, area)
-    flat = weight.reshape(-1)
-    gathered = LANES * LANES * (area + 1)
-    if not by_filters:
-        packing = plan_parts(b.size / PACKED_PER_NANOSECOND, limit=padded // LANES)
-        taps_space = memory.empty((packing, gathered), np.float32)
-        run_parallel(pack_filters, flat, shape, int(backward), plan, b, taps_space, parts=packing)
-    floats = max(floats + MOST_WINDOWS * PANEL, gathered)
+    packing = plan_parts(b.size / PACKED_PER_NANOSECOND, limit=padded // LANES)
+    workspace = memory.empty((packing, LANES * LANES * area), np.float32)
+    bank = (weight.reshape(-1), (filters, channels, area), int(backward))
+    run_parallel(pack_filters, *bank, plan, b, workspace, parts=packing)
+
+    floats += MOST_WINDOWS * PANEL
     workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
     arrays = (source.reshape(-1), b, out.reshape(-1), workspace, plan)
-    run_parallel(
-        convolve_windows, flat, shape, int(backward), *arrays, int(by_filters), parts=parts
-    )
+    run_parallel(convolve_windows, *arrays, out.shape[3], int(by_filters), parts=parts)
 
 
 def convolve(
@@ -183,16 +179,15 @@ def filter_gradient(
     most = GRADIENT_WINDOWS if depth * padded < BLOCK_FLOATS else MOST_WINDOWS
     block = _window_block(windows, 1 if by_filters else parts, depth, most)
     plan = np.array([(*grid, 0, block, *FORWARD[1:])], np.int64)
-    shape = (filters, channels, rows * columns)
-    gathered = LANES * LANES * (shape[2] + 1)
-    floats = round_up(block * PANEL + max(block * depth, gathered), LANES)
+    floats = round_up(block * (PANEL + depth), LANES)
     workspace = memory.empty((parts, floats), np.float32)
     sums = memory.empty((1 if by_filters else parts, depth * padded), np.float32)
-    flat = out.reshape(-1)
-    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, plan, flat)
-    run_parallel(filter_gradient_windows, *arrays, shape, int(by_filters), parts=parts)
-    if not by_filters:
-        adding = plan_parts(sums.size / PACKED_PER_NANOSECOND, limit=padded // LANES)
-        workspace = memory.empty((adding, gathered), np.float32)
-        run_parallel(sum_filter_gradients, sums, flat, shape, workspace, parts=adding)
+    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, plan)
+    run_parallel(filter_gradient_windows, *arrays, int(by_filters), parts=parts)
+
+    area = rows * columns
+    adding = plan_parts(sums.size / PACKED_PER_NANOSECOND, limit=padded // LANES)
+    workspace = memory.empty((adding, LANES * LANES * area), np.float32)
+    shape = (filters, channels, area)
+    run_parallel(sum_filter_gradients, sums, out.reshape(-1), shape, workspace, parts=adding)
     return out
