@@ -19,8 +19,9 @@ Who waits for whom::
     caller   --wake--+---- part 0 ----+--waits--+--> returns, or raises what a part raised
     worker 1         +------- part 1 -----done--+
 
-Waking a worker and waiting for it are one lock each (a futex on Linux), 10 to 20 microseconds
-together: hence a kernel with less than `SMALLEST_PART` of work for a part runs in fewer parts.
+Waking a worker and waiting for it are one lock each (a futex on Linux): 10 to 20 microseconds
+together, and some 60 in a virtual machine that has put its idle CPU to sleep. Hence a kernel with
+less than `SMALLEST_PART` of work for a part runs in fewer parts.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from typing import Any
 
 __all__ = ["get_num_threads", "plan_parts", "run_parallel", "set_num_threads"]
 
-SMALLEST_PART = 40_000
-"""Work that repays waking a thread, in nanoseconds of one core: about twice what waking costs."""
+SMALLEST_PART = 60_000
+"""Work that repays waking a thread, in nanoseconds of one core: what waking costs at worst."""
 
 _num_threads: int | None = None
 

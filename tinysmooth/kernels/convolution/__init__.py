@@ -5,7 +5,7 @@
 `im2col`                  windows as a matrix, one matrix product: the **reference**, and float64
 `loops`                   the same loops compiled: what a compiler alone makes of them
 `winograd`                fewer multiplications through polynomials, derived, in plain NumPy
-`fast`                    what runs by default in float32: picks one of two routes
+`fast`                    what runs by default in float32: picks one of three routes
 ========================  =======================================================================
 
 Each room has ``conv2d_forward``, ``conv2d_backward_data`` and ``conv2d_backward_weight`` with the
@@ -19,20 +19,17 @@ shapes.
 2. ``kernels.conv2d_forward`` asks which set is in use: compiled, so `fast.conv2d_forward`. float32,
    stride 1, 16384 tiles: `winograd_route.pays`, and `winograd_route.convolve` runs.
 3. It takes out, U and a workspace for each thread from the pool of `tinysmooth.kernels.memory`: no
-new page
-   is touched in a steady step.
-4. `run_parallel` calls `winograd_filters.filters_to_tiles` in every thread. Sixteen filters at a
-time,
-   their nine taps become 36 numbers: U [36][1 panel][32][64].
-5. `run_parallel` calls `winograd_tiles.forward_tiles`: thread 0 does tiles 0 to 8191. It takes 48
-of
-   them at a time:
+   new page is touched in a steady step.
+4. `winograd_filters.filters_to_tiles` transforms the filters, in one thread because they are few.
+   Sixteen filters at a time are transposed to vectors, and their nine taps become 36 numbers:
+   U [36][1 panel][32][64].
+5. `run_parallel` calls `winograd_tiles.forward_tiles` in every thread; of two, thread 0 does tiles
+   0 to 8191. It takes 48 of them at a time:
 
    a. `winograd_patches.input_tile`, 48 times: 6 x 6 pixels, 16 channels in each vector, through
       `transforms.input_transform`, to V [36][48][32].
    b. `microkernel.panel_product`, 36 times: M[p] (48, 64) = V[p] (48, 32) @ U[p] (32, 64). Six
-   tiles by
-      64 filters stay in 24 registers while the microkernel walks along the 32 channels.
+      tiles by 64 filters stay in 24 registers while the microkernel walks along the 32 channels.
    c. `winograd_patches.output_tile`, 48 times: M through `transforms.output_transform` to 4 x 4
       pixels, and the last instruction of `transforms.make_tile_transform` stores 16 channels of one
       pixel of out.

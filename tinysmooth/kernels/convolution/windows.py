@@ -3,9 +3,9 @@
 What `im2col` does for the whole batch in main memory is done here for a block of output pixels at a
 time, so that the copies never leave the cache::
 
-    block of windows  A [pixels][depth]      depth = R S C; a row of a window is S C neighbouring
-    floats packed filters    B [panel][depth][64] A @ B             64 columns of out, 6 pixels at a
-    time
+    block of windows  A [pixels][depth]       depth = R S C; S C neighbouring floats a row
+    packed filters    B [panel][depth][64]
+    A @ B                                     64 columns of out, 6 pixels at a time
 
 A copied float is used K times, so copying costs a few percent. It buys much: borders and strides
 are dealt with once, while copying, and the microkernel sees the same matrices for every R, S,
