@@ -18,10 +18,10 @@ __all__ = ["PRESETS", "OptionError", "TrainConfig"]
 PRESETS: dict[str, dict[str, Any]] = {
     # Few images: small batches for enough steps, strong decay, and crops rather than zoom, which
     # needs more epochs than this to pay.
-    "quick": {"per_class": 100, "epochs": 30, "start_size": 40, "test_flip": True},
+    "quick": {"per_class": 100, "epochs": 20, "start_size": 40, "test_flip": True},
     "tiny": {
         "per_class": 500,
-        "epochs": 36,
+        "epochs": 24,
         "batch_size": 64,
         "lr": 0.05,
         "weight_decay": 1e-3,
@@ -105,7 +105,7 @@ class TrainConfig:
     Examples
     --------
     >>> TrainConfig(label_smoothing=0.2).epochs
-    30
+    20
     >>> try:
     ...     TrainConfig(label_smoothing=1.5)
     ... except OptionError as error:
@@ -119,7 +119,7 @@ class TrainConfig:
     val_per_class: int | None = 100
     size: int = 64
     noise: int = 0
-    epochs: int = 30
+    epochs: int = 20
     batch_size: int = 32
     lr: float = 0.03
     momentum: float = 0.9
