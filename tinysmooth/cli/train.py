@@ -32,6 +32,7 @@ __all__ = ["HELP", "NAME", "configure", "run"]
 NAME = "train"
 HELP = "train a convnet and write a report"
 
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_recipe(parser)
