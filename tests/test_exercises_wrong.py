@@ -267,6 +267,5 @@ def test_a_typical_wrong_answer_is_told(number, exercise, right, wrong, words, t
 
 @pytest.mark.parametrize("number", range(1, 16))
 def test_every_chapter_has_wrong_answers_here(number):
-    if not (CHAPTERS / "checks" / f"{number:02d}.py").exists():
-        pytest.skip("no exercises yet")
+    assert (CHAPTERS / "checks" / f"{number:02d}.py").exists()
     assert number in NUMBERS

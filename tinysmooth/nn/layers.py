@@ -194,46 +194,36 @@ class ReLU(Module):
         return ops.relu(x)
 
 
-class MaxPool2d(Module):
-    """Largest element of each window (see ``ts.max_pool2d``)."""
+class _Pool2d(Module):
+    """What both poolings share: a window, how far it moves (its size if left out), and a frame."""
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
         super().__init__()
-        self.kernel_size = check_pair("MaxPool2d", "kernel_size", kernel_size, minimum=1)
+        where = type(self).__name__
+        self.kernel_size = check_pair(where, "kernel_size", kernel_size, minimum=1)
         self.stride = (
-            self.kernel_size
-            if stride is None
-            else check_pair("MaxPool2d", "stride", stride, minimum=1)
+            self.kernel_size if stride is None else check_pair(where, "stride", stride, minimum=1)
         )
-        self.padding = check_pair("MaxPool2d", "padding", padding, minimum=0)
+        self.padding = check_pair(where, "padding", padding, minimum=0)
+
+    def _details(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPool2d(_Pool2d):
+    """Largest element of each window (see ``ts.max_pool2d``)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H', W')."""
         return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding)
 
-    def _details(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
-
-class AvgPool2d(Module):
+class AvgPool2d(_Pool2d):
     """Mean of each window (see ``ts.avg_pool2d``)."""
-
-    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
-        super().__init__()
-        self.kernel_size = check_pair("AvgPool2d", "kernel_size", kernel_size, minimum=1)
-        self.stride = (
-            self.kernel_size
-            if stride is None
-            else check_pair("AvgPool2d", "stride", stride, minimum=1)
-        )
-        self.padding = check_pair("AvgPool2d", "padding", padding, minimum=0)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H', W')."""
         return ops.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
-
-    def _details(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class GlobalAvgPool2d(Module):
