@@ -1,14 +1,20 @@
-"""The thread pool: every part runs once, errors arrive, forks and concurrent callers are safe."""
+"""The threads: every part runs once, side by side; failures, interrupts and forks are survived."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+import weakref
 
 import numpy as np
 import pytest
 
-from tinysmooth.kernels import threads
+from tinysmooth.kernels import handover, threads
+from tinysmooth.kernels.jit import ENABLED, jit
+
+needs_compilation = pytest.mark.skipif(not ENABLED, reason="without a compiler parts run in turn")
 
 
 @pytest.fixture(autouse=True)
@@ -18,30 +24,73 @@ def keep_num_threads():
     threads.set_num_threads(before)
 
 
-def mark(part, parts, seen):
-    seen.append((part, parts, threading.current_thread().name))
+@jit
+def count(part, parts, seen, totals):
+    seen[part] += 1
+    totals[part] = parts
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_every_part_runs_exactly_once(parts):
-    seen = []
-    threads.run_parallel(mark, seen, parts=parts)
-    assert sorted(part for part, _, _ in seen) == list(range(parts))
-    assert {total for _, total, _ in seen} == {parts}
+    seen, totals = np.zeros(9, np.int64), np.zeros(9, np.int64)
+    threads.run_parallel(count, seen, totals, parts=parts)
+    assert seen.tolist() == [1] * parts + [0] * (9 - parts)
+    assert set(totals[:parts]) == {parts}
 
 
-def test_part_0_runs_in_the_callers_thread_and_the_others_do_not():
-    seen = []
-    threads.run_parallel(mark, seen, parts=3)
-    here = threading.current_thread().name
-    assert {part for part, _, name in seen if name == here} == {0}
+def test_parts_beyond_the_most_workers_run_too(monkeypatch):
+    monkeypatch.setattr(threads, "MOST_WORKERS", 2)
+    monkeypatch.setattr(threads, "_team", None)
+    seen, totals = np.zeros(9, np.int64), np.zeros(9, np.int64)
+    threads.run_parallel(count, seen, totals, parts=9)
+    assert seen.tolist() == [1] * 9
+
+
+if ENABLED:
+
+    @jit
+    def meet(part, parts, box, met):
+        handover._publish(box, part * handover.LINE, 1)
+        others = 0
+        for other in range(parts):
+            # Some seconds at most: with one thread, part 0 would wait for a part that comes later.
+            others += handover.spin(box, other * handover.LINE, 0, 100_000_000)
+        met[part] = others
+
+
+@needs_compilation
+@pytest.mark.parametrize("parts", [2, 3])
+def test_parts_run_at_the_same_time(parts):
+    box, met = np.zeros(parts * handover.LINE, np.int64), np.zeros(parts, np.int64)
+    threads.run_parallel(meet, box, met, parts=parts)
+    assert met.tolist() == [parts] * parts
+
+
+@needs_compilation
+def test_threads_that_fell_asleep_are_woken():
+    rng = np.random.default_rng(0)
+    for wait in rng.uniform(0, 2 * threads.PATIENCE, 400):
+        seen, totals = np.zeros(2, np.int64), np.zeros(2, np.int64)
+        threads.run_parallel(count, seen, totals, parts=2)
+        assert seen.tolist() == [1, 1]
+        time.sleep(wait)
+
+
+@needs_compilation
+def test_a_thread_falls_asleep_when_nothing_comes():
+    threads.run_parallel(count, np.zeros(2, np.int64), np.zeros(2, np.int64), parts=2)
+    worker = threads._the_team().workers[0]
+    give_up = time.monotonic() + 30
+    while not worker.sleeping and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert worker.sleeping
 
 
 def test_small_work_stays_in_the_callers_thread():
     threads.set_num_threads(4)
-    seen = []
-    threads.run_parallel(mark, seen, work=threads.SMALLEST_PART)
-    assert [parts for _, parts, _ in seen] == [1]
+    seen, totals = np.zeros(4, np.int64), np.zeros(4, np.int64)
+    threads.run_parallel(count, seen, totals, work=threads.SMALLEST_PART)
+    assert seen.tolist() == [1, 0, 0, 0]
 
 
 def test_work_decides_the_number_of_parts():
@@ -52,26 +101,78 @@ def test_work_decides_the_number_of_parts():
     assert threads.plan_parts(100 * unit, limit=0) == 1
 
 
-@pytest.mark.parametrize("bad", [0, 2])
-def test_an_error_in_any_part_reaches_the_caller_after_all_parts_ended(bad):
-    ended = []
+def test_a_python_function_runs_its_parts_in_turn_and_its_error_arrives():
+    seen = []
 
-    def kernel(part, parts):
-        if part == bad:
+    def function(part, parts):
+        seen.append((part, threading.current_thread()))
+        if part == 2:
             raise ArithmeticError("part failed")
-        ended.append(part)
 
     with pytest.raises(ArithmeticError, match="part failed"):
-        threads.run_parallel(kernel, parts=3)
-    assert sorted(ended) == sorted({0, 1, 2} - {bad})
-    threads.run_parallel(mark, seen := [], parts=3)  # the pool still works
-    assert len(seen) == 3
+        threads.run_parallel(function, parts=4)
+    assert seen == [(part, threading.current_thread()) for part in range(3)]
+
+
+if ENABLED:
+
+    @jit
+    def fail_in(part, parts, bad, ended):
+        if part == bad:
+            raise ValueError("no such number")
+        ended[part] = 1
+
+
+@needs_compilation
+@pytest.mark.parametrize("bad", [0, 2])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_failure_in_any_part_is_told_after_all_parts_ended(bad, parts):
+    ended = np.zeros(3, np.int64)
+    if bad >= parts:
+        threads.run_parallel(fail_in, bad, ended, parts=parts)
+    else:
+        with pytest.raises(RuntimeError, match="fail_in: 1 of its parts failed"):
+            threads.run_parallel(fail_in, bad, ended, parts=parts)
+    assert ended.tolist() == [int(part != bad and part < parts) for part in range(3)]
+    test_every_part_runs_exactly_once(3)  # the threads still work
+
+
+if ENABLED:
+
+    @jit
+    def work_long(part, parts, rounds, box, ended):
+        if part == 1:
+            handover.spin(box, 0, 0, rounds)
+        ended[part] = 1
+
+
+@needs_compilation
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
+def test_an_interrupt_arrives_when_no_part_is_running_any_more():
+    def interrupt(number, frame):
+        raise InterruptedError("now")
+
+    rounds = handover.rounds_in(0.4)
+    box, ended = np.zeros(1, np.int64), np.zeros(2, np.int64)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(InterruptedError, match="now"):
+            threads.run_parallel(work_long, rounds, box, ended, parts=2)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert ended.tolist() == [1, 1]
+    test_every_part_runs_exactly_once(3)
+
+
+@jit
+def fill(part, parts, out, value):
+    for i in range(part, out.size, parts):
+        out[i] = value
 
 
 def test_callers_from_several_threads_get_their_own_results():
-    def fill(part, parts, out, value):
-        out[part::parts] = value
-
     def caller(value, results):
         for _ in range(200):
             out = np.zeros(12)
@@ -87,51 +188,36 @@ def test_callers_from_several_threads_get_their_own_results():
     assert len(results) == 600 and all(results)
 
 
-def test_a_call_inside_a_part_runs_without_waiting_for_the_pool():
-    seen = []
-
-    def outer(part, parts):
-        threads.run_parallel(mark, seen, parts=2)
-
-    threads.run_parallel(outer, parts=2)
-    assert len(seen) == 4
-
-
 def test_finished_work_is_not_kept_alive():
-    import weakref
-
-    class Payload:
-        pass
-
-    def kernel(part, parts, payload):
-        pass
-
-    payload = Payload()
-    reference = weakref.ref(payload)
-    threads.run_parallel(kernel, payload, parts=3)
-    del payload
-    # A worker lets go of its task just before it reports back.
+    out = np.zeros(12)
+    reference = weakref.ref(out)
+    threads.run_parallel(fill, out, 1, parts=3)
+    del out
     assert reference() is None
 
 
 FORK = """
 import os, sys
+import numpy as np
 from tinysmooth.kernels import threads
+from tinysmooth.kernels.jit import jit
 
+@jit
 def mark(part, parts, seen):
-    seen.append(part)
+    seen[part] += 1
 
-seen = []
-threads.run_parallel(mark, seen, parts=3)
+def works():
+    seen = np.zeros(3, np.int64)
+    threads.run_parallel(mark, seen, parts=3)
+    return seen.tolist() == [1, 1, 1]
+
+if not works():
+    sys.exit(4)
 child = os.fork()
 if child == 0:
-    seen = []
-    threads.run_parallel(mark, seen, parts=3)
-    os._exit(0 if sorted(seen) == [0, 1, 2] else 3)
+    os._exit(0 if works() else 3)
 _, status = os.waitpid(child, 0)
-seen = []
-threads.run_parallel(mark, seen, parts=3)
-sys.exit(os.waitstatus_to_exitcode(status))
+sys.exit(os.waitstatus_to_exitcode(status) or (0 if works() else 5))
 """
 
 

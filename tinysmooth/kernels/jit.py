@@ -13,9 +13,9 @@ It decides, in one place, what would otherwise be decided in every kernel:
 - Division as in NumPy: by zero it gives an infinity or NaN. Python's rule, an exception, would also
   keep LLVM from vectorising the loop around it.
 - The cache of machine code (see `tinysmooth.kernels.cache`).
-- Read-only arrays. For Numba a read-only array has another type than a writable one, hence each
-  combination would be compiled anew. A kernel never writes to its inputs, so it is handed a
-  writable alias of the same memory.
+- How a kernel is called: by address, see `tinysmooth.kernels.calls`. A read-only array counts as a
+  writable one, because a kernel never writes to its inputs: for Numba they have different types,
+  hence each combination would be compiled anew.
 - Constants among arguments: Numba would compile a helper once for each; see `KernelType`.
 - One line on stderr when, and only when, something is really being compiled.
 
@@ -39,6 +39,7 @@ from numba.core import config, event
 from numba.extending import models, register_model, typeof_impl
 
 from tinysmooth.kernels.cache import SharedCache, cache_folder, cpu_description, machine_lock
+from tinysmooth.kernels.calls import Code, machine_code, take_apart
 
 __all__ = ["ENABLED", "Kernel", "cache_folder", "jit", "status"]
 
@@ -52,33 +53,67 @@ _opening = threading.Lock()
 class Kernel:
     """A function compiled at its first call; made by `jit`.
 
-    It can be called from Python and from other kernels.
+    It can be called from Python and from other kernels, and by `tinysmooth.kernels.threads` in
+    several threads at once.
 
     Attributes
     ----------
+    function : callable
+        As it was written.
     dispatcher : callable
         What Numba made of the function; the function itself where compilation is disabled.
     """
 
-    def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], fastmath: frozenset[str], wrapper: bool
+    ) -> None:
         functools.update_wrapper(self, function)
-        self.dispatcher: Any = numba.njit(nogil=True, fastmath=set(fastmath), error_model="numpy")(
-            function
-        )
+        self.function = function
+        self.dispatcher: Any = numba.njit(
+            nogil=True,
+            fastmath=set(fastmath),
+            error_model="numpy",
+            no_cpython_wrapper=not wrapper,
+            no_cfunc_wrapper=True,
+        )(function)
         self._cache_is_open = not ENABLED
+        self._codes: dict[tuple[bool, tuple[Any, ...]], Code] = {}
         if ENABLED:
             _KERNELS[self.dispatcher] = self
 
     def __call__(self, *args: Any) -> Any:
-        """Run the kernel; read-only arrays are passed as writable aliases."""
-        plain = [_writable(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+        """Run the kernel."""
+        if not ENABLED:
+            return self.function(*args)
+        code, numbers, alive = self.prepare(args, parallel=False)
+        if len(numbers) < len(code.results):
+            numbers = np.resize(numbers, len(code.results))
+        if code.call(numbers.ctypes.data, code.address, 0, 0):
+            raise RuntimeError(f"{self.__name__} failed in compiled code")
+        del alive
+        return code.result_of(numbers)
+
+    def prepare(self, args: tuple[Any, ...], parallel: bool) -> tuple[Code, np.ndarray, list[Any]]:
+        """Return the machine code for these arguments, the arguments, and what to keep alive."""
+        key, numbers, alive = take_apart(args)
+        code = self._codes.get((parallel, key))
+        if code is None:
+            if not self._cache_is_open:
+                self._open_cache()
+            try:
+                code = machine_code(self.dispatcher, key, parallel)
+            except numba.NumbaError:
+                machine_lock.reset()
+                raise
+            self._codes[parallel, key] = code
+        return code, np.array(numbers, np.int64), alive
+
+    @property
+    def wrapped(self) -> Any:
+        """Numba's own call, for a kernel made with ``wrapper=True``."""
         if not self._cache_is_open:
             self._open_cache()
-        try:
-            return self.dispatcher(*plain)
-        except numba.NumbaError:
-            machine_lock.reset()
-            raise
+        return self.dispatcher
 
     def _open_cache(self) -> None:
         """Attach the cache folder: late, because to find it costs time that an import has not."""
@@ -98,7 +133,10 @@ class Kernel:
 
 
 def jit(
-    function: Callable[..., Any] | None = None, *, fastmath: frozenset[str] = SAFE_FAST_MATH
+    function: Callable[..., Any] | None = None,
+    *,
+    fastmath: frozenset[str] = SAFE_FAST_MATH,
+    wrapper: bool = False,
 ) -> Any:
     """Make a kernel of a Python function.
 
@@ -109,6 +147,9 @@ def jit(
         inputs other than those meant as outputs.
     fastmath : frozenset of str
         LLVM's fast-math flags; ``frozenset()`` for strict IEEE arithmetic.
+    wrapper : bool
+        Whether to compile Numba's own way of calling it from Python too: ``kernel.wrapped(...)`` is
+        the quicker call where the arguments are few and not only arrays.
 
     Returns
     -------
@@ -123,27 +164,8 @@ def jit(
     ...         out[i] = 2 * values[i]
     """
     if function is None:
-        return functools.partial(jit, fastmath=fastmath)
-    return Kernel(function, fastmath)
-
-
-class _AnyAlias:
-    """Holds an array alive for the writable alias of its memory."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-        self.__array_interface__ = {
-            **array.__array_interface__,
-            "data": (array.__array_interface__["data"][0], False),
-        }
-
-
-def _writable(array: np.ndarray) -> np.ndarray:
-    """Return the array, or a writable and aligned stand-in with the same type for Numba."""
-    flags = array.flags
-    if not flags.aligned:
-        return array.copy()
-    return array if flags.writeable else np.asarray(_AnyAlias(array))
+        return functools.partial(jit, fastmath=fastmath, wrapper=wrapper)
+    return Kernel(function, fastmath, wrapper)
 
 
 class KernelType(types.Dispatcher):  # type: ignore[misc]

@@ -14,14 +14,15 @@ the others in the pool, and returns when all are done. What this buys over Numba
 kernel compiles as a serial one, nothing depends on a threading layer, a forked process works, and
 the bits of a result depend on the number of threads alone, never on timing.
 
-Who waits for whom::
+Workers and caller meet in compiled code (`tinysmooth.kernels.handover`), which costs one to three
+microseconds. For that a worker must be awake: after each task it watches its box for `PATIENCE`,
+because in a network one kernel follows the other closely, and only then goes to sleep. Waking it
+takes 10 to 60 microseconds::
 
-    caller   --wake--+---- part 0 ----+--waits--+--> returns, or raises what a part raised
-    worker 1         +------- part 1 -----done--+
+    caller   --post--[wake]--+---- part 0 ----+--waits--+--> returns
+    worker 1   serve ........+------- part 1 -----done--+-- serve ... sleep
 
-Waking a worker and waiting for it are one lock each (a futex on Linux): 10 to 20 microseconds
-together, and some 60 in a virtual machine that has put its idle CPU to sleep. Hence a kernel with
-less than `SMALLEST_PART` of work for a part runs in fewer parts.
+A kernel with less than `SMALLEST_PART` of work for a part runs in fewer parts.
 """
 
 from __future__ import annotations
@@ -29,13 +30,33 @@ from __future__ import annotations
 import operator
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+
+from tinysmooth.kernels import handover
+from tinysmooth.kernels.calls import Code
+from tinysmooth.kernels.jit import ENABLED, Kernel
 
 __all__ = ["get_num_threads", "plan_parts", "run_parallel", "set_num_threads"]
 
 SMALLEST_PART = 60_000
 """Work that repays waking a thread, in nanoseconds of one core: what waking costs at worst."""
+
+PATIENCE = 200e-6
+"""Seconds that a worker watches its box. Python needs 30 to 100 microseconds between two kernels of
+a training step; more would take the CPU from other libraries for longer."""
+
+LONGEST_SPIN = 5
+"""Patience of the caller, in units of `PATIENCE`, for workers that were awake."""
+
+NAP = 50e-6
+"""Seconds that the caller sleeps between two looks at workers that take longer."""
+
+MOST_WORKERS = 255
+"""Further parts run in the caller's thread."""
 
 _num_threads: int | None = None
 
@@ -123,97 +144,130 @@ def plan_parts(work: float, limit: int | None = None) -> int:
     return max(1, parts if limit is None else min(parts, limit))
 
 
-class _Task:
-    """One call of `run_parallel`: the kernel, its arguments and the first error of a worker."""
-
-    def __init__(self, kernel: Callable[..., Any], parts: int, args: tuple[Any, ...]) -> None:
-        self.kernel, self.parts, self.args = kernel, parts, args
-        self.error: BaseException | None = None
-
-
 class _Worker:
-    """A thread that sleeps until it is woken with a task and its part."""
+    """A thread that serves a box, and sleeps while nothing is posted there."""
 
-    def __init__(self, number: int) -> None:
-        self.wake, self.done = threading.Lock(), threading.Lock()
-        self.wake.acquire()
-        self.done.acquire()
-        self.task: _Task | None = None
-        self.part = 0
+    def __init__(self, number: int, box: np.ndarray, rounds: int) -> None:
+        self.box, self.rounds = box, rounds
+        # A token lies here while the thread sleeps, or is about to: who takes it out decides.
+        self.sleeping: list[None] = []
+        self._wake = threading.Lock()
+        self._wake.acquire()
         name = f"tinysmooth-{number}"
         threading.Thread(target=self._loop, name=name, daemon=True).start()
 
     def _loop(self) -> None:
         while True:
-            self.wake.acquire()
-            task = self.task
-            assert task is not None
-            try:
-                task.kernel(self.part, task.parts, *task.args)
-            except BaseException as error:  # carried to the caller, which raises it
-                task.error = error
-            # A sleeping worker must not keep the arrays of its last task alive.
-            self.task = task = None
-            self.done.release()
+            handover.serve.wrapped(self.box, self.rounds)
+            self.sleeping.append(None)
+            # Looked at after the token was laid down: who posts later than this look finds it.
+            posted = self.box[handover.POSTED] != self.box[handover.DONE]
+            if not (posted and self._take_token()):
+                self._wake.acquire()
 
-    def start(self, task: _Task, part: int) -> None:
-        """Let the worker run one part."""
-        self.task, self.part = task, part
-        self.wake.release()
+    def _take_token(self) -> bool:
+        try:
+            self.sleeping.pop()  # one step for Python's threads, so only one of two succeeds
+        except IndexError:
+            return False
+        return True
 
-    def wait(self) -> BaseException | None:
-        """Wait for the part to end, through interrupts: it writes to the caller's arrays.
+    def wake(self) -> bool:
+        """Wake the thread if it sleeps; return whether it did."""
+        asleep = self._take_token()
+        if asleep:
+            self._wake.release()
+        return asleep
+
+    def failures(self, task: int) -> int:
+        """Return 1 if the worker's part of a task failed, else 0."""
+        return int(self.box[handover.DONE] == task and self.box[handover.FAILED] != 0)
+
+    def wait(self, task: int) -> BaseException | None:
+        """Wait until a posted task is done, through interrupts: it writes to the caller's arrays.
 
         Returns the interrupt, if there was one.
         """
         interrupt: BaseException | None = None
-        while True:
+        while self.box[handover.POSTED] == task != self.box[handover.DONE]:
             try:
-                self.done.acquire()
-                return interrupt
-            except BaseException as error:  # KeyboardInterrupt, or whatever a signal handler raises
+                self.wake()  # if the interrupt came before it was woken
+                time.sleep(NAP)
+            except BaseException as error:  # KeyboardInterrupt, or what a signal handler raises
                 interrupt = error
+        return interrupt
 
 
-class _Pool:
+class _Team:
     """The workers, made when they are first needed, used by one caller at a time."""
 
     def __init__(self) -> None:
         self.in_use = threading.Lock()
         self.workers: list[_Worker] = []
+        self.boxes = handover.boxes_for(MOST_WORKERS)
+        self.tasks = 0
+        self.patience = self.short = 0
 
-    def run(self, task: _Task) -> None:
-        """Run all parts of a task; return when the last has ended."""
-        while len(self.workers) < task.parts - 1:
-            self.workers.append(_Worker(len(self.workers) + 1))
-        helpers = self.workers[: task.parts - 1]
-        started = 0
-        error: BaseException | None = None
+    def run(self, kernel: Kernel, code: Code, numbers: np.ndarray, parts: int) -> None:
+        """Run all parts of a kernel; return when the last has ended."""
+        self._grow(min(parts - 1, MOST_WORKERS))
+        helpers = self.workers[: parts - 1]
+        self.tasks += 1
+        task = (code.entry, code.address, numbers, parts, self.boxes[: len(helpers)], self.tasks)
+        failed, error = 0, None
         try:
-            for part, worker in enumerate(helpers, start=1):
-                worker.start(task, part)
-                started = part
-            task.kernel(0, task.parts, *task.args)
-        except BaseException as raised:
+            handover.post.wrapped(*task)
+            woken = [worker.wake() for worker in helpers]
+            # A woken thread may wait for this very CPU: then spinning would keep it from working.
+            rounds = self.short if any(woken) else LONGEST_SPIN * self.patience
+            failed = handover.take_part.wrapped(*task, rounds)
+        except BaseException as raised:  # an interrupt, which may come at any of these lines
             error = raised
-        for worker in helpers[:started]:
-            error = worker.wait() or error
-        error = error or task.error
+        for worker in helpers:
+            error = worker.wait(self.tasks) or error
+            failed += worker.failures(self.tasks)
         if error is not None:
             raise error
+        _check(kernel, failed)
+
+    def _grow(self, count: int) -> None:
+        if len(self.workers) >= count:
+            return
+        if not self.patience:
+            self.patience, self.short = (handover.rounds_in(s) for s in (PATIENCE, NAP))
+        while len(self.workers) < count:
+            number = len(self.workers) + 1
+            # A thread without a CPU of its own would keep another from working.
+            rounds = self.patience if number < _cpus() else 1
+            self.workers.append(_Worker(number, self.boxes[number - 1], rounds))
 
 
-_pool = _Pool()
+def _check(kernel: Kernel, failed: int) -> None:
+    if failed:
+        raise RuntimeError(f"{kernel.__name__}: {failed} of its parts failed in compiled code")
 
 
-def _forget_pool() -> None:
-    """Make a new pool in a forked child: threads do not survive a fork, and a lock may be held."""
-    global _pool
-    _pool = _Pool()
+_team: _Team | None = None
+_making = threading.Lock()
+
+
+def _the_team() -> _Team:
+    global _team
+    with _making:
+        _team = _team or _Team()
+        return _team
+
+
+def _forget_team() -> None:
+    """Start anew in a forked child: threads do not survive a fork, and a lock may be held."""
+    global _team, _making
+    _team, _making = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_team)
+
+_NO_BOXES = np.zeros((0, 2 * handover.LINE), np.int64)
 
 
 def run_parallel(
@@ -223,8 +277,9 @@ def run_parallel(
 
     Parameters
     ----------
-    kernel : callable
+    kernel : Kernel
         Does its share of the work and returns nothing. Two parts must not write to the same place.
+        A plain Python function is accepted too, and runs its parts one after the other.
     *args
         Passed to the kernel as they are.
     work : float
@@ -236,24 +291,26 @@ def run_parallel(
     Raises
     ------
     BaseException
-        Whatever a part raised, after all parts have ended.
+        Whatever interrupted the caller, after all parts have ended.
 
     Notes
     -----
-    When the pool is busy with another Python thread's call, this call runs its parts one after
+    When the workers are busy with another Python thread's call, this call runs its parts one after
     the other in its own thread: the same partition, hence the same bits, and no waiting.
     """
     if parts is None:
         parts = plan_parts(work)
-    if parts == 1:
-        kernel(0, 1, *args)
-        return
-    pool = _pool
-    if not pool.in_use.acquire(blocking=False):
+    if not ENABLED or not isinstance(kernel, Kernel):
         for part in range(parts):
             kernel(part, parts, *args)
         return
+    code, numbers, alive = kernel.prepare(args, parallel=True)
+    team = _the_team() if parts > 1 else None
+    if team is None or not team.in_use.acquire(blocking=False):
+        _check(kernel, handover.take_part.wrapped(code.entry, code.address, numbers, parts, _NO_BOXES, 0, 0))
+        return
     try:
-        pool.run(_Task(kernel, parts, args))
+        team.run(kernel, code, numbers, parts)
     finally:
-        pool.in_use.release()
+        team.in_use.release()
+    del alive
