@@ -81,7 +81,9 @@ def mixture(values, scale, shape, flag, repeat):
 def test_every_kind_of_argument_arrives(dtype, order):
     values = np.arange(6).reshape(2, 3).astype(dtype, order=order)
     assert mixture(values, 0.5, (9, 4), True, 2) == (7.5 + 5) * 2
-    assert mixture(values[:, ::2], np.float32(0.5), (9, 4), False, np.int8(-2)) == (0 + 2 + 3 + 5) * -1
+    assert (
+        mixture(values[:, ::2], np.float32(0.5), (9, 4), False, np.int8(-2)) == (0 + 2 + 3 + 5) * -1
+    )
     values.flags.writeable = False
     assert mixture(values, -1.5, (-9, 4), np.True_, 1) == -22.5 - 13
 

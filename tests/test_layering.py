@@ -18,6 +18,7 @@ ROOMS = [
     "plots",
     "training",
     "data",
+    "rehearsal",
     "models",
     "metrics",
     "gradcheck",

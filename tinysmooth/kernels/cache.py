@@ -11,9 +11,10 @@ code depends on, has none of them::
 An edited source file gives another digest, hence an empty folder. Folders that nobody used for a
 month are deleted when a new one is made. ``TINYSMOOTH_CACHE`` names another place, or ``off``.
 
-Processes that start together share the folder: whoever misses first takes a lock file, compiles and
-saves; the others wait and then load. This saves their time, and keeps Numba's index, which is read,
-changed and written back, from being changed by two processes at once.
+Processes that start together share the folder: whoever misses a function first takes the lock of
+that function, compiles and saves; the others wait and then load. This saves their time, keeps
+Numba's index of the function, which is read, changed and written back, from being changed by two
+processes at once, and lets two processes compile different functions side by side.
 """
 
 from __future__ import annotations
@@ -124,42 +125,41 @@ def cache_folder() -> Path | None:
     return folder
 
 
-class _MachineLock:
-    """A lock between processes, held through an open file; counts like a re-entrant lock.
+class _MachineLocks:
+    """Locks between processes, one for each function, each held through an open file.
 
-    The operating system releases it when the process ends, however it ends. Where files cannot be
-    locked, or another process holds the lock for too long, work goes on without it: each save is
-    still one atomic rename.
+    A function is compiled while its caller is: the locks of this process form a stack. Every
+    process takes them in the order of the calls, callers first, so no two wait for each other.
+    The operating system releases a lock when its process ends, however that ends. Where files
+    cannot be locked, or another process holds a lock for too long, work goes on without it: each
+    save is still one atomic rename.
     """
 
     def __init__(self) -> None:
-        self.depth = 0
-        self.file: IO[bytes] | None = None
+        self.held: list[IO[bytes] | None] = []
 
-    def acquire(self, folder: Path) -> None:
-        """Wait for the lock of this folder."""
-        self.depth += 1
-        if self.depth > 1:
-            return
+    def acquire(self, path: Path) -> None:
+        """Wait for the lock with this name."""
+        file = None
         try:
-            self.file = open(folder / "compiling.lock", "ab")
+            file = open(path, "ab")
         except OSError:
-            return
+            pass
+        self.held.append(file)
         give_up = time.monotonic() + LONGEST_WAIT_FOR_ANOTHER_PROCESS
-        while not _try_to_lock(self.file) and time.monotonic() < give_up:
+        while file and not _try_to_lock(file) and time.monotonic() < give_up:
             time.sleep(0.02)
 
     def release(self) -> None:
-        """Release what `acquire` took; closing the file unlocks it."""
-        self.depth = max(0, self.depth - 1)
-        if self.depth == 0 and self.file is not None:
-            self.file.close()
-            self.file = None
+        """Release the lock that was acquired last; closing the file unlocks it."""
+        file = self.held.pop() if self.held else None
+        if file is not None:
+            file.close()
 
     def reset(self) -> None:
         """Release everything, after a compilation that failed half-way."""
-        self.depth = 0
-        self.release()
+        while self.held:
+            self.release()
 
 
 def _try_to_lock(file: IO[bytes]) -> bool:
@@ -182,7 +182,7 @@ def _try_to_lock(file: IO[bytes]) -> bool:
     return True
 
 
-machine_lock = _MachineLock()
+machine_locks = _MachineLocks()
 
 
 class SharedCache(FunctionCache):  # type: ignore[misc]
@@ -193,7 +193,8 @@ class SharedCache(FunctionCache):  # type: ignore[misc]
     """
 
     def __init__(self, function: Any, folder: Path) -> None:
-        self.folder = folder
+        name = f"{function.__module__}.{function.__qualname__}"
+        self.lock = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
         before = config.CACHE_DIR
         try:
             # Read by the constructor only: other code's caches must not move to our folder.
@@ -206,12 +207,12 @@ class SharedCache(FunctionCache):  # type: ignore[misc]
         """Load machine code; on a miss, wait for others who may be compiling it, and look again."""
         found = super().load_overload(sig, target_context)
         if found is None:
-            machine_lock.acquire(self.folder)
+            machine_locks.acquire(self.lock)
             try:
                 found = super().load_overload(sig, target_context)
             finally:
                 if found is not None:
-                    machine_lock.release()
+                    machine_locks.release()
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -221,4 +222,4 @@ class SharedCache(FunctionCache):  # type: ignore[misc]
         except OSError:
             pass
         finally:
-            machine_lock.release()
+            machine_locks.release()

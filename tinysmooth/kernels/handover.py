@@ -92,9 +92,7 @@ def _relax(context: Any) -> Any:
 
 
 @intrinsic
-def _enter(
-    context: Any, entry: Any, numbers: Any, address: Any, part: Any, parts: Any
-) -> Any:
+def _enter(context: Any, entry: Any, numbers: Any, address: Any, part: Any, parts: Any) -> Any:
     """Call an entry: ``_enter(entry, numbers, address, part, parts)``; 0 if all went well."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -129,7 +127,9 @@ def serve(box: np.ndarray, rounds: int) -> None:
 
 
 @jit(wrapper=True)
-def post(entry: int, address: int, numbers: np.ndarray, parts: int, boxes: np.ndarray, task: int) -> None:
+def post(
+    entry: int, address: int, numbers: np.ndarray, parts: int, boxes: np.ndarray, task: int
+) -> None:
     """Post parts 1, 2, ... of a kernel in as many boxes.
 
     Parameters

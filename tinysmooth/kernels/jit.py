@@ -38,7 +38,7 @@ from numba import types
 from numba.core import config, event
 from numba.extending import models, register_model, typeof_impl
 
-from tinysmooth.kernels.cache import SharedCache, cache_folder, cpu_description, machine_lock
+from tinysmooth.kernels.cache import SharedCache, cache_folder, cpu_description, machine_locks
 from tinysmooth.kernels.calls import Code, machine_code, take_apart
 
 __all__ = ["ENABLED", "Kernel", "cache_folder", "jit", "status"]
@@ -60,6 +60,7 @@ class Kernel:
     ----------
     function : callable
         As it was written.
+    name : str
     dispatcher : callable
         What Numba made of the function; the function itself where compilation is disabled.
     """
@@ -69,6 +70,7 @@ class Kernel:
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
+        self.name = function.__name__
         self.dispatcher: Any = numba.njit(
             nogil=True,
             fastmath=set(fastmath),
@@ -89,7 +91,7 @@ class Kernel:
         if len(numbers) < len(code.results):
             numbers = np.resize(numbers, len(code.results))
         if code.call(numbers.ctypes.data, code.address, 0, 0):
-            raise RuntimeError(f"{self.__name__} failed in compiled code")
+            raise RuntimeError(f"{self.name} failed in compiled code")
         del alive
         return code.result_of(numbers)
 
@@ -103,7 +105,7 @@ class Kernel:
             try:
                 code = machine_code(self.dispatcher, key, parallel)
             except numba.NumbaError:
-                machine_lock.reset()
+                machine_locks.reset()
                 raise
             self._codes[parallel, key] = code
         return code, np.array(numbers, np.int64), alive

@@ -244,7 +244,7 @@ class _Team:
 
 def _check(kernel: Kernel, failed: int) -> None:
     if failed:
-        raise RuntimeError(f"{kernel.__name__}: {failed} of its parts failed in compiled code")
+        raise RuntimeError(f"{kernel.name}: {failed} of its parts failed in compiled code")
 
 
 _team: _Team | None = None
@@ -307,7 +307,10 @@ def run_parallel(
     code, numbers, alive = kernel.prepare(args, parallel=True)
     team = _the_team() if parts > 1 else None
     if team is None or not team.in_use.acquire(blocking=False):
-        _check(kernel, handover.take_part.wrapped(code.entry, code.address, numbers, parts, _NO_BOXES, 0, 0))
+        _check(
+            kernel,
+            handover.take_part.wrapped(code.entry, code.address, numbers, parts, _NO_BOXES, 0, 0),
+        )
         return
     try:
         team.run(kernel, code, numbers, parts)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth.kernels import memory
+from tinysmooth.kernels.ahead import compile_ahead
 from tinysmooth.kernels.convolution import few_channels, im2col, windows_route, winograd_route
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, output_size
 from tinysmooth.kernels.jit import ENABLED
@@ -26,6 +27,7 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
     """Return the convolution; arguments as in `im2col.conv2d_forward`."""
     if x.dtype != np.float32 or not ENABLED:
         return im2col.conv2d_forward(x, weight, stride, padding)
+    compile_ahead()
     filters, channels, *taps = weight.shape
     kernel: Pair = (taps[0], taps[1])
     batch, height, width, _ = x.shape

@@ -1,0 +1,68 @@
+"""Compiling on a second CPU what a training step will need later.
+
+On a new machine the first training step compiles some fifty kernels, one after the other: Numba
+compiles in one thread at a time. A second *process* has a compiler of its own. So the first
+convolution of a process that finds the cache cold starts one, which goes through a small training
+step from its far end (`tinysmooth.rehearsal`) while this process goes on from the near end. Both
+save to the same cache and wait for what the other is compiling just then, and they meet in the
+middle. The helper ends by itself, once and for all: it leaves a mark in the cache folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from tinysmooth.kernels.cache import cache_folder
+from tinysmooth.kernels.jit import ENABLED
+
+__all__ = ["compile_ahead", "mark_as_done"]
+
+_MARK = "rehearsed"
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@functools.cache
+def compile_ahead() -> None:
+    """Start the helper if the cache is cold; once a process, and only where it can be of use."""
+    folder = cache_folder() if ENABLED else None
+    if folder is None or (folder / _MARK).exists() or not sys.executable:
+        return
+    # The helper rehearses with one thread of kernels: with one CPU it would only be in the way.
+    if (os.cpu_count() or 1) < 2 or "TINYSMOOTH_REHEARSAL" in os.environ:
+        return
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "TINYSMOOTH_REHEARSAL": "1",
+        "TINYSMOOTH_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-P", "-m", "tinysmooth.rehearsal"]
+    quiet = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    }
+    # A thread waits for it, so that nobody else has to.
+    threading.Thread(
+        target=_run, args=(command, environment, quiet), name="tinysmooth-ahead", daemon=True
+    ).start()
+
+
+def _run(command: list[str], environment: dict[str, str], quiet: dict[str, int]) -> None:
+    try:
+        subprocess.run(command, env=environment, check=False, **quiet)  # type: ignore[call-overload]
+    except OSError:  # no process to be had: everything is compiled here
+        pass
+
+
+def mark_as_done() -> None:
+    """Leave the mark that nothing is left to compile."""
+    folder = cache_folder()
+    if folder is not None:
+        (folder / _MARK).touch()
