@@ -1,4 +1,4 @@
-"""A small pool of threads for kernels that run without Python's global lock.
+"""A small team of threads for kernels that run without Python's global lock.
 
 A parallel kernel is a *serial* kernel that is told which share of the work is its own::
 
@@ -10,7 +10,7 @@ A parallel kernel is a *serial* kernel that is told which share of the work is i
     run_parallel(add_one, values, out, work=values.size)
 
 `run_parallel` calls ``kernel(part, parts, ...)`` once for each part: part 0 in the caller's thread,
-the others in the pool, and returns when all are done. What this buys over Numba's ``prange``: a
+the others in those of the team, and returns when all are done. What this buys over Numba's ``prange``: a
 kernel compiles as a serial one, nothing depends on a threading layer, a forked process works, and
 the bits of a result depend on the number of threads alone, never on timing.
 
@@ -183,13 +183,17 @@ class _Worker:
         """Return 1 if the worker's part of a task failed, else 0."""
         return int(self.box[handover.DONE] == task and self.box[handover.FAILED] != 0)
 
+    def _is_at_work(self, task: int) -> bool:
+        """Tell whether a posted task is not done yet; if it is, its results can be seen."""
+        return bool(handover.spin.wrapped(self.box, handover.DONE, task, 1))
+
     def wait(self, task: int) -> BaseException | None:
         """Wait until a posted task is done, through interrupts: it writes to the caller's arrays.
 
         Returns the interrupt, if there was one.
         """
         interrupt: BaseException | None = None
-        while self.box[handover.POSTED] == task != self.box[handover.DONE]:
+        while self.box[handover.POSTED] == task and self._is_at_work(task):
             try:
                 self.wake()  # if the interrupt came before it was woken
                 time.sleep(NAP)
