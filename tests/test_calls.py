@@ -55,6 +55,7 @@ def test_equal_types_have_equal_keys_and_others_do_not():
         (np.zeros(3), 1.0, (2, 3), 0.5, True),
         (np.zeros(3), 1, (2, 3, 4), 0.5, True),
         (np.zeros(3), 1, (2, 3), 0.5, 1),
+        (np.zeros(3), 1, (2, 3), np.float32(0.5), True),
     ):
         assert calls.take_apart(other)[0] != key
 
@@ -86,6 +87,22 @@ def test_every_kind_of_argument_arrives(dtype, order):
     )
     values.flags.writeable = False
     assert mixture(values, -1.5, (-9, 4), np.True_, 1) == -22.5 - 13
+
+
+@jit
+def add_pair(values, pair, third, out):
+    for i in range(values.size):
+        out[i] = values[i] + pair[0] * pair[1] + third
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scalars_keep_their_precision(dtype):
+    values, out = np.ones(1, dtype), np.zeros(1)
+    tiny = dtype(1e-10)
+    add_pair(values, (tiny, dtype(1)), tiny, out)
+    # In float32 a sum with 1 loses 1e-10; computed in float64 by mistake it would not.
+    assert out[0] == float(dtype(1) + tiny + tiny)
+    assert (out[0] == 1) == (dtype is np.float32)
 
 
 @jit

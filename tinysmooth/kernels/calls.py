@@ -44,6 +44,14 @@ _DOUBLE, _BITS = struct.Struct("=d"), struct.Struct("=q")
 _CALL = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 4)  # releases the global lock
 
 
+_SCALARS = {
+    int: types.int64,
+    float: types.float64,
+    np.float32: types.float32,
+    bool: types.boolean,
+}
+
+
 def take_apart(args: Sequence[Any]) -> tuple[tuple[Any, ...], list[int], list[Any]]:
     """Write arguments out as numbers.
 
@@ -90,6 +98,9 @@ def take_apart(args: Sequence[Any]) -> tuple[tuple[Any, ...], list[int], list[An
             key.append(inside)
             numbers += items
             alive += more
+        elif kind is np.float32:  # stays one: a float64 would carry a whole kernel with it
+            key.append(np.float32)
+            numbers.append(int(arg.view(np.uint32)))
         elif isinstance(arg, float | np.floating):
             key.append(float)
             numbers += _BITS.unpack(_DOUBLE.pack(arg))
@@ -113,7 +124,7 @@ def kinds_of(key: tuple[Any, ...]) -> tuple[types.Type, ...]:
         elif isinstance(part, tuple):
             kinds.append(types.Tuple(kinds_of(part)))
         else:
-            kinds.append({int: types.int64, float: types.float64, bool: types.boolean}[part])
+            kinds.append(_SCALARS[part])
     return tuple(kinds)
 
 
@@ -232,6 +243,8 @@ def _from_bits(builder: ir.IRBuilder, bits: ir.Value, wanted: ir.Type) -> ir.Val
         return builder.inttoptr(bits, wanted)
     if isinstance(wanted, ir.DoubleType):
         return builder.bitcast(bits, wanted)
+    if isinstance(wanted, ir.FloatType):
+        return builder.bitcast(builder.trunc(bits, _I32), wanted)
     return bits if wanted.width == 64 else builder.trunc(bits, wanted)
 
 
