@@ -62,7 +62,7 @@ def gap_bands(
     epoch = np.asarray(history["epoch"], dtype=np.float64)
     low, lower, middle, upper, high = (np.asarray(history[name], float) for name in _BANDS)
     colour = run_colour(label_smoothing)
-    figure, axes = new_figure(1, 2, width=8.2, height=4.2, sharey=True, width_ratios=(3, 1))
+    figure, axes = new_figure(1, 2, width=8.2, height=4.5, sharey=True, width_ratios=(3, 1))
     bands, histogram = axes[0]
     bands.fill_between(epoch, low, high, color=colour, alpha=0.18, linewidth=0, label="5 to 95 %")
     bands.fill_between(
@@ -82,7 +82,8 @@ def gap_bands(
             name = f"resting gap, {resting_gap:.2f}" if axis is bands else None
             limit(axis, resting_gap, name)
         axis.axhline(0.0, color=MUTED, linewidth=0.8)
-    legend(bands, loc="upper left")
+    # Below the axes: the bands may fill any corner inside.
+    legend(bands, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4)
     return figure
 
 
