@@ -109,6 +109,10 @@ def compare(
         ``listener(cell, result)`` as each cell is done; the result is a text if it failed. Cells
         that were finished before come first.
 
+    Returns
+    -------
+    Comparison
+
     Raises
     ------
     OptionError
