@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import tinysmooth as ts
+from tinysmooth import compare
 from tinysmooth.chapters import book
 from tinysmooth.chapters.book import REQUIREMENTS, BookError, build_book
 
@@ -124,6 +126,34 @@ def test_claims_symbols_glossary_and_reference_are_there(built):
     assert "label_smoothing" in page(built, "reference.html")
     assert "1512.00567" in page(built, "bibliography.html")
     assert 'id="playground-race"' in page(built, "playground.html")
+
+
+def public_names():
+    """Every name the documentation owes an entry, each under the room it is shown in."""
+    rooms = (ts.nn, ts.optim, ts.models, ts.data, ts.metrics, ts.training, ts.plots, compare)
+    names = {f"tinysmooth.{name}" for name in ts.__all__}
+    names |= {f"{room.__name__}.{name}" for room in rooms for name in room.__all__}
+    # Shown once, where the reader meets them.
+    return names - {"tinysmooth.training.save", "tinysmooth.training.load"}
+
+
+def test_no_public_name_is_missing_from_the_reference():
+    directive = re.compile(r"^\.\. (?:auto\w+|py:(?:data|module)):: (\S+)$", re.MULTILINE)
+    pages = [path.read_text(encoding="utf-8") for path in CHAPTERS.glob("reference*.md")]
+    entries = directive.findall("\n".join(pages))
+    assert sorted(public_names() - set(entries)) == []
+    assert len(entries) == len(set(entries))
+    # Nothing that has gone: each entry can still be imported.
+    modules = {"tinysmooth", compare.__name__}
+    assert sorted(set(entries) - public_names() - modules) == []
+
+
+@needs_sphinx
+def test_every_entry_of_the_reference_is_rendered(built):
+    text = "".join(path.read_text(encoding="utf-8") for path in built.glob("reference*.html"))
+    anchors = set(re.findall(r'id="((?:module-)?tinysmooth[\w.]*)"', text))
+    lacking = {name for name in public_names() if not {name, f"module-{name}"} & anchors}
+    assert lacking == set()
 
 
 class Sources(HTMLParser):

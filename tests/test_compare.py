@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from tinysmooth import compare, metrics, plots
 from tinysmooth.__main__ import main
 from tinysmooth.compare import Grid, cell, driver, paired_difference, student_t_quantile
-from tinysmooth.compare.executors import check_executor, open_executor
 from tinysmooth.compare.report import differences, write_report
 from tinysmooth.training import Evaluation, OptionError, TrainConfig, TrainingInterrupted, load
 
@@ -214,19 +212,6 @@ def test_an_interrupted_comparison_goes_on_with_the_same_numbers(done, tmp_path,
         assert dataclasses.asdict(result) == dataclasses.asdict(known)
 
 
-def test_any_executor_gives_the_same_numbers(done, tmp_path):
-    with ThreadPoolExecutor(1) as pool:
-        again = compare.compare(done.grid, tmp_path / "grid", executor=pool)
-    assert [r.loss for r in again.results.values()] == [r.loss for r in done.results.values()]
-
-
-def test_processes_give_the_same_numbers(done, tmp_path):
-    with open_executor("process", 2) as pool:
-        again = compare.compare(done.grid, tmp_path / "grid", executor=pool)
-    assert not again.failures
-    assert [r.loss for r in again.results.values()] == [r.loss for r in done.results.values()]
-
-
 def test_a_run_that_fails_is_told_and_the_others_go_on(done, tmp_path, monkeypatch):
     plain = driver.run_cell
 
@@ -295,24 +280,6 @@ def test_the_picture_shows_every_run_and_every_mean():
         plots.comparison({name: value for name, value in runs.items() if name != "scaled_ece"})
     with pytest.raises(ValueError, match="expected one length"):
         plots.comparison({**runs, "loss": [1.0]})
-
-
-# Executors
-
-
-@pytest.mark.parametrize("name", ["thread", "", "dask", "dask://", "dask://host", "process:2"])
-def test_an_unknown_executor_is_named(name):
-    with pytest.raises(OptionError, match=r"expected one of serial, process, dask://HOST:PORT"):
-        check_executor(name)
-
-
-@pytest.mark.parametrize(("name", "package"), [("dask://a:1", "distributed"), ("mpi", "mpi4py")])
-def test_a_missing_package_is_named_with_the_way_to_get_it(name, package, monkeypatch):
-    from tinysmooth.compare import executors
-
-    monkeypatch.setattr(executors, "find_spec", lambda name: None)
-    with pytest.raises(OptionError, match=f"{package} is not installed; .* pip install"):
-        check_executor(name)
 
 
 # Command line

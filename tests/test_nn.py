@@ -1,5 +1,9 @@
 """Layers, containers, models: names, shapes, modes, state; fused equals composed."""
 
+import re
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 from gradient_cases import numbers
@@ -262,3 +266,44 @@ def test_weights_move_to_pytorch_and_back_and_a_training_step_agrees(name):
     model.load_state_dict(back)
     for key, array in model.state_dict().items():
         np.testing.assert_array_equal(array, back[key])
+
+
+def recipe(title):
+    """Code of a section of the book's recipes, block by block."""
+    text = (Path(__file__).parent.parent / "chapters" / "recipes.md").read_text(encoding="utf-8")
+    section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?:^ {4}.*\n|^\n(?= {4}))+", section, re.MULTILINE)
+    return [textwrap.dedent(block) for block in blocks]
+
+
+def test_the_recipe_of_the_book_moves_a_network_to_pytorch_and_back(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    options = {
+        "data": "drawn", "per_class": 4, "val_per_class": 2, "size": 16, "epochs": 2,
+        "batch_size": 8, "model": "resnet9",
+    }  # fmt: skip
+    ts.training.train(ts.training.TrainConfig(**options), "RUN", progress=False)
+    there, back = recipe("Take a network to PyTorch and back")
+    names = {}
+    exec(there, names)
+    model, twin, x = names["model"], names["twin"], images(6, 3, 16, 16)
+
+    def ours_and_theirs():
+        with torch.no_grad():
+            return model(x).numpy(), twin(torch.from_numpy(x)).numpy()
+
+    np.testing.assert_allclose(*ours_and_theirs(), rtol=0, atol=1e-4)
+    twin.train()
+    optimiser = torch.optim.SGD(twin.parameters(), lr=0.01)
+    for _ in range(2):
+        optimiser.zero_grad()
+        twin(torch.from_numpy(x)).square().mean().backward()
+        optimiser.step()
+    twin.eval()
+    ours, theirs = ours_and_theirs()
+    assert np.abs(ours - theirs).max() > 1e-2  # PyTorch has trained on
+    exec(back, names)
+    for name, array in model.state_dict().items():
+        assert array.tobytes() == twin.state_dict()[name].numpy().tobytes()
+    np.testing.assert_allclose(*ours_and_theirs(), rtol=0, atol=1e-4)

@@ -2,13 +2,14 @@
 
 import gc
 import threading
+import time
 import tracemalloc
 
 import numpy as np
 import pytest
 
 import tinysmooth as ts
-from tinysmooth.kernels import memory
+from tinysmooth.kernels import memory, threads
 from tinysmooth.kernels.jit import ENABLED
 
 LARGE = 1 << 20  # bytes; activations of the network below are 0.5 to 4 MiB
@@ -88,6 +89,43 @@ def test_the_same_seed_gives_the_same_bits():
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("order", ["backwards", "shuffled", "delayed"])
+def test_the_order_in_which_threads_work_changes_no_bit(monkeypatch, order):
+    rng = np.random.default_rng(0)
+    splits = []
+
+    def run(pool, task):
+        splits.append(task.parts)
+        parts = np.arange(task.parts)[::-1] if order == "backwards" else rng.permutation(task.parts)
+        for part in parts.tolist():
+            task.kernel(part, task.parts, *task.args)
+
+    def train():
+        model, *rest = make(seed=3, batch_size=8)
+        losses = [step(model, *rest)[1].item() for _ in range(2)]
+        return losses, [p.data.tobytes() for p in model.parameters()]
+
+    before = ts.get_num_threads()
+    ts.set_num_threads(3)
+    try:
+        expected = train()
+        if order == "delayed":
+            plain = threads._Worker.start
+
+            def start(worker, task, part):
+                time.sleep(rng.uniform(0, 1e-4))
+                plain(worker, task, part)
+                splits.append(task.parts)
+
+            monkeypatch.setattr(threads._Worker, "start", start)
+        else:
+            monkeypatch.setattr(threads._Pool, "run", run)
+        assert train() == expected
+    finally:
+        ts.set_num_threads(before)
+    assert not ENABLED or len(splits) > 10
+
+
 def test_thread_counts_agree_to_float32_noise():
     # One step, and no Winograd: a rounding error that tips one ReLU over would be passed on whole.
     before = ts.get_num_threads()
@@ -115,11 +153,11 @@ def test_two_python_threads_may_train_at_once():
         for _ in range(3):
             together[i] = step(*make(seed=i + 1, batch_size=4))[1].item()
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
     assert together == alone
 
 

@@ -39,6 +39,11 @@ def small_convnet(
     -------
     Sequential
         From (N, in_channels, H, W) to (N, num_classes).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is no positive integer, or ``rng`` is not a Generator.
     """
     num_classes = check_int("small_convnet", "num_classes", num_classes, minimum=1)
     in_channels = check_int("small_convnet", "in_channels", in_channels, minimum=1)
@@ -76,6 +81,11 @@ def resnet9(
     -------
     Sequential
         From (N, in_channels, H, W) to (N, num_classes).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is no positive integer, or ``rng`` is not a Generator.
     """
     num_classes = check_int("resnet9", "num_classes", num_classes, minimum=1)
     in_channels = check_int("resnet9", "in_channels", in_channels, minimum=1)

@@ -67,6 +67,21 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
 
     The operation is entered in ``PRIMITIVES`` under the function's name.
 
+    Parameters
+    ----------
+    function : callable
+        From arrays to ``(value, pullbacks)``.
+
+    Returns
+    -------
+    callable
+        The same, from tensors or arrays to a Tensor.
+
+    Raises
+    ------
+    TypeError
+        If the function takes ``*arguments``.
+
     Examples
     --------
     >>> @primitive
@@ -263,6 +278,19 @@ def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
 
     The adjoint of repeating a number is adding up what came back from the copies.
 
+    Parameters
+    ----------
+    grad : ndarray
+        Of the shape that broadcasting made.
+    shape : tuple of int
+        Of the array that was broadcast.
+
+    Returns
+    -------
+    ndarray, shape ``shape``
+
+    Examples
+    --------
     >>> unbroadcast(np.ones((4, 3)), (3,))
     array([4., 4., 4.])
     """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tinysmooth.chapters import chapters_folder, find_chapters, run_chapters, select_chapters
 from tinysmooth.chapters.book import build_book
-from tinysmooth.chapters.exercises import check_exercises, describe_verdicts
+from tinysmooth.chapters.exercises import check_exercises, describe_verdicts, exercise_numbers
 from tinysmooth.chapters.runner import TIMEOUT
 from tinysmooth.cli.options import UsageError, real
 
@@ -88,7 +88,13 @@ def run(args: argparse.Namespace) -> int:
 def _check(numbers: list[int], file: str | None) -> int:
     if not numbers:
         raise UsageError("check: no number came; expected those of one or more chapters")
+    if file is not None and not Path(file).is_file():
+        raise UsageError(f"--file is {file}, which is no file; expected one with your answers")
     folder = chapters_folder()
+    known = exercise_numbers(folder)
+    unknown = [number for number in numbers if number not in known]
+    if unknown:
+        raise UsageError(f"check: number is {unknown[0]}; expected one of {known}")
     right = True
     for number in numbers:
         verdicts = check_exercises(number, folder, None if file is None else Path(file))

@@ -2,7 +2,12 @@
 
 Every combination of --epsilons, --seeds, --noise and --vary is one run with its own folder inside
 --out. Stopped at any moment, the same command goes on: finished runs are kept. With --executor the
-runs take place side by side, one kernel thread each; all workers must see the same folders.
+runs take place side by side, one kernel thread each; all workers must see the same folders:
+
+  --executor process --workers 4
+  --executor dask://HOST:8786    after: dask scheduler --port 8786
+                                 and:   dask worker tcp://HOST:8786 --nworkers 4 --nthreads 1
+  --executor mpi                 as: mpiexec -n 5 python -m mpi4py.futures -m tinysmooth compare ...
 """
 
 from __future__ import annotations
@@ -79,7 +84,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check everything, train what is missing, write the report."""
     grid = _read_grid(args)
-    out = Path(args.out or time.strftime("runs/compare-%Y%m%d-%H%M%S"))
+    out = Path(time.strftime("runs/compare-%Y%m%d-%H%M%S") if args.out is None else args.out)
     try:
         finished = check_folder(grid, out)
         check_executor(args.executor)

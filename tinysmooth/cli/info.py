@@ -17,6 +17,9 @@ __all__ = ["HELP", "NAME", "configure", "run"]
 NAME = "info"
 HELP = "describe this installation, or a run folder"
 
+_NOTHING = {"root": "the usual places", "per_class": "all", "val_per_class": "all"}
+"""What an option means that was not given."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
@@ -60,7 +63,7 @@ def _print_run(path: str) -> None:
     rows = read_history(folder.history) if folder.history.exists() else []
     _line("run", str(folder.path))
     for name, value in config.to_dict().items():
-        _line(name.replace("_", "-"), "all" if value is None else str(value))
+        _line(name.replace("_", "-"), _NOTHING.get(name, "none") if value is None else str(value))
     found = content.get("data", {})
     _line("images", str(found.get("description", "unknown")))
     _line("counts", f"{found.get('num_train')} to train on, {found.get('num_val')} to validate on")

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
         except UsageError as error:
             command: Parser = args.parser
-            command.error(one_line(error))
+            command.error(one_line(error).removeprefix(f"{args.command}: "))
         except KeyboardInterrupt as error:
             if args.debug:
                 traceback.print_exc()
@@ -85,5 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             if args.debug:
                 traceback.print_exc()
-            print(f"{name}: {one_line(error)}", file=sys.stderr)
+            # A function of the command's name has said it already.
+            text = one_line(error).removeprefix(f"{args.command}: ")
+            print(f"{name}: {text}", file=sys.stderr)
             return FAILURE

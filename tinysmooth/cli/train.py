@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if "resume" in given:
         return _go_on(given, quiet=args.quiet)
     config = read_config(given)
-    out = Path(given.get("out") or _free_folder(config))
+    out = Path(given["out"]) if "out" in given else _free_folder(config)
     try:
         RunFolder.check_new(out)
     except OptionError as error:

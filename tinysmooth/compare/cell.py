@@ -107,7 +107,17 @@ def run_cell(options: Mapping[str, Any], path: str | os.PathLike[str]) -> dict[s
 
 
 def read_result(path: str | os.PathLike[str]) -> CellResult | None:
-    """Return what a finished cell came to; None if it is not finished.
+    """Return what a finished cell came to.
+
+    Parameters
+    ----------
+    path : path
+        The run folder.
+
+    Returns
+    -------
+    CellResult or None
+        None if it is not finished.
 
     Raises
     ------
@@ -131,6 +141,19 @@ def measure(judged: Evaluation) -> CellResult:
 
     The halves for temperature scaling are the images at even and at odd places of an order that
     is shuffled within the classes, always alike.
+
+    Parameters
+    ----------
+    judged : Evaluation
+
+    Returns
+    -------
+    CellResult
+
+    Raises
+    ------
+    ValueError
+        If there are not images for two halves.
     """
     logits, targets = judged.logits.astype(np.float64), judged.targets
     odd = _odd_half(targets)

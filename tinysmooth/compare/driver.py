@@ -56,12 +56,19 @@ def check_folder(grid: Grid, out: str | os.PathLike[str]) -> int:
     Raises
     ------
     OptionError
-        If the folder cannot be made or written, or a cell in it has other options.
+        If the folder cannot be made or written, is that of a single run, or a cell in it has other
+        options.
     ValueError
         If a file in it is damaged.
     """
     path = Path(out)
     finished = 0
+    if RunFolder(path).config.exists():
+        raise OptionError(
+            "out",
+            f"compare: out is {str(out)!r}, the folder of a single run; expected a new folder or "
+            "that of a comparison",
+        )
     if not path.is_dir() or not os.access(path, os.W_OK):
         try:
             RunFolder.check_new(path)
@@ -108,6 +115,10 @@ def compare(
     listener : callable, optional
         ``listener(cell, result)`` as each cell is done; the result is a text if it failed. Cells
         that were finished before come first.
+
+    Returns
+    -------
+    Comparison
 
     Raises
     ------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from importlib.util import find_spec
@@ -30,7 +32,8 @@ def check_executor(name: str) -> str:
     Raises
     ------
     OptionError
-        For an unknown name, an address without a port, a package that is not installed.
+        For an unknown name, an address without a port, a package that is not installed, or a
+        start by mpiexec in which every rank would do the same.
     """
     kind = name.split("://")[0] if isinstance(name, str) else ""
     host, _, port = name.removeprefix("dask://").rpartition(":") if kind == "dask" else ("", "", "")
@@ -49,6 +52,13 @@ def check_executor(name: str) -> str:
             f"compare: executor is {name!r}, but {package} is not installed; expected it beside "
             f"tinysmooth. Use {fix}",
         )
+    if name == "mpi" and _ranks_started() > 1 and "mpi4py.futures" not in sys.orig_argv:
+        # Every rank would be a comparison of its own, all of them in one folder.
+        raise OptionError(
+            "executor",
+            f"compare: executor is 'mpi' in one of {_ranks_started()} ranks that all do the same; "
+            "expected a start by mpiexec -n N python -m mpi4py.futures -m tinysmooth compare ...",
+        )
     return name
 
 
@@ -59,11 +69,16 @@ def open_executor(name: str, workers: int | None = None) -> Iterator[Executor | 
     Parameters
     ----------
     name : str
-        "serial"; "process": processes of this machine; "dask://HOST:PORT": the workers of a
-        running Dask scheduler, which must see the same folders; "mpi": the ranks of a program
-        that was started by ``mpiexec -n N python -m mpi4py.futures -m tinysmooth compare ...``.
+        "serial"; "process": processes of this machine, which end when this one does, however it
+        ends; "dask://HOST:PORT": the workers of a running Dask scheduler, which must see the same
+        folders; "mpi": the ranks of a program that was started by
+        ``mpiexec -n N python -m mpi4py.futures -m tinysmooth compare ...``.
     workers : int, optional
         Number of processes, for "process" only; by default the CPUs that this process may use.
+
+    Yields
+    ------
+    concurrent.futures.Executor or None
 
     Raises
     ------
@@ -81,7 +96,7 @@ def open_executor(name: str, workers: int | None = None) -> Iterator[Executor | 
         # Spawned, not forked: threads of the kernels do not survive a fork.
         context = multiprocessing.get_context("spawn")
         count = workers or _usable_cpus()
-        with ProcessPoolExecutor(max_workers=count, mp_context=context) as pool:
+        with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
             yield pool
     elif name == "mpi":
         futures: Any = __import__("mpi4py.futures", fromlist=["MPIPoolExecutor"])
@@ -92,6 +107,28 @@ def open_executor(name: str, workers: int | None = None) -> Iterator[Executor | 
         address = name.replace("dask://", "tcp://")
         with distributed.Client(address, timeout=10) as client, client.get_executor() as pool:
             yield pool
+
+
+def _end_with_parent() -> None:
+    """Let this worker end when its parent is gone, even by SIGKILL; the checkpoints are whole.
+
+    Otherwise it would train on unseen, and be in the way of the comparison when that goes on.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def _ranks_started() -> int:
+    """Count the ranks that mpiexec started, by what it leaves in the environment."""
+    counts = (os.environ.get(name, "") for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))
+    return max(int(count) if count.isdecimal() else 1 for count in counts)
 
 
 def _usable_cpus() -> int:

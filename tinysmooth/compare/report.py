@@ -43,6 +43,15 @@ Group = tuple[tuple[str, Any], ...]
 def write_report(done: Comparison) -> Path:
     """Write ``compare.md``, ``results.csv`` and the pictures into the comparison's folder.
 
+    Parameters
+    ----------
+    done : Comparison
+
+    Returns
+    -------
+    Path
+        Of ``compare.md``.
+
     Raises
     ------
     ValueError
@@ -92,7 +101,11 @@ def _by_seed(done: Comparison, cells: Sequence[Cell], epsilon: float) -> dict[in
 
 
 def _groups(done: Comparison) -> dict[Group, list[Cell]]:
-    names = [name for name in done.grid.axes if name not in ("seed", "label_smoothing")]
+    names = [
+        name
+        for name, values in done.grid.axes.items()
+        if name not in ("seed", "label_smoothing") and (len(values) > 1 or values[0])
+    ]
     groups: dict[Group, list[Cell]] = {}
     for cell in done.results:
         key = tuple((name, getattr(cell.config, name)) for name in names)

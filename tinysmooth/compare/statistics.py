@@ -51,6 +51,10 @@ def paired_difference(
     level : float in (0, 1)
         Share of such intervals that hold the true mean, if the differences are normal.
 
+    Returns
+    -------
+    PairedDifference
+
     Raises
     ------
     TypeError, ValueError
@@ -92,6 +96,10 @@ def student_t_quantile(probability: float, degrees: int) -> float:
     probability : float in (0, 1)
     degrees : int
         Degrees of freedom, at least 1.
+
+    Returns
+    -------
+    float
 
     Raises
     ------

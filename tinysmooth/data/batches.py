@@ -15,10 +15,11 @@ __all__ = ["IMAGE_MEAN", "IMAGE_STD", "Batches", "normalise"]
 
 Array = np.ndarray[Any, Any]
 
-#: Mean and standard deviation of ImageNet's pixels, red, green and blue, where white is 1. Source:
-#: the values that torchvision's models are published with. Drawings are normalised alike, so that a
-#: model can be moved from one to the other.
+#: Mean of ImageNet's pixels, red, green and blue, where white is 1. Source: the values that
+#: torchvision's models are published with. Drawings are normalised alike, so that a model can be
+#: moved from one to the other.
 IMAGE_MEAN: tuple[float, ...] = (0.485, 0.456, 0.406)
+#: Their standard deviation.
 IMAGE_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
 
 # The same for one grey channel: the mean of the three.

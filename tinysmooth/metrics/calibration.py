@@ -39,7 +39,7 @@ class ReliabilityBins:
 
     @property
     def expected_calibration_error(self) -> float:
-        """Mean of |accuracy - confidence| over the predictions, bin by bin."""
+        """Mean of ``|accuracy - confidence|`` over the predictions, bin by bin."""
         filled = self.counts > 0
         gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
         return float(np.sum(gaps * self.counts[filled]) / self.counts.sum())
@@ -56,6 +56,14 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
     """Probabilities of (N, K) logits, in float64.
 
     The plain-array twin of ``tinysmooth.softmax`` for measuring; no graph.
+
+    Parameters
+    ----------
+    logits : array of float, (N, K)
+
+    Returns
+    -------
+    ndarray of float64, (N, K)
 
     Raises
     ------
@@ -81,6 +89,10 @@ def reliability_bins(
         Probabilities (not logits); the confidence of a row is its largest entry.
     targets : array of integers, (N,)
     num_bins : int
+
+    Returns
+    -------
+    ReliabilityBins
 
     Raises
     ------
@@ -119,8 +131,20 @@ def expected_calibration_error(
     """Measure how far confidence is from accuracy, in [0, 1].
 
     Bins of equal width, closed on the right; the mean over the predictions of
-    |accuracy - confidence| of their bin (Guo et al. 2017, equation 3). It depends on the
+    ``|accuracy - confidence|`` of their bin (Guo et al. 2017, equation 3). It depends on the
     number of bins, so state it beside the value.
+
+    Parameters
+    ----------
+    probs : array of float, (N, K)
+        Probabilities, not logits.
+    targets : array of integers, (N,)
+    num_bins : int
+        At least 1.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
@@ -145,6 +169,17 @@ def fit_temperature(
     hence has one valley in log T, which golden-section search walks down (Guo et al. 2017,
     section 4.2, for the method). T > 1 softens an over-confident network; a value
     at either end means that there is no valley between them.
+
+    Parameters
+    ----------
+    logits : array of float, (N, K)
+    targets : array of integers, (N,)
+    low, high : float
+        Positive ends of the interval.
+
+    Returns
+    -------
+    float
 
     Raises
     ------

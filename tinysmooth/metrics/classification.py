@@ -25,6 +25,10 @@ def accuracy(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> float:
         class indices.
     targets : array of integers, (N,)
 
+    Returns
+    -------
+    float in [0, 1]
+
     Raises
     ------
     TypeError, ValueError, IndexError
@@ -47,6 +51,15 @@ def negative_log_likelihood(logits: npt.ArrayLike, targets: npt.ArrayLike) -> fl
     Comparable across values of label smoothing, which the training loss is not: that one has
     ``tinysmooth.loss_floor`` below it.
 
+    Parameters
+    ----------
+    logits : array of float, (N, K)
+    targets : array of integers, (N,)
+
+    Returns
+    -------
+    float, nats
+
     Raises
     ------
     TypeError, ValueError, IndexError
@@ -67,6 +80,16 @@ def brier_score(probs: npt.ArrayLike, targets: npt.ArrayLike) -> float:
     """Mean squared distance between the probabilities and the one-hot target, in [0, 2].
 
     The sum over the classes, averaged over the rows (Brier 1950, the original definition).
+
+    Parameters
+    ----------
+    probs : array of float, (N, K)
+        Probabilities, not logits.
+    targets : array of integers, (N,)
+
+    Returns
+    -------
+    float
 
     Raises
     ------
@@ -96,6 +119,10 @@ def confusion_matrix(
     targets : array of integers, (N,)
     num_classes : int, optional
         Needed with class indices only if the last classes may be missing.
+
+    Returns
+    -------
+    ndarray of int64, (K, K)
 
     Raises
     ------

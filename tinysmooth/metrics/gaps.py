@@ -31,6 +31,10 @@ def logit_gap(
     reduction : {"mean", "none"}
         The mean over the rows as a float, or one value a row, (N,) float64.
 
+    Returns
+    -------
+    float, or ndarray of float64, (N,)
+
     Raises
     ------
     TypeError, ValueError, IndexError

@@ -71,6 +71,14 @@ class TemplatePlane(NamedTuple):
 def weight_norms(model: Module) -> list[WeightNorm]:
     """Measure every weight with two axes or more, in the order of the model.
 
+    Parameters
+    ----------
+    model : Module
+
+    Returns
+    -------
+    list of WeightNorm
+
     Examples
     --------
     >>> from tinysmooth import nn
@@ -137,6 +145,10 @@ def template_plane(
     weight : array of float, (K, D)
         Of the last layer.
     classes : sequence of three ints
+
+    Returns
+    -------
+    TemplatePlane
 
     Raises
     ------

@@ -20,6 +20,10 @@ __all__ = ["Residual", "Sequential"]
 class Sequential(Module):
     """Run modules one after the other; they are named "0", "1", ... as in PyTorch.
 
+    Parameters
+    ----------
+    *modules : Module
+
     Raises
     ------
     TypeError

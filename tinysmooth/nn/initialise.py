@@ -34,7 +34,12 @@ def he_normal(
 
     Returns
     -------
-    ndarray
+    ndarray, shape ``shape``
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a length is no positive integer, or ``rng`` is not a Generator.
     """
     if rng is not None:
         check_rng("he_normal", "rng", rng)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinysmooth import ops
@@ -36,6 +38,11 @@ class Linear(Module):
         Whether to add one.
     rng : numpy.random.Generator, optional
         Source of the initial weights (He normal; the bias starts at 0).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong kind or out of range, or ``rng`` is not a Generator.
     """
 
     def __init__(
@@ -77,6 +84,11 @@ class Conv2d(Module):
         Whether to add a number a channel; leave it out before a BatchNorm, which subtracts it.
     rng : numpy.random.Generator, optional
         Source of the initial weights (He normal; the bias starts at 0).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong kind or out of range, or ``rng`` is not a Generator.
     """
 
     def __init__(
@@ -134,6 +146,11 @@ class BatchNorm2d(Module):
         Used in evaluation.
     num_batches_tracked : ndarray, ()
         Training batches seen; kept for PyTorch's state dictionaries.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong kind or out of range.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
@@ -150,37 +167,20 @@ class BatchNorm2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same shape."""
         self._count_batch()
-        return ops.batch_norm(
-            x,
-            self.weight,
-            self.bias,
-            self.running_mean,
-            self.running_var,
-            self.training,
-            self.momentum,
-            self.eps,
-        )
+        return ops.batch_norm(x, *self._arguments())
 
     def fused(self, x: Tensor, *, relu: bool, pool: bool, residual: Tensor | None = None) -> Tensor:
         """Run the same with what follows it in one pass (see ``ops.batch_norm_block``)."""
         self._count_batch()
-        return ops.batch_norm_block(
-            x,
-            self.weight,
-            self.bias,
-            self.running_mean,
-            self.running_var,
-            self.training,
-            self.momentum,
-            self.eps,
-            relu,
-            pool,
-            residual,
-        )
+        return ops.batch_norm_block(x, *self._arguments(), relu, pool, residual)
 
     def _count_batch(self) -> None:
         if self.training:
             self.num_batches_tracked += 1
+
+    def _arguments(self) -> tuple[Any, ...]:
+        statistics = (self.running_mean, self.running_var)
+        return self.weight, self.bias, *statistics, self.training, self.momentum, self.eps
 
     def _details(self) -> str:
         return f"{self.channels}, eps={self.eps:g}, momentum={self.momentum:g}"
@@ -211,7 +211,17 @@ class _Pool2d(Module):
 
 
 class MaxPool2d(_Pool2d):
-    """Largest element of each window (see ``ts.max_pool2d``)."""
+    """Largest element of each window (see ``ts.max_pool2d``).
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or (int, int)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As that function.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H', W')."""
@@ -219,7 +229,17 @@ class MaxPool2d(_Pool2d):
 
 
 class AvgPool2d(_Pool2d):
-    """Mean of each window (see ``ts.avg_pool2d``)."""
+    """Mean of each window (see ``ts.avg_pool2d``).
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or (int, int)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As that function.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H', W')."""
@@ -253,6 +273,11 @@ class Dropout(Module):
         Probability of dropping.
     rng : numpy.random.Generator, optional
         Source of randomness; a fresh unseeded one if left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``p`` is outside [0, 1] or NaN, or ``rng`` is not a Generator.
     """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:

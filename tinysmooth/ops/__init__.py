@@ -7,21 +7,16 @@ argument's gradient stand together. Importing this package also binds Python's o
 
 from tinysmooth import graph
 from tinysmooth.kernels import memory
+from tinysmooth.ops.arithmetic import add, divide, multiply, negative, power, subtract
 from tinysmooth.ops.elementwise import (
     abs,
-    add,
-    divide,
     exp,
     log,
     maximum,
     minimum,
-    multiply,
-    negative,
-    power,
     relu,
     sigmoid,
     sqrt,
-    subtract,
     tanh,
     where,
 )

@@ -1,7 +1,6 @@
-"""Operations that treat each element by itself, with NumPy's broadcasting.
+"""Functions that treat each element by itself, with NumPy's broadcasting.
 
-Derivatives are written for one element; ``unbroadcast`` adds up what came back from the copies that
-broadcasting made. Where a function has a kink the rule takes the value PyTorch takes, and says so.
+Where a function has a kink the rule takes the value PyTorch takes, and says so.
 """
 
 from __future__ import annotations
@@ -10,129 +9,86 @@ import numpy as np
 
 from tinysmooth import kernels
 from tinysmooth.graph import Array
+from tinysmooth.ops.arithmetic import check_broadcast
 from tinysmooth.primitive import Recorded, primitive, unbroadcast
 
 __all__ = [
     "abs",
-    "add",
-    "divide",
     "exp",
     "log",
     "maximum",
     "minimum",
-    "multiply",
-    "negative",
-    "power",
     "relu",
     "sigmoid",
     "sqrt",
-    "subtract",
     "tanh",
     "where",
 ]
 
 
 @primitive
-def add(a: Array, b: Array) -> Recorded:
-    """Sum ``a + b`` of two arrays that broadcast together; both slopes are 1."""
-    _check_broadcast("add", a, b)
-    a_shape, b_shape = a.shape, b.shape
-    return a + b, {
-        "a": lambda grad: unbroadcast(grad, a_shape),
-        "b": lambda grad: unbroadcast(grad, b_shape),
-    }
-
-
-@primitive
-def subtract(a: Array, b: Array) -> Recorded:
-    """Difference ``a - b`` of two arrays that broadcast together; slopes 1 and -1."""
-    _check_broadcast("subtract", a, b)
-    a_shape, b_shape = a.shape, b.shape
-    return np.subtract(a, b), {
-        "a": lambda grad: unbroadcast(grad, a_shape),
-        "b": lambda grad: -unbroadcast(grad, b_shape),
-    }
-
-
-@primitive
-def multiply(a: Array, b: Array) -> Recorded:
-    """Product ``a * b`` of two arrays that broadcast together; each slope is the other factor."""
-    _check_broadcast("multiply", a, b)
-    a_shape, b_shape = a.shape, b.shape
-    return a * b, {
-        "a": lambda grad: unbroadcast(grad * b, a_shape),
-        "b": lambda grad: unbroadcast(grad * a, b_shape),
-    }
-
-
-@primitive
-def divide(a: Array, b: Array) -> Recorded:
-    """Quotient ``a / b`` of two arrays that broadcast together; slopes 1/b and -a/b**2."""
-    _check_broadcast("divide", a, b)
-    a_shape, b_shape = a.shape, b.shape
-    out = a / b
-    return out, {
-        "a": lambda grad: unbroadcast(grad / b, a_shape),
-        "b": lambda grad: unbroadcast(-grad * (out / b), b_shape),
-    }
-
-
-@primitive
-def power(a: Array, b: Array) -> Recorded:
-    """Power ``a ** b`` of two arrays that broadcast together.
-
-    Slopes are ``b * a**(b-1)`` and ``log(a) * a**b``. At ``b = 0`` the first is 0 for every ``a``,
-    and at ``a = 0`` the second is 0 for ``b > 0``, the limits of both.
-
-    Raises
-    ------
-    ValueError
-        If an integer array comes with a negative integer power (NumPy's rule).
-    """
-    _check_broadcast("power", a, b)
-    a_shape, b_shape = a.shape, b.shape
-    out = a**b
-
-    def a_rule(grad: Array) -> Array:
-        slope = np.where(b == 0, 0, b * np.power(a, np.where(b == 0, 1, b - 1)))
-        return unbroadcast(grad * slope, a_shape)
-
-    def b_rule(grad: Array) -> Array:
-        flat = (a == 0) & (b > 0)
-        return unbroadcast(grad * np.where(flat, 0, np.log(np.where(flat, 1, a)) * out), b_shape)
-
-    return out, {"a": a_rule, "b": b_rule}
-
-
-@primitive
-def negative(x: Array) -> Recorded:
-    """Minus ``x``; the slope is -1."""
-    return -x, {"x": lambda grad: -grad}
-
-
-@primitive
 def exp(x: Array) -> Recorded:
-    """Exponential of ``x``; its own slope."""
+    """Exponential of ``x``; its own slope.
+
+    Parameters
+    ----------
+    x : array
+        Any shape, any numeric dtype.
+
+    Returns
+    -------
+    Tensor, shape and floating dtype of ``x``
+    """
     out = np.exp(x)
     return out, {"x": lambda grad: grad * out}
 
 
 @primitive
 def log(x: Array) -> Recorded:
-    """Natural logarithm; the slope is 1/x. At 0 it is -inf and below NaN, with NumPy's warning."""
+    """Natural logarithm; the slope is 1/x. At 0 it is -inf and below NaN, with NumPy's warning.
+
+    Parameters
+    ----------
+    x : array
+        Any shape, any numeric dtype.
+
+    Returns
+    -------
+    Tensor, shape and floating dtype of ``x``
+    """
     return np.log(x), {"x": lambda grad: grad / x}
 
 
 @primitive
 def sqrt(x: Array) -> Recorded:
-    """Square root; the slope is 1 / (2 sqrt(x)), infinite at 0."""
+    """Square root; the slope is 1 / (2 sqrt(x)), infinite at 0.
+
+    Parameters
+    ----------
+    x : array
+        Any shape, any numeric dtype.
+
+    Returns
+    -------
+    Tensor, shape and floating dtype of ``x``
+    """
     out = np.sqrt(x)
     return out, {"x": lambda grad: grad / (2 * out)}
 
 
 @primitive
 def abs(x: Array) -> Recorded:
-    """Absolute value; the slope is the sign, 0 at the kink x = 0 (PyTorch's choice)."""
+    """Absolute value; the slope is the sign, 0 at the kink x = 0 (PyTorch's choice).
+
+    Parameters
+    ----------
+    x : array
+        Any shape, any numeric dtype.
+
+    Returns
+    -------
+    Tensor, shape and dtype of ``x``
+    """
     return np.abs(x), {"x": lambda grad: grad * np.sign(x)}
 
 
@@ -141,8 +97,22 @@ def maximum(a: Array, b: Array) -> Recorded:
     """Larger of two arrays that broadcast together, element by element.
 
     The gradient goes to the larger one; at a tie each gets half (PyTorch's choice). NaN passes on.
+
+    Parameters
+    ----------
+    a, b : array
+        Any shapes that broadcast together; the wider dtype decides.
+
+    Returns
+    -------
+    Tensor, the common shape
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast together.
     """
-    _check_broadcast("maximum", a, b)
+    check_broadcast("maximum", a, b)
     a_shape, b_shape = a.shape, b.shape
     return np.maximum(a, b), {
         "a": lambda grad: unbroadcast(grad * _share(a > b, a == b, grad), a_shape),
@@ -152,8 +122,23 @@ def maximum(a: Array, b: Array) -> Recorded:
 
 @primitive
 def minimum(a: Array, b: Array) -> Recorded:
-    """Smaller of two arrays that broadcast together; at a tie each gets half the gradient."""
-    _check_broadcast("minimum", a, b)
+    """Smaller of two arrays that broadcast together; at a tie each gets half the gradient.
+
+    Parameters
+    ----------
+    a, b : array
+        Any shapes that broadcast together; the wider dtype decides.
+
+    Returns
+    -------
+    Tensor, the common shape
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast together.
+    """
+    check_broadcast("minimum", a, b)
     a_shape, b_shape = a.shape, b.shape
     return np.minimum(a, b), {
         "a": lambda grad: unbroadcast(grad * _share(a < b, a == b, grad), a_shape),
@@ -167,8 +152,24 @@ def where(condition: Array, a: Array, b: Array) -> Recorded:
 
     The condition is a choice, not a number: no gradient flows to it, and none flows to the side
     that was not taken (it is exactly 0, even where that side is infinite).
+
+    Parameters
+    ----------
+    condition : array
+        Any shape; true where it is not zero.
+    a, b : array
+        Shapes that broadcast with it and with each other.
+
+    Returns
+    -------
+    Tensor, the common shape
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast together.
     """
-    _check_broadcast("where", condition, a, b)
+    check_broadcast("where", condition, a, b)
     chosen = condition.astype(bool)
     a_shape, b_shape = a.shape, b.shape
     return np.where(chosen, a, b), {
@@ -179,7 +180,17 @@ def where(condition: Array, a: Array, b: Array) -> Recorded:
 
 @primitive
 def relu(x: Array) -> Recorded:
-    """Rectified linear unit ``max(x, 0)``; slope 1 above 0, and 0 at 0 and below. NaN passes on."""
+    """Rectified linear unit ``max(x, 0)``; slope 1 above 0, and 0 at 0 and below. NaN passes on.
+
+    Parameters
+    ----------
+    x : array
+        Any shape, any numeric dtype.
+
+    Returns
+    -------
+    Tensor, shape and dtype of ``x``
+    """
     if x.dtype not in (np.float32, np.float64):
         return np.maximum(x, 0), {"x": lambda grad: np.where(x <= 0, 0, grad)}
     shape, order = x.shape, _memory_order(x)
@@ -198,7 +209,17 @@ def relu(x: Array) -> Recorded:
 
 @primitive
 def sigmoid(x: Array) -> Recorded:
-    """Logistic function ``1 / (1 + exp(-x))``; slope ``s (1 - s)``. Never overflows."""
+    """Logistic function ``1 / (1 + exp(-x))``; slope ``s (1 - s)``. Never overflows.
+
+    Parameters
+    ----------
+    x : array
+        Any shape, any numeric dtype.
+
+    Returns
+    -------
+    Tensor, shape and floating dtype of ``x``
+    """
     small = np.exp(-np.abs(x))
     out = np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(small.dtype)
     # 1 - s is computed without subtracting, so that the slope keeps its digits far out.
@@ -208,7 +229,17 @@ def sigmoid(x: Array) -> Recorded:
 
 @primitive
 def tanh(x: Array) -> Recorded:
-    """Hyperbolic tangent; slope ``1 - tanh(x)**2``."""
+    """Hyperbolic tangent; slope ``1 - tanh(x)**2``.
+
+    Parameters
+    ----------
+    x : array
+        Any shape, any numeric dtype.
+
+    Returns
+    -------
+    Tensor, shape and floating dtype of ``x``
+    """
     out = np.tanh(x)
     return out, {"x": lambda grad: grad * (1 - out * out)}
 
@@ -221,13 +252,3 @@ def _memory_order(x: Array) -> tuple[int, ...]:
 
 def _share(wins: Array, ties: Array, grad: Array) -> Array:
     return wins.astype(grad.dtype) + ties.astype(grad.dtype) / 2
-
-
-def _check_broadcast(where: str, *arrays: Array) -> None:
-    try:
-        np.broadcast_shapes(*(array.shape for array in arrays))
-    except ValueError:
-        shapes = " and ".join(str(array.shape) for array in arrays)
-        raise ValueError(
-            f"{where}: the shapes are {shapes}; expected shapes that broadcast together"
-        ) from None

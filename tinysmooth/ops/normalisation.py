@@ -48,6 +48,10 @@ def batch_norm(
     momentum, eps : float
         Weight of the newest batch in [0, 1]; positive number added to the variance.
 
+    Returns
+    -------
+    Tensor, shape and dtype of ``x``
+
     Raises
     ------
     TypeError, ValueError

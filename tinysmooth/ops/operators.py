@@ -7,19 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinysmooth.graph import Array
-from tinysmooth.ops.elementwise import (
-    abs,
-    add,
-    divide,
-    exp,
-    log,
-    multiply,
-    negative,
-    power,
-    relu,
-    sqrt,
-    subtract,
-)
+from tinysmooth.ops.arithmetic import add, divide, multiply, negative, power, subtract
+from tinysmooth.ops.elementwise import abs, exp, log, relu, sqrt
 from tinysmooth.ops.products import matmul
 from tinysmooth.ops.reductions import max, mean, min, sum
 from tinysmooth.ops.shaping import getitem, reshape, transpose

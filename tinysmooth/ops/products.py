@@ -18,6 +18,10 @@ def matmul(a: Array, b: Array) -> Recorded:
     a : array, shape (..., M, P) or (P,)
     b : array, shape (..., P, Q) or (P,)
 
+    Returns
+    -------
+    Tensor, shape (..., M, Q), without the axes that a vector lacks
+
     Raises
     ------
     ValueError
@@ -70,6 +74,10 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
     x : array, shape (..., in)
     weight : array, shape (out, in)
     bias : array, shape (out,), optional
+
+    Returns
+    -------
+    Tensor, shape (..., out)
 
     Raises
     ------

@@ -31,6 +31,10 @@ def sum(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = Fa
     keepdims : bool
         Keep the reduced axes with length 1.
 
+    Returns
+    -------
+    Tensor, the shape of ``x`` without the reduced axes
+
     Raises
     ------
     TypeError, ValueError
@@ -46,6 +50,19 @@ def sum(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = Fa
 @primitive
 def mean(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Recorded:
     """Mean over an axis, several, or all; each element's slope is 1 / (number of elements).
+
+    Parameters
+    ----------
+    x : array
+        Any shape.
+    axis : int, tuple of int or None
+        Axes to reduce; negative numbers count from the end.
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Tensor, the shape of ``x`` without the reduced axes
 
     Raises
     ------
@@ -64,9 +81,22 @@ def mean(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = F
 
 @primitive
 def max(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Recorded:
-    """Largest element along axes ; the gradient is split evenly among ties.
+    """Largest element along axes (``ts.max``); the gradient is split evenly among ties.
 
     That is what PyTorch's ``amax`` does; NaN passes on and gets the gradient.
+
+    Parameters
+    ----------
+    x : array
+        Any shape.
+    axis : int, tuple of int or None
+        Axes to reduce; negative numbers count from the end.
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Tensor, the shape of ``x`` without the reduced axes
 
     Raises
     ------
@@ -79,6 +109,19 @@ def max(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = Fa
 @primitive
 def min(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Recorded:
     """Smallest element along axes (``ts.min``); the gradient is split evenly among ties.
+
+    Parameters
+    ----------
+    x : array
+        Any shape.
+    axis : int, tuple of int or None
+        Axes to reduce; negative numbers count from the end.
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Tensor, the shape of ``x`` without the reduced axes
 
     Raises
     ------

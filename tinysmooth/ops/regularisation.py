@@ -34,6 +34,10 @@ def dropout(
     rng : numpy.random.Generator, optional
         Source of randomness; a fresh unseeded one if left out.
 
+    Returns
+    -------
+    Tensor, shape and dtype of ``x``
+
     Raises
     ------
     TypeError, ValueError

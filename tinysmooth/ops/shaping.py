@@ -22,6 +22,16 @@ __all__ = ["concatenate", "getitem", "pad", "reshape", "stack", "transpose"]
 def reshape(x: Array, shape: int | Sequence[int]) -> Recorded:
     """Give ``x`` another shape with as many elements; one length may be -1 (worked out).
 
+    Parameters
+    ----------
+    x : array
+        Any shape.
+    shape : int or sequence of int
+
+    Returns
+    -------
+    Tensor of that shape, a view where NumPy gives one
+
     Raises
     ------
     TypeError, ValueError
@@ -42,6 +52,16 @@ def reshape(x: Array, shape: int | Sequence[int]) -> Recorded:
 @primitive
 def transpose(x: Array, axes: Sequence[int] | None = None) -> Recorded:
     """Reorder the axes: ``axes[i]`` says which old axis becomes axis i; ``None`` reverses them.
+
+    Parameters
+    ----------
+    x : array
+        Any shape.
+    axes : sequence of int, optional
+
+    Returns
+    -------
+    Tensor, a view
 
     Raises
     ------
@@ -89,6 +109,17 @@ def getitem(x: Array, key: Any) -> Recorded:
 def concatenate(arrays: Sequence[Array], axis: int = 0) -> Recorded:
     """Join arrays along an existing axis; the gradient is cut at the seams.
 
+    Parameters
+    ----------
+    arrays : sequence of array
+        Shapes that differ at most along ``axis``.
+    axis : int
+        Along which they are joined; it gets the sum of the lengths.
+
+    Returns
+    -------
+    Tensor
+
     Raises
     ------
     TypeError, ValueError
@@ -114,6 +145,17 @@ def concatenate(arrays: Sequence[Array], axis: int = 0) -> Recorded:
 @primitive
 def stack(arrays: Sequence[Array], axis: int = 0) -> Recorded:
     """Join arrays of one shape along a new axis; the gradient is dealt out along it.
+
+    Parameters
+    ----------
+    arrays : sequence of array
+        All of one shape.
+    axis : int
+        Where the new axis goes; its length is the number of arrays.
+
+    Returns
+    -------
+    Tensor
 
     Raises
     ------
@@ -141,6 +183,10 @@ def pad(x: Array, widths: Sequence[Any] | int, value: float = 0.0) -> Recorded:
         How many elements to add; one integer stands for every side.
     value : float
         What to put there.
+
+    Returns
+    -------
+    Tensor, each axis longer by its two widths
 
     Raises
     ------

@@ -113,6 +113,10 @@ def max_pool2d(
         The stride is the window's size if left out. Padding counts as minus infinity and is at
         most half the window.
 
+    Returns
+    -------
+    Tensor, shape (N, C, (H + 2 padding - window) // stride + 1, ...)
+
     Raises
     ------
     TypeError, ValueError
@@ -146,6 +150,10 @@ def avg_pool2d(
     kernel_size, stride, padding : int or (int, int)
         The stride is the window's size if left out; padding is at most half the window.
 
+    Returns
+    -------
+    Tensor, shape (N, C, (H + 2 padding - window) // stride + 1, ...)
+
     Raises
     ------
     TypeError, ValueError
@@ -165,6 +173,14 @@ def avg_pool2d(
 @primitive
 def global_avg_pool2d(x: Array) -> Recorded:
     """Mean over each whole image: (N, C, H, W) to (N, C, 1, 1).
+
+    Parameters
+    ----------
+    x : array, shape (N, C, H, W), float32 or float64
+
+    Returns
+    -------
+    Tensor, shape (N, C, 1, 1)
 
     Raises
     ------

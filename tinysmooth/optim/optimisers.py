@@ -21,10 +21,21 @@ Groups = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 class Optimiser:
     """What the optimisers share: the flat buffers, ``zero_grad``, ``step`` and their state.
 
+    Parameters
+    ----------
+    parameters : iterable of Tensor, or of groups as ``SGD`` takes them
+    lr, weight_decay : float
+        At least 0.
+
     Attributes
     ----------
     lr : float
         Learning rate of the next step; a schedule sets it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of range, or ``parameters`` are not leaves that require gradients.
     """
 
     def __init__(self, parameters: Groups, lr: float, weight_decay: float) -> None:

@@ -13,11 +13,24 @@ __all__ = ["Cosine", "OneCycle", "Schedule"]
 class Schedule:
     """Sets ``optimiser.lr`` before each step; call ``step()`` after each ``optimiser.step()``.
 
+    Parameters
+    ----------
+    optimiser : SGD or AdamW
+    peak_lr : float
+        Positive.
+    total_steps : int
+        Steps of the whole training.
+
     Attributes
     ----------
     steps_done : int
         How many steps were taken; setting it moves the schedule there (after loading a
         checkpoint).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong kind or out of range.
     """
 
     def __init__(self, optimiser: Optimiser, peak_lr: float, total_steps: int) -> None:
@@ -69,6 +82,11 @@ class OneCycle(Schedule):
         Share of the steps that rise.
     start_factor, end_factor : float in (0, 1]
         First and last rate as a share of the peak.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong kind or out of range.
     """
 
     def __init__(
@@ -111,6 +129,11 @@ class Cosine(Schedule):
         Fewer than ``total_steps``.
     end_factor : float in (0, 1]
         Last rate as a share of the peak.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong kind or out of range.
     """
 
     def __init__(

@@ -63,8 +63,8 @@ def comparison(
         "after temperature scaling", hollow=True,
     )  # fmt: skip
     calibration.set(title="Calibration error (15 bins)", ylabel="mean |accuracy - confidence|")
-    calibration.set_ylim(bottom=0.0)
-    legend(calibration)
+    calibration.set_ylim(0.0, 1.2 * calibration.get_ylim()[1])  # leaves room for the legend
+    legend(calibration, loc="upper center", ncols=2)
     _strip(gap, place, column["mean_gap"], column["seed"], epsilons)
     rests = [(k, rest) for k, rest in enumerate(resting_gaps) if np.isfinite(rest)]
     for number, (k, rest) in enumerate(rests):
@@ -72,7 +72,9 @@ def comparison(
         gap.plot([k - 0.35, k + 0.35], [rest, rest], "--", color=LIMIT, linewidth=1.7, label=name)
     gap.set(title="Mean logit gap", ylabel="right logit - mean of the others")
     if rests:
-        legend(gap)
+        low, high = gap.get_ylim()
+        gap.set_ylim(low, high + 0.2 * (high - low))
+        legend(gap, loc="upper center")
     for each in axes.flat:
         each.set_xticks(range(len(epsilons)), [f"{epsilon:g}" for epsilon in epsilons])
         each.set_xlim(-0.5, len(epsilons) - 0.5)

@@ -153,7 +153,7 @@ def kernel_times(
     Parameters
     ----------
     names : sequence of str
-    milliseconds : array of float
+    milliseconds : array of float, (M,)
         One for each name.
     floor : float
         A limit that none can beat, in milliseconds; marked if positive.

@@ -11,7 +11,7 @@ from tinysmooth.plots.style import GROUND, LIMIT
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MARKS", "Array", "hide_zeros", "label_end", "legend", "limit"]
+__all__ = ["MARKS", "Array", "hide_zeros", "label_end", "legend", "legend_below", "limit"]
 
 Array = np.ndarray[Any, Any]
 
@@ -23,6 +23,15 @@ def legend(axis: Axes, **options: Any) -> None:
     """Put a legend on the ground colour, small and quiet."""
     style: dict[str, Any] = {"facecolor": GROUND, "edgecolor": "#DDDDDD", "framealpha": 0.9}
     axis.legend(**{"fontsize": 8.5, "frameon": True, **style, **options})
+
+
+def legend_below(axis: Axes, columns: int) -> None:
+    """Put the legend of ``axis`` below everything: the data may fill any corner inside."""
+    figure: Any = axis.figure
+    style: dict[str, Any] = {"facecolor": GROUND, "edgecolor": "#DDDDDD", "fontsize": 8.5}
+    figure.legend(
+        *axis.get_legend_handles_labels(), loc="outside lower center", ncols=columns, **style
+    )
 
 
 def limit(axis: Axes, value: float, label: str | None = None, *, vertical: bool = False) -> None:

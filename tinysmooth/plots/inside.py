@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinysmooth.checks import check_array
-from tinysmooth.plots.drawing import legend, limit
+from tinysmooth.plots.drawing import legend, legend_below, limit
 from tinysmooth.plots.style import GROUND, INK, MUTED, SERIES, new_figure, run_colour
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def gap_bands(
     epoch = np.asarray(history["epoch"], dtype=np.float64)
     low, lower, middle, upper, high = (np.asarray(history[name], float) for name in _BANDS)
     colour = run_colour(label_smoothing)
-    figure, axes = new_figure(1, 2, width=8.2, height=4.2, sharey=True, width_ratios=(3, 1))
+    figure, axes = new_figure(1, 2, width=8.2, height=4.5, sharey=True, width_ratios=(3, 1))
     bands, histogram = axes[0]
     bands.fill_between(epoch, low, high, color=colour, alpha=0.18, linewidth=0, label="5 to 95 %")
     bands.fill_between(
@@ -82,7 +82,7 @@ def gap_bands(
             name = f"resting gap, {resting_gap:.2f}" if axis is bands else None
             limit(axis, resting_gap, name)
         axis.axhline(0.0, color=MUTED, linewidth=0.8)
-    legend(bands, loc="upper left")
+    legend_below(bands, 4)
     return figure
 
 
@@ -118,10 +118,7 @@ def weight_norms(names: Sequence[str], frobenius: npt.ArrayLike, spectral: npt.A
     axis.set_xlim(left=0.0)
     axis.grid(False, axis="y")
     axis.set(title="Size of each weight", xlabel="norm")
-    # Below the axes: any corner inside may hold a weight.
-    legend(
-        axis, loc="upper center", bbox_to_anchor=(0.5, -0.6 / (0.4 + 0.32 * len(names))), ncols=2
-    )
+    legend_below(axis, 2)
     return figure
 
 

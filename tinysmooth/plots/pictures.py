@@ -92,7 +92,7 @@ def predictions(
     probs : array of float, (N, K)
     class_names : sequence of str, K of them
     titles : sequence of str, optional
-        One an image, for example file names.
+        One an image, for example file names; the middle of a long one is left out.
     top : int
         Bars an image.
 
@@ -111,7 +111,7 @@ def predictions(
         picture.set_axis_off()
         picture.imshow(pictures[row].transpose(1, 2, 0), interpolation="nearest")
         if titles is not None:
-            bars.set_title(titles[row], fontsize=9, loc="left")
+            bars.set_title(_shorten(titles[row]), fontsize=9, loc="left")
         order = np.argsort(-table[row], kind="stable")[:top]
         values = table[row][order]
         colours = [SMOOTHED] + [MUTED] * (len(order) - 1)
@@ -126,6 +126,12 @@ def predictions(
             bars.text(value + 0.015, place, f"{100 * value:.1f} %", va="center", fontsize=8.5)
     axes[-1, 1].set_xlabel("probability")
     return figure
+
+
+def _shorten(title: str, longest: int = 48) -> str:
+    """Leave out the middle of a title that would not fit; beginning and suffix tell files apart."""
+    half = (longest - 1) // 2
+    return title if len(title) <= longest else f"{title[:half]}…{title[-half:]}"
 
 
 def _check_images(where: str, images: npt.ArrayLike) -> np.ndarray[Any, Any]:

@@ -50,6 +50,17 @@ SERIES = ("#222222", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 def run_colour(label_smoothing: float) -> str:
     """Colour of a run: one for one-hot targets, one for smoothed ones.
 
+    Parameters
+    ----------
+    label_smoothing : float
+
+    Returns
+    -------
+    str
+        ``ONE_HOT`` for 0, else ``SMOOTHED``.
+
+    Examples
+    --------
     >>> run_colour(0.0) == ONE_HOT, run_colour(0.1) == SMOOTHED
     (True, True)
     """

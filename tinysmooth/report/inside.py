@@ -56,7 +56,8 @@ def compose_inside(run: TrainedRun) -> list[str]:
         f"![Features of three classes]({INSIDE['clusters']})",
         "Below, the validation image with the most probable right answer, one near 50 %, and the "
         "one with the least probable right answer; where its gap hangs on the pixels (length of "
-        "the gradient), and how the gap changes if one single pixel becomes white.",
+        "the gradient), and how the gap changes if one single pixel becomes white: blue where it "
+        "grows, amber where it shrinks.",
         f"![Saliency and one-pixel changes]({INSIDE['maps']})",
     ]
 

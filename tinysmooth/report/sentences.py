@@ -207,7 +207,7 @@ def _on_mistakes(judged: Evaluation, val: Dataset) -> str:
         return "There is no mistake to show."
     sure = int(np.sum(wrong & (judged.probs.max(axis=1) > 0.9)))
     text = (
-        f"Of {int(wrong.sum()):,} mistakes, {sure} were made with a confidence above 90 %. "
+        f"Mistakes: {int(wrong.sum()):,}, and {sure} of them with a confidence above 90 %. "
         "The most confident ones are worth a look."
     )
     if not val.is_stand_in:

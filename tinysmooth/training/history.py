@@ -101,6 +101,14 @@ def write_history(path: str | os.PathLike[str], rows: Iterable[EpochRow]) -> Non
 def read_history(path: str | os.PathLike[str]) -> list[EpochRow]:
     """Read the rows of a CSV file that ``write_history`` wrote.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    list of EpochRow
+
     Raises
     ------
     FileNotFoundError

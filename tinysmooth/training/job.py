@@ -68,6 +68,10 @@ def train(config: TrainConfig, out: str | os.PathLike[str], *, progress: bool = 
     progress : bool
         Print a progress bar and a row an epoch.
 
+    Returns
+    -------
+    TrainedRun
+
     Raises
     ------
     OptionError
@@ -104,6 +108,17 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
     The result equals that of an uninterrupted run bit for bit, on the same machine with the same
     number of threads (which the folder remembers).
 
+    Parameters
+    ----------
+    path : path
+        The run folder.
+    progress : bool
+        Print a progress bar and a row an epoch.
+
+    Returns
+    -------
+    TrainedRun
+
     Raises
     ------
     FileNotFoundError, ValueError
@@ -130,6 +145,17 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Module, TrainConfig, tuple
     """Return the trained model of a run folder, its configuration and the names of its classes.
 
     The model is in evaluation mode.
+
+    Parameters
+    ----------
+    path : path
+        The run folder.
+
+    Returns
+    -------
+    model : Module
+    config : TrainConfig
+    names : tuple of str
 
     Raises
     ------

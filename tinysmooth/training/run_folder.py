@@ -23,6 +23,7 @@ except ImportError:  # Windows
 __all__ = ["RunFolder"]
 
 _FORMAT = 1
+_DATA_NOTES = ("source", "root", "reason", "description", "stand_in", "class_names")
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,21 @@ class RunFolder:
         return folder
 
     def create(self, config: TrainConfig, notes: dict[str, Any]) -> None:
-        """Make the folder and write ``config.json``: the options, and notes on data and machine."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Make the folder and write ``config.json``: the options, and notes on data and machine.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be made, or the file cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                f"run folder: {str(self.path)!r} could not be made ({error.strerror}); expected a "
+                "place that can be written",
+            ) from error
         content = {"format": _FORMAT, "options": config.to_dict(), **notes}
         text = json.dumps(content, indent=2) + "\n"
         write_atomically(self.config, text.encode("utf-8"))
@@ -134,10 +148,13 @@ class RunFolder:
         """
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
+            for name in _DATA_NOTES:
+                content["data"][name]
             return TrainConfig.from_dict(content["options"]), content
         except (KeyError, TypeError, ValueError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else error
             raise ValueError(
-                f"run folder: {str(self.config)!r} is damaged ({error}); "
+                f"run folder: {str(self.config)!r} is damaged ({reason}); "
                 "expected the file that `tinysmooth train` wrote"
             ) from None
 

@@ -1,0 +1,162 @@
+"""Comparisons side by side: every executor gives the numbers of runs in turn, whatever dies."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from test_compare import FLAGS, TINY
+
+from tinysmooth import compare
+from tinysmooth.__main__ import main
+from tinysmooth.compare import Grid, executors
+from tinysmooth.compare.executors import check_executor, open_executor
+from tinysmooth.training import OptionError, TrainConfig
+
+AXES = ["--epsilons", "0,0.2", "--seeds", "0,1"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Two smoothings, two seeds, in turn."""
+    grid = Grid(TrainConfig(**TINY), {"label_smoothing": [0.0, 0.2], "seed": [0, 1]})
+    return compare.compare(grid, tmp_path_factory.mktemp("compare") / "grid")
+
+
+def numbers(comparison):
+    return [(r.loss, r.ece, r.mean_gap, r.train_gap) for r in comparison.results.values()]
+
+
+def rows(folder):
+    """Read a table of results, without what a clock measured."""
+    with open(folder / "results.csv", encoding="utf-8", newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_executor_gives_the_same_numbers(done, tmp_path, workers):
+    with ThreadPoolExecutor(workers) as pool:
+        again = compare.compare(done.grid, tmp_path / "grid", executor=pool)
+    assert numbers(again) == numbers(done)
+
+
+def test_processes_give_the_same_numbers(done, tmp_path):
+    with open_executor("process", 2) as pool:
+        again = compare.compare(done.grid, tmp_path / "grid", executor=pool)
+    assert not again.failures
+    assert numbers(again) == numbers(done)
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert condition()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_comparison_takes_its_workers_along_and_goes_on_with_the_same_numbers(tmp_path):
+    flags = [*FLAGS, "--epsilons", "0,0.2", "--seeds", "0"]
+    flags[flags.index("--epochs") + 1] = "30"
+    command = [sys.executable, "-m", "tinysmooth", "compare", *flags, "--out", "killed"]
+    with subprocess.Popen(
+        [*command, "--executor", "process", "--workers", "2"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        wait_until(
+            lambda: (
+                len(list(tmp_path.glob("killed/*/history.csv"))) == 2 or process.poll() is not None
+            )
+        )
+        process.kill()
+        # The workers have the same output: it ends when the last of them is gone.
+        shown, _ = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL, shown
+    assert not list(tmp_path.glob("killed/*/result.json"))
+    for name in ("killed", "whole"):
+        assert main(["compare", *flags, "--out", str(tmp_path / name), "--quiet"]) == 0
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["thread", "", "dask", "dask://", "dask://host", "process:2"])
+def test_an_unknown_executor_is_named(name):
+    with pytest.raises(OptionError, match=r"expected one of serial, process, dask://HOST:PORT"):
+        check_executor(name)
+
+
+@pytest.mark.parametrize(("name", "package"), [("dask://a:1", "distributed"), ("mpi", "mpi4py")])
+def test_a_missing_package_is_named_with_the_way_to_get_it(name, package, monkeypatch):
+    monkeypatch.setattr(executors, "find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=f"{package} is not installed; .* pip install"):
+        check_executor(name)
+
+
+@pytest.mark.parametrize("name", ["PMI_SIZE", "OMPI_COMM_WORLD_SIZE"])
+def test_ranks_that_would_all_do_the_same_are_refused(monkeypatch, name):
+    monkeypatch.setattr(executors, "find_spec", lambda name: True)
+    monkeypatch.setenv(name, "3")
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "tinysmooth", "compare"])
+    with pytest.raises(OptionError, match="one of 3 ranks .* -m mpi4py.futures -m tinysmooth"):
+        check_executor("mpi")
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "mpi4py.futures", "-m", "tinysmooth"])
+    assert check_executor("mpi") == "mpi"
+
+
+# Optional packages
+
+
+def test_workers_of_dask_give_the_same_numbers(tmp_path):
+    pytest.importorskip("distributed")
+    port = 40000 + os.getpid() % 20000
+    program = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    scheduler = subprocess.Popen(
+        [*program, "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
+        stderr=subprocess.DEVNULL,
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}",
+         "--nworkers", "1", "--nthreads", "1", "--no-dashboard",
+         "--local-directory", str(tmp_path / "scratch")],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        address = f"dask://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "tinysmooth", "compare", *FLAGS, *AXES]
+        again = subprocess.run(
+            [*command, "--out", "again", "--executor", address],
+            cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait(30)
+    assert again.returncode == 0, again.stderr
+    assert main(["compare", *FLAGS, *AXES, "--out", str(tmp_path / "turn"), "--quiet"]) == 0
+    assert rows(tmp_path / "again") == rows(tmp_path / "turn")
+
+
+def test_ranks_of_mpi_give_the_same_numbers(tmp_path):
+    pytest.importorskip("mpi4py")
+    mpiexec = shutil.which("mpiexec")
+    if mpiexec is None:
+        pytest.skip("mpiexec is not on the path")
+    environment = {
+        **os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    }  # fmt: skip
+    again = subprocess.run(
+        [mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "-m", "tinysmooth", "compare",
+         *FLAGS, *AXES, "--out", "again", "--executor", "mpi"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert main(["compare", *FLAGS, *AXES, "--out", str(tmp_path / "turn"), "--quiet"]) == 0
+    assert rows(tmp_path / "again") == rows(tmp_path / "turn")
