@@ -109,6 +109,35 @@ def test_the_second_process_compiles_nothing_and_says_nothing(tmp_path):
     assert Path(second.stdout.split()[1]).parent == tmp_path.resolve()
 
 
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+@needs_compilation
+@pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("spoil", [flip, cut, empty])
+def test_a_damaged_cache_file_is_named_and_compiled_again(tmp_path, kind, spoil):
+    assert run(TINYSMOOTH_CACHE=str(tmp_path)).returncode == 0
+    (path,) = tmp_path.rglob(kind)
+    spoil(path)
+    second = run(TINYSMOOTH_CACHE=str(tmp_path))
+    assert second.returncode == 0, second.stderr
+    assert second.stderr.count(f"the kernel cache file {path} is damaged; compiling again") == 1
+    assert second.stdout.split()[0] == "1"
+    third = run(TINYSMOOTH_CACHE=str(tmp_path))
+    assert third.stdout.split()[0] == "0" and third.stderr == ""
+
+
 @needs_compilation
 @pytest.mark.parametrize(
     "environment",

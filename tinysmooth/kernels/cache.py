@@ -36,6 +36,8 @@ from llvmlite import binding as llvm
 from numba.core import config
 from numba.core.caching import FunctionCache
 
+from tinysmooth.kernels.seal import SealedFiles
+
 DAYS_UNUSED_BEFORE_DELETION = 30
 LONGEST_WAIT_FOR_ANOTHER_PROCESS = 120.0  # seconds; afterwards this process compiles for itself
 
@@ -202,6 +204,11 @@ class SharedCache(FunctionCache):  # type: ignore[misc]
             super().__init__(function)
         finally:
             config.CACHE_DIR = before
+        self._cache_file = SealedFiles(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load machine code; on a miss, wait for others who may be compiling it, and look again."""
