@@ -24,7 +24,7 @@ from tinysmooth.kernels.convolution.geometry import (
     Shape,
     round_up,
 )
-from tinysmooth.kernels.convolution.packing import copy_rows, zero_rows
+from tinysmooth.kernels.convolution.packing import fill_up, zero_rows
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP, panel_product, panel_width
 from tinysmooth.kernels.threads import plan_parts, run_parallel
@@ -45,8 +45,8 @@ def pays(channels: int, kernel: Pair) -> bool:
 
 
 @jit
-def pack_taps(weight: np.ndarray, shape: tuple[int, int, int], depth: int, b: np.ndarray) -> None:
-    """Copy filters (K, C, R S) to ``b[panel][depth][width]``: a column is (tap, channel)."""
+def pack_taps(weight: np.ndarray, shape: tuple[int, int, int], b: np.ndarray) -> None:
+    """Copy filters (K, C, R S) to ``b[panel][K][width]``: a column is (tap, channel)."""
     filters, channels, area = shape
     lanes = (area * channels + LANES - 1) // LANES * LANES
     zero_rows(b, 0, 0, 1, b.size)
@@ -55,7 +55,7 @@ def pack_taps(weight: np.ndarray, shape: tuple[int, int, int], depth: int, b: np
         width = panel_width(first, lanes)
         for column in range(first, min(first + width, area * channels)):
             tap, channel = divmod(column, channels)
-            to = first * depth + column - first
+            to = first * filters + column - first
             for k in range(filters):
                 b[to + k * width] = weight[(k * channels + channel) * area + tap]
         first += width
@@ -69,14 +69,15 @@ def gather_rows(
     b: np.ndarray,
     out: np.ndarray,
     workspace: np.ndarray,
+    tables: np.ndarray,
     sizes: tuple[int, ...],
 ) -> None:
     """Make one part of the bands of dx; `b` holds the packed filters (K, R S C)."""
     batch, height, width, channels, rows, columns, filters, kernel_rows, kernel_columns = sizes[:9]
-    down, right, top, left, depth, lanes, most = sizes[9:]
-    mine = workspace[part]
-    a = mine[: most * depth]
-    c = mine[most * depth :]
+    down, right, top, left, lanes, most = sizes[9:]
+    c, pixels, all_filters = workspace[part], tables[part, :most], tables[part, most:]
+    for k in range(filters):
+        all_filters[k] = k
     bands = (height + BAND - 1) // BAND
     for band in range(batch * bands * part // parts, batch * bands * (part + 1) // parts):
         image, first_y = band // bands, band % bands * BAND
@@ -86,13 +87,16 @@ def gather_rows(
         i1 = max(i0, min(rows, (stop_y - 1 + top) // down + 1))
         count = (i1 - i0) * columns
         at = (image * rows + i0) * columns * filters
-        copy_rows(grad, at, filters, a, 0, depth, count, filters)
-        if filters < depth:
-            zero_rows(a, filters, depth, count, depth - filters)
+        for pixel in range(count):
+            pixels[pixel] = at + pixel * filters
+        filled = fill_up(pixels, count)
         first = 0
         while first < lanes:
             size = panel_width(first, lanes)
-            panel_product(a, 0, depth, b, first * depth, size, c, first, lanes, count, depth)
+            panel_product(
+                *(grad, 0, pixels, 0, filled, all_filters, filters),
+                *(b, first * filters, size, size, c, first, lanes, 0),
+            )
             first += size
         for y in range(first_y, stop_y):
             first_r = (y + top) % down
@@ -123,19 +127,20 @@ def convolve_backward(
     batch, height = input_shape[:2]
     rows, columns = grad.shape[1:3]
     taps = kernel[0] * kernel[1] * channels
-    depth, lanes = round_up(filters, 4), round_up(taps, LANES)
+    lanes = round_up(taps, LANES)
 
-    b = memory.empty((depth * lanes,), np.float32)
-    pack_taps(weight.reshape(-1), (filters, channels, kernel[0] * kernel[1]), depth, b)
+    b = memory.empty((filters * lanes,), np.float32)
+    pack_taps(weight.reshape(-1), (filters, channels, kernel[0] * kernel[1]), b)
 
     out = memory.empty(input_shape, np.float32)
     bands = batch * -(-height // BAND)
-    work = batch * rows * columns * depth * lanes / PRODUCTS_PER_NANOSECOND
+    work = batch * rows * columns * filters * lanes / PRODUCTS_PER_NANOSECOND
     parts = plan_parts(work, limit=bands)
     reach = min(rows, (BAND + kernel[0] - 2) // stride[0] + 1)
     most = round_up(reach * columns, ROWS_STEP)
-    workspace = memory.empty((parts, most * (depth + lanes) + LANES), np.float32)
-    sizes = (*input_shape, rows, columns, filters, *kernel, *stride, *padding, depth, lanes, most)
-    arrays = (grad.reshape(-1), b, out.reshape(-1), workspace)
+    workspace = memory.empty((parts, most * lanes + LANES), np.float32)
+    tables = memory.empty((parts, most + filters), np.int64)
+    sizes = (*input_shape, rows, columns, filters, *kernel, *stride, *padding, lanes, most)
+    arrays = (grad.reshape(-1), b, out.reshape(-1), workspace, tables)
     run_parallel(gather_rows, *arrays, sizes, parts=parts)
     return out

@@ -22,7 +22,6 @@ from tinysmooth.kernels.convolution.packing import (
     FIRST_TAP,
     grid_at,
     grid_depth,
-    zero_rows,
 )
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import panel_width
@@ -101,11 +100,6 @@ def pack_filters(
                             value = load(taps, (i * area + tap) * LANES)
                             store(b, to + (row + i) * width, value)
                         row += inputs
-        for number in range(plan.shape[0]):
-            grid = grid_at(plan, number)
-            depth, used = grid_depth(grid), grid.taps_down * grid.taps_across * inputs
-            to = plan[number, FIRST_FLOAT] + panel * depth + k - panel
-            zero_rows(b, to + used * width, width, depth - used, LANES)
 
 
 @jit

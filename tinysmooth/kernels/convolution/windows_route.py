@@ -16,20 +16,20 @@ from tinysmooth.kernels.convolution.geometry import (
     round_up,
 )
 from tinysmooth.kernels.convolution.packing import PLAN_COLUMNS, Grid
-from tinysmooth.kernels.convolution.windows import (
-    MOST_WINDOWS,
-    convolve_windows,
-    filter_gradient_windows,
-)
+from tinysmooth.kernels.convolution.windows import convolve_windows, filter_gradient_windows
 from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
 from tinysmooth.kernels.threads import plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES
 
 BLOCK_FLOATS = 2**17
-"""Floats in a block of windows: half a megabyte, which leaves room beside it in an L2 cache."""
+"""Floats in a strip: half a megabyte, which leaves room beside it in an L2 cache."""
+
+MOST_WINDOWS = 384
+"""In a block; more would not be faster."""
 
 GRADIENT_WINDOWS = 96
-"""In a block of the gradient of filters: a panel of 64 columns then fits the L1 cache."""
+"""Windows in a product for the gradient of filters: a panel of 64 columns then fits the L1
+cache."""
 
 PACKED_PER_NANOSECOND = 5
 """Floats of filters that one core packs in a nanosecond, roughly."""
@@ -38,20 +38,34 @@ Order = tuple[int, int, int, int]
 FORWARD: Order = (0, 0, 1, 1)
 
 
-def _window_block(windows: int, parts: int, depth: int, most_windows: int) -> int:
-    most = BLOCK_FLOATS // max(1, depth) // ROWS_STEP * ROWS_STEP
-    most = max(ROWS_STEP, min(most_windows, most))
-    share = -(-windows // parts)
+def _strip_floats(grid: Grid, rows: int) -> int:
+    """Return the floats that so many rows of windows see, at most."""
+    images = min(rows, (rows - 2) // grid.windows_down + 2)
+    lines = rows * grid.step_down + images * max(0, grid.taps_down - grid.step_down)
+    across = (grid.windows_across - 1) * grid.step_across + grid.taps_across
+    return lines * across * grid.source_channels
+
+
+def _block(grid: Grid, parts: int) -> int:
+    """Return how many rows of windows to take at a time: blocks of one size that fit the cache."""
+    share = -(-_rows(grid) // parts)
+    most = min(share, max(1, MOST_WINDOWS // max(1, grid.windows_across)))
+    while most > 1 and _strip_floats(grid, most) > BLOCK_FLOATS:
+        most -= 1
     blocks = -(-share // most)
-    return round_up(-(-share // blocks), ROWS_STEP)
+    return -(-share // blocks)
 
 
 def _depth(grid: Grid) -> int:
-    return round_up(grid.taps_down * grid.taps_across * grid.source_channels, 4)
+    return grid.taps_down * grid.taps_across * grid.source_channels
+
+
+def _rows(grid: Grid) -> int:
+    return grid.batch * grid.windows_down
 
 
 def _windows(grid: Grid) -> int:
-    return grid.batch * grid.windows_down * grid.windows_across
+    return _rows(grid) * grid.windows_across
 
 
 def _by_filters(windows: int, padded: int, parts: int) -> bool:
@@ -111,27 +125,29 @@ def _run_windows(
     padded = round_up(out.shape[3], LANES)
     work = sum(_windows(grid) * _depth(grid) for grid, _ in grids) * padded
     most = max(_windows(grid) for grid, _ in grids)
-    parts = plan_parts(work / PRODUCTS_PER_NANOSECOND, limit=most)
+    limit = max(_rows(grid) for grid, _ in grids)
+    parts = plan_parts(work / PRODUCTS_PER_NANOSECOND, limit=limit)
     by_filters = _by_filters(most, padded, parts)
-    plan = np.zeros((len(grids), PLAN_COLUMNS), np.int64)
-    first_float = floats = 0
+    plan = np.empty((len(grids), PLAN_COLUMNS), np.int64)
+    first_float = windows = floats = 0
     for row, (grid, order) in zip(plan, grids, strict=True):
-        depth = _depth(grid)
-        block = _window_block(_windows(grid), 1 if by_filters else parts, depth, MOST_WINDOWS)
+        block = _block(grid, 1 if by_filters else parts)
         taps = (order[0] * kernel[1] + order[1], order[2] * kernel[1], order[3])
         row[:] = (*grid, first_float, block, *taps)
-        first_float += depth * padded
-        floats = max(floats, block * depth)
+        first_float += _depth(grid) * padded
+        windows = max(windows, round_up(block * grid.windows_across, ROWS_STEP))
+        floats = max(floats, _strip_floats(grid, block))
     b = memory.empty((first_float,), np.float32)
     packing = plan_parts(b.size / PACKED_PER_NANOSECOND, limit=padded // LANES)
     workspace = memory.empty((packing, LANES * LANES * area), np.float32)
     bank = (weight.reshape(-1), (filters, channels, area), int(backward))
     run_parallel(pack_filters, *bank, plan, b, workspace, parts=packing)
 
-    floats += MOST_WINDOWS * PANEL
-    workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
-    arrays = (source.reshape(-1), b, out.reshape(-1), workspace, plan)
-    run_parallel(convolve_windows, *arrays, out.shape[3], int(by_filters), parts=parts)
+    workspace = memory.empty((parts, round_up(windows * PANEL + floats, LANES)), np.float32)
+    depth = max(_depth(grid) for grid, _ in grids)
+    tables = memory.empty((parts, windows + depth), np.int64)
+    arrays = (source.reshape(-1), b, out.reshape(-1), workspace, tables, plan)
+    run_parallel(convolve_windows, *arrays, (out.shape[3], windows, int(by_filters)), parts=parts)
 
 
 def convolve(
@@ -172,18 +188,23 @@ def filter_gradient(
     size = (grad.shape[1], grad.shape[2])
     grid = _grid_of_images(x.shape, filters, (rows, columns), size, stride, padding)
     out = memory.empty(weight_shape, np.float32)
-    depth, padded, windows = _depth(grid), round_up(filters, LANES), _windows(grid)
-    parts = plan_parts(windows * depth * padded / PRODUCTS_PER_NANOSECOND, limit=windows)
+    depth, padded = round_up(_depth(grid), ROWS_STEP), round_up(filters, LANES)
+    windows = _windows(grid)
+    parts = plan_parts(windows * depth * padded / PRODUCTS_PER_NANOSECOND, limit=_rows(grid))
     by_filters = _by_filters(windows, padded, parts)
-    # The sums are read and written once for each block: where they are large, blocks are too.
-    most = GRADIENT_WINDOWS if depth * padded < BLOCK_FLOATS else MOST_WINDOWS
-    block = _window_block(windows, 1 if by_filters else parts, depth, most)
+    block = _block(grid, 1 if by_filters else parts)
+    most = block * grid.windows_across
+    # The sums are read and written once for each chunk: where they are large, chunks are too.
+    chunks = -(-most // (GRADIENT_WINDOWS if depth * padded < BLOCK_FLOATS else MOST_WINDOWS))
+    chunk = -(-most // chunks)
     plan = np.array([(*grid, 0, block, *FORWARD[1:])], np.int64)
-    floats = round_up(block * (PANEL + depth), LANES)
+    floats = round_up(chunk * PANEL + _strip_floats(grid, block), LANES)
     workspace = memory.empty((parts, floats), np.float32)
+    tables = memory.empty((parts, most + depth), np.int64)
     sums = memory.empty((1 if by_filters else parts, depth * padded), np.float32)
-    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, plan)
-    run_parallel(filter_gradient_windows, *arrays, int(by_filters), parts=parts)
+    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, tables, plan)
+    sizes = (most, chunk, int(by_filters))
+    run_parallel(filter_gradient_windows, *arrays, sizes, parts=parts)
 
     area = rows * columns
     adding = plan_parts(sums.size / PACKED_PER_NANOSECOND, limit=padded // LANES)

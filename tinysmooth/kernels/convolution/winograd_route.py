@@ -90,7 +90,15 @@ def _tile_block(tiles: int, parts: int, most: int) -> int:
     """Return how many tiles to take at a time: blocks of one size, of at most about `most`."""
     share = -(-tiles // parts)
     blocks = -(-share // most)
-    return round_up(-(-share // blocks), ROWS_STEP)
+    return round_up(-(-share // blocks), 12)
+
+
+def _tables(depth: Depth, block: int) -> np.ndarray:
+    """Return the offsets of the tiles of a slice of V, and then those of a tile's channels."""
+    out = np.arange(block + depth.used)
+    out[:block] *= depth.row
+    out[block:] -= block
+    return out
 
 
 def convolve(
@@ -117,7 +125,7 @@ def convolve(
     floats += PATCH * PATCH * round_up(channels, LANES)
     workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
     sizes = (*x.shape, *size, filters, *padding, *depth[:2], depth.used, depth.row, block)
-    arrays = (x.reshape(-1), u, out.reshape(-1), workspace)
+    arrays = (x.reshape(-1), u, out.reshape(-1), workspace, _tables(depth, block))
     run_parallel(forward_tiles, *arrays, sizes, parts=parts)
     return out
 
@@ -141,7 +149,7 @@ def filter_gradient(
     workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
     sums = memory.empty((parts, products), np.float32)
     sizes = (*x.shape, rows, columns, filters, *padding, *depth[:2], depth.used, depth.row, block)
-    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace)
+    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, _tables(depth, block))
     run_parallel(filter_gradient_tiles, *arrays, sizes, parts=parts)
 
     parts = plan_parts(sums.size / TRANSFORMED_PER_NANOSECOND, limit=-(-channels // LANES))
