@@ -13,6 +13,10 @@ from tinysmooth.kernels.convolution.geometry import (
     Shape,
     round_up,
 )
+from tinysmooth.kernels.convolution.winograd_few import (
+    filter_gradient_few_tiles,
+    forward_few_tiles,
+)
 from tinysmooth.kernels.convolution.winograd_filters import (
     filters_to_tiles,
     tiles_to_filter_gradient,
@@ -43,26 +47,35 @@ TRANSFORMED_PER_NANOSECOND = 8
 """Floats of transformed filters that one core writes in a nanosecond, roughly."""
 
 
+FEW_FLOATS = 2**12
+"""Floats of a slice of V up to which one thread makes all of V for itself: 36 slices are half a
+megabyte."""
+
+
 class Depth(NamedTuple):
-    """How the channels of the shifted images lie behind one another in V and U."""
+    """How the channels of the shifted images lie behind one another in V."""
 
     shifts_down: int
     shifts_across: int
+    channels: int
     step: int  # floats from one shifted image to the next
     row: int  # floats from one tile to the next
-    used: int  # floats of a row that the product runs over
 
     @property
     def shifts(self) -> int:
         """Number of shifted images."""
         return self.shifts_down * self.shifts_across
 
+    @property
+    def used(self) -> int:
+        """Floats of a row that the product runs over."""
+        return self.shifts * self.channels
+
 
 def _depth(channels: int, kernel: Pair) -> Depth:
     down, across = (-(-side // SHIFT) for side in kernel)
     step = round_up(channels, LANES)
-    row = down * across * step
-    return Depth(down, across, step, row, round_up(channels, 4) if row == step else row)
+    return Depth(down, across, channels, step, down * across * step)
 
 
 def pays(
@@ -95,38 +108,58 @@ def _tile_block(tiles: int, parts: int, most: int) -> int:
 
 def _tables(depth: Depth, block: int) -> np.ndarray:
     """Return the offsets of the tiles of a slice of V, and then those of a tile's channels."""
-    out = np.arange(block + depth.used)
-    out[:block] *= depth.row
-    out[block:] -= block
+    out = np.empty(block + round_up(depth.used, ROWS_STEP), np.int64)
+    out[:block] = np.arange(0, block * depth.row, depth.row)
+    shifted = out[block : block + depth.used].reshape(depth.shifts, depth.channels)
+    shifted[:] = np.arange(0, depth.row, depth.step)[:, None] + np.arange(depth.channels)
     return out
+
+
+def _few(tiles: int, depth: Depth, padded: int) -> bool:
+    """Tell whether the tiles are so few that filters are best transformed where they are used."""
+    return tiles * depth.row <= FEW_FLOATS
 
 
 def convolve(
     x: np.ndarray, weight: np.ndarray, size: Pair, padding: Pair, backward: bool
 ) -> np.ndarray:
     """Return the convolution (N, *size, K); `backward` turns the filters and exchanges C and K."""
-    batch, height, width, channels = x.shape
+    batch, _, _, channels = x.shape
     filters = weight.shape[1] if backward else weight.shape[0]
     depth, padded = _depth(channels, (weight.shape[2], weight.shape[3])), round_up(filters, LANES)
+    tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
+    products = POSITIONS * depth.used * padded
     out = memory.empty((batch, *size, filters), np.float32)
+    numbers = (*x.shape, *size, filters, *padding, *depth[:2])
+    patch = PATCH * PATCH * round_up(channels, LANES)
 
-    u = memory.empty((POSITIONS * depth.used * padded,), np.float32)
+    if _few(tiles, depth, padded):
+        block = round_up(tiles, ROWS_STEP)
+        parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
+        floats = block * (depth.row + PANEL) + depth.shifts * LANES * PANEL + 3 * SLICE_GAP
+        workspace = memory.empty((parts, round_up(POSITIONS * floats + patch, LANES)), np.float32)
+        taps = memory.empty((parts, _gathered(weight.shape)), np.float32)
+        tables = memory.empty((parts, block + depth.shifts * LANES), np.int64)
+        arrays = (x.reshape(-1), weight.reshape(-1), out.reshape(-1), workspace, taps, tables)
+        sizes = (*numbers, depth.row, block)
+        run_parallel(forward_few_tiles, *arrays, sizes, weight.shape, int(backward), parts=parts)
+        return out
+
+    u = memory.empty((products,), np.float32)
     parts = plan_parts(u.size / TRANSFORMED_PER_NANOSECOND, limit=padded // LANES)
     taps = memory.empty((parts, _gathered(weight.shape)), np.float32)
-    sizes = (*weight.shape, int(backward), *depth[:2], depth.used, depth.step)
-    run_parallel(filters_to_tiles, weight.reshape(-1), u, taps, sizes, parts=parts)
+    arrays = (weight.reshape(-1), u, taps)
+    run_parallel(
+        filters_to_tiles, *arrays, weight.shape, depth[:2], int(backward), parts=parts
+    )
 
-    tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
-    parts = plan_parts(tiles * u.size / PRODUCTS_PER_NANOSECOND, limit=tiles)
+    parts = plan_parts(tiles * products / PRODUCTS_PER_NANOSECOND, limit=tiles)
     # Few tiles keep V in the L2 cache; where U is large, more tiles share each load of it.
-    most = 48 if depth.row < 128 else 96 if depth.row < 256 else 144
-    block = _tile_block(tiles, parts, most)
-    floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP)
-    floats += PATCH * PATCH * round_up(channels, LANES)
+    block = _tile_block(tiles, parts, 48 if depth.row < 128 else 72)
+    floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
     workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
-    sizes = (*x.shape, *size, filters, *padding, *depth[:2], depth.used, depth.row, block)
     arrays = (x.reshape(-1), u, out.reshape(-1), workspace, _tables(depth, block))
-    run_parallel(forward_tiles, *arrays, sizes, parts=parts)
+    run_parallel(forward_tiles, *arrays, (*numbers, depth.used, depth.row, block), parts=parts)
     return out
 
 
@@ -137,23 +170,39 @@ def filter_gradient(
     batch, rows, columns, filters = grad.shape
     channels = x.shape[3]
     depth, padded = _depth(channels, (weight_shape[2], weight_shape[3])), round_up(filters, LANES)
-    out = memory.empty(weight_shape, np.float32)
-
-    products = POSITIONS * depth.used * padded
     tiles = batch * -(-rows // TILE) * -(-columns // TILE)
+    products = POSITIONS * round_up(depth.used, ROWS_STEP) * padded
+    out = memory.empty(weight_shape, np.float32)
+    numbers = (*x.shape, rows, columns, filters, *padding, *depth[:2])
+    patch = PATCH * PATCH * max(round_up(channels, LANES), PANEL)
+
+    if _few(tiles, depth, padded):
+        block = round_up(tiles, ROWS_STEP)
+        parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
+        floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
+        workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
+        taps = memory.empty((parts, _gathered(weight_shape)), np.float32)
+        floats = POSITIONS * (depth.shifts * LANES * PANEL + SLICE_GAP)
+        sums = memory.empty((parts, 1, floats), np.float32)
+        tables = memory.empty((parts, block + depth.shifts * LANES), np.int64)
+        arrays = (x.reshape(-1), grad.reshape(-1), out.reshape(-1), workspace, taps, sums, tables)
+        sizes = (*numbers, depth.row, block)
+        run_parallel(filter_gradient_few_tiles, *arrays, sizes, weight_shape, parts=parts)
+        return out
+
     parts = plan_parts(tiles * products / PRODUCTS_PER_NANOSECOND, limit=tiles)
     # The sums are read and written once for each block: where they are large, blocks are too.
-    block = _tile_block(tiles, parts, 48 if depth.row * padded < 2**15 else 144)
-    floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP)
-    floats += PATCH * PATCH * max(round_up(channels, LANES), padded)
+    most = 24 if depth.row * padded < 2**12 else 72 if depth.row * padded < 2**16 else 144
+    block = _tile_block(tiles, parts, most)
+    floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + patch
     workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
     sums = memory.empty((parts, products), np.float32)
-    sizes = (*x.shape, rows, columns, filters, *padding, *depth[:2], depth.used, depth.row, block)
     arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, _tables(depth, block))
+    sizes = (*numbers, depth.used, depth.row, block)
     run_parallel(filter_gradient_tiles, *arrays, sizes, parts=parts)
 
     parts = plan_parts(sums.size / TRANSFORMED_PER_NANOSECOND, limit=-(-channels // LANES))
-    tile = memory.empty((parts, _gathered(weight_shape)), np.float32)
-    sizes = (*weight_shape, 0, *depth[:2], depth.used, depth.step)
-    run_parallel(tiles_to_filter_gradient, sums, out.reshape(-1), tile, sizes, parts=parts)
+    taps = memory.empty((parts, _gathered(weight_shape)), np.float32)
+    arrays = (sums, out.reshape(-1), taps)
+    run_parallel(tiles_to_filter_gradient, *arrays, weight_shape, depth[:2], parts=parts)
     return out

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinysmooth.kernels.convolution.packing import fill_up
 from tinysmooth.kernels.convolution.winograd_patches import (
     POSITIONS,
     SHIFT,
@@ -46,6 +47,34 @@ from tinysmooth.kernels.vectors import LANES
 
 SLICE_GAP = 16
 """Floats between two slices of a workspace, against 4 KB aliasing."""
+
+
+@jit
+def input_tiles(
+    x: np.ndarray,
+    sizes: tuple[int, ...],
+    v_row: int,
+    v_slice: int,
+    start: int,
+    stop: int,
+    v: np.ndarray,
+    patch: np.ndarray,
+) -> int:
+    """Transform the pixels of tiles start to stop, as far as there are any; return how many."""
+    batch, height, width, channels, rows, columns, _ = sizes[:7]
+    pad_top, pad_left, shifts_down, shifts_across = sizes[7:]
+    down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
+    shifts = shifts_down * shifts_across
+    count = min(stop, batch * down * across) - start
+    for tile in range(count):
+        image, place = divmod(start + tile, down * across)
+        i, j = divmod(place, across)
+        for shift in range(shifts):
+            top = i * TILE - pad_top + SHIFT * (shift // shifts_across)
+            left = j * TILE - pad_left + SHIFT * (shift % shifts_across)
+            to = tile * v_row + shift * (v_row // shifts)
+            input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
+    return count
 
 
 @jit
@@ -73,16 +102,9 @@ def forward_tiles(
     tiles = batch * down * across
     stop = tiles * (part + 1) // parts
     for start in range(tiles * part // parts, stop, block):
-        count = min(block, stop - start)
-        for tile in range(count):
-            image, place = divmod(start + tile, down * across)
-            i, j = divmod(place, across)
-            to = tile * v_row
-            for shift in range(shifts_down * shifts_across):
-                top = i * TILE - pad_top + SHIFT * (shift // shifts_across)
-                left = j * TILE - pad_left + SHIFT * (shift % shifts_across)
-                input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
-                to += v_row // (shifts_down * shifts_across)
+        count = input_tiles(
+            x, sizes[:11], v_row, v_slice, start, min(stop, start + block), v, patch
+        )
         filled = (count + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
         first = 0
         while first < padded_filters:
@@ -139,30 +161,31 @@ def filter_gradient_tiles(
     patch = mine[POSITIONS * (v_slice + d_slice) :]
     tiles_of_v, channels_of_v = tables[:block], tables[block:]
     tiles = batch * down * across
+    filled = fill_up(channels_of_v, depth)
     begin, stop = tiles * part // parts, tiles * (part + 1) // parts
     for start in range(begin, stop, block):
-        count = min(block, stop - start)
+        count = input_tiles(
+            x, sizes[:11], v_row, v_slice, start, min(stop, start + block), v, patch
+        )
         for tile in range(count):
             image, place = divmod(start + tile, down * across)
-            i, j = divmod(place, across)
-            to = tile * v_row
-            for shift in range(shifts_down * shifts_across):
-                top = i * TILE - pad_top + SHIFT * (shift // shifts_across)
-                left = j * TILE - pad_left + SHIFT * (shift % shifts_across)
-                input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
-                to += v_row // (shifts_down * shifts_across)
-            top, left = i * TILE, j * TILE
-            gradient_tile(
-                grad, image, top, left, rows, columns, filters, d, tile, d_slice, block, patch
-            )
+            top, left = place // across * TILE, place % across * TILE
+            first = 0
+            while first < padded_filters:
+                size = panel_width(first, padded_filters)
+                gradient_tile(
+                    *(grad, image, top, left, rows, columns, filters, first, size),
+                    *(d, first * block + tile * size, d_slice, patch),
+                )
+                first += size
         for p in range(POSITIONS):
             first = 0
             while first < padded_filters:
                 size = panel_width(first, padded_filters)
                 panel = p * d_slice + first * block
-                to = p * depth * padded_filters + first
+                to = p * filled * padded_filters + first
                 panel_product(
-                    *(v, p * v_slice, channels_of_v, 0, depth, tiles_of_v, count),
+                    *(v, p * v_slice, channels_of_v, 0, filled, tiles_of_v, count),
                     *(d, panel, size, size, total, to, padded_filters, start - begin),
                 )
                 first += size
