@@ -16,8 +16,8 @@ the first ``count`` lanes, for channel counts that are not multiples of 16.
 
 Two groups of names:
 
-- *Intrinsics*, called inside kernels: `load`, `store`, `load_tail`, `store_tail`, `splat`, `fma`,
-  `maximum`, `select_greater`, and the operators ``+ - *``.
+- *Intrinsics*, called inside kernels: `load`, `store`, `load_tail`, `store_tail`, `prefetch`,
+  `splat`, `fma`, `maximum`, `select_greater`, and the operators ``+ - *``.
 - `Lanes`, for generators: a wrapper around an LLVM value with the operators ``+ - *``. A function
   written for NumPy arrays, called with `Lanes`, writes LLVM code instead of computing: the Winograd
   transforms are written once and serve both.
@@ -47,6 +47,7 @@ __all__ = [
     "load",
     "load_tail",
     "maximum",
+    "prefetch",
     "select_greater",
     "splat",
     "store",
@@ -167,6 +168,24 @@ def store(context: Any, array: Any, offset: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return (types.void(array, types.intp, vector), generate) if _is_float32_array(array) else None
+
+
+@intrinsic
+def prefetch(context: Any, array: Any, offset: Any) -> Any:
+    """Ask for the cache line of an element: ``prefetch(array, offset)``.
+
+    Nothing is read, so the offset may lie outside the array.
+    """
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, number(0), number(3), number(1)])  # read, near, data
+        return context.get_dummy_value()
+
+    return (types.void(array, types.intp), generate) if _is_float32_array(array) else None
 
 
 @intrinsic

@@ -26,7 +26,11 @@ from tinysmooth.kernels.convolution.packing import (
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import panel_width
 from tinysmooth.kernels.transposition import transpose
-from tinysmooth.kernels.vectors import LANES, load, store
+from tinysmooth.kernels.vectors import LANES, load, prefetch, store
+
+
+GATHERED_SLACK = (LANES - 1) * LANES
+"""Floats that `gather_filters` may write behind its taps."""
 
 
 @jit
@@ -42,16 +46,28 @@ def gather_filters(
 ) -> None:
     """Write ``taps[input][tap][16]`` for `count` outputs and `inputs` inputs; zeros fill the lanes.
 
-    `shape` is (filters, channels, taps); the inputs are channels, or filters if `backward`.
+    `shape` is (filters, channels, taps); the inputs are channels, or filters if `backward`. Up to
+    15 vectors of `taps` after the last are written, too: `GATHERED_SLACK`. The caches are told that
+    the next inputs will follow: they lie too far apart for a processor to guess.
     """
     _, channels, area = shape
+    step = channels * area
     if backward:
         for i in range(inputs):
             at = ((first + i) * channels + output) * area
-            transpose(weight, at, area, count, area, taps, i * area * LANES, LANES, LANES)
+            # Whole blocks are faster: what they write after the taps is overwritten by the next.
+            columns = (area + LANES - 1) // LANES * LANES
+            if area == 1 or count < LANES or at + (LANES - 1) * area + columns > weight.size:
+                columns = area
+            transpose(weight, at, area, count, columns, taps, i * area * LANES, LANES, LANES)
+            for line in range(0, LANES * area, LANES):
+                prefetch(weight, at + LANES * step + line)
     else:
-        at, step = (output * channels + first) * area, channels * area
+        at = (output * channels + first) * area
         transpose(weight, at, step, count, inputs * area, taps, 0, LANES, LANES)
+        for i in range(count):
+            for line in range(0, LANES * area, LANES):
+                prefetch(weight, at + i * step + LANES * area + line)
 
 
 @jit

@@ -8,7 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tinysmooth.kernels import memory
-from tinysmooth.kernels.convolution.filters import pack_filters, sum_filter_gradients
+from tinysmooth.kernels.convolution.filters import (
+    GATHERED_SLACK,
+    pack_filters,
+    sum_filter_gradients,
+)
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
     Pair,
@@ -139,7 +143,7 @@ def _run_windows(
         floats = max(floats, _strip_floats(grid, block))
     b = memory.empty((first_float,), np.float32)
     packing = plan_parts(b.size / PACKED_PER_NANOSECOND, limit=padded // LANES)
-    workspace = memory.empty((packing, LANES * LANES * area), np.float32)
+    workspace = memory.empty((packing, LANES * LANES * area + GATHERED_SLACK), np.float32)
     bank = (weight.reshape(-1), (filters, channels, area), int(backward))
     run_parallel(pack_filters, *bank, plan, b, workspace, parts=packing)
 

@@ -73,9 +73,17 @@ def transform_filters(
     for i in range(some):
         for shift in range(shifts[0] * shifts[1]):
             r, s = SHIFT * (shift // shifts[1]), SHIFT * (shift % shifts[1])
-            take_taps(gathered, i * area * LANES, r, s, rows, columns, backward, nine)
             there = to + shift * shift_step + i * row_step
-            transform_filter(nine, 0, SHIFT * LANES, LANES, u, there, 6 * slice_size, slice_size)
+            source, at, row, column = gathered, i * area + r * columns + s, columns, 1
+            if backward:
+                at, row, column = (i + 1) * area - 1 - (r * columns + s), -columns, -1
+            if r + SHIFT > rows or s + SHIFT > columns:
+                take_taps(gathered, i * area * LANES, r, s, rows, columns, backward, nine)
+                source, at, row, column = nine, 0, SHIFT, 1
+            transform_filter(
+                *(source, at * LANES, row * LANES, column * LANES),
+                *(u, there, 6 * slice_size, slice_size),
+            )
 
 
 @jit

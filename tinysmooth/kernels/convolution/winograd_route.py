@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinysmooth.kernels import memory
+from tinysmooth.kernels.convolution.filters import GATHERED_SLACK
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
     Pair,
@@ -40,7 +41,10 @@ TRANSFORM_COST = 1.35
 FILTERS_AS_TILES = 25
 """Writing the transformed filters takes as long as the products of this many tiles."""
 
-FILTERS_AS_PIXELS = 10
+USED_FILTERS_AS_TILES = 10
+"""The same where they are used at once and not kept."""
+
+FILTERS_AS_PIXELS = 25
 """Packing filters for the other route takes as long as the products of this many pixels."""
 
 TRANSFORMED_PER_NANOSECOND = 8
@@ -78,6 +82,11 @@ def _depth(channels: int, kernel: Pair) -> Depth:
     return Depth(down, across, channels, step, down * across * step)
 
 
+def _few(tiles: int, depth: Depth) -> bool:
+    """Tell whether the tiles are so few that filters are best transformed where they are used."""
+    return tiles * depth.row <= FEW_FLOATS
+
+
 def pays(
     batch: int, size: Pair, channels: int, filters: int, kernel: Pair, stride: Pair, parts: int
 ) -> bool:
@@ -89,14 +98,17 @@ def pays(
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return False
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
-    shifts = _depth(channels, kernel).shifts
-    ours = POSITIONS * shifts * (TRANSFORM_COST * tiles + parts * FILTERS_AS_TILES)
+    depth = _depth(channels, kernel)
+    fixed = parts * FILTERS_AS_TILES
+    if _few(tiles, depth):
+        tiles, fixed = round_up(tiles, ROWS_STEP), USED_FILTERS_AS_TILES
+    ours = POSITIONS * depth.shifts * (TRANSFORM_COST * tiles + fixed)
     return ours < kernel[0] * kernel[1] * (batch * size[0] * size[1] + FILTERS_AS_PIXELS)
 
 
 def _gathered(shape: Shape) -> int:
     """Return the floats that one thread needs to turn filters into tiles, and back."""
-    return LANES * (POSITIONS + LANES * shape[2] * shape[3])
+    return LANES * (POSITIONS + LANES * shape[2] * shape[3]) + GATHERED_SLACK
 
 
 def _tile_block(tiles: int, parts: int, most: int) -> int:
@@ -115,11 +127,6 @@ def _tables(depth: Depth, block: int) -> np.ndarray:
     return out
 
 
-def _few(tiles: int, depth: Depth, padded: int) -> bool:
-    """Tell whether the tiles are so few that filters are best transformed where they are used."""
-    return tiles * depth.row <= FEW_FLOATS
-
-
 def convolve(
     x: np.ndarray, weight: np.ndarray, size: Pair, padding: Pair, backward: bool
 ) -> np.ndarray:
@@ -133,7 +140,7 @@ def convolve(
     numbers = (*x.shape, *size, filters, *padding, *depth[:2])
     patch = PATCH * PATCH * round_up(channels, LANES)
 
-    if _few(tiles, depth, padded):
+    if _few(tiles, depth):
         block = round_up(tiles, ROWS_STEP)
         parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
         floats = block * (depth.row + PANEL) + depth.shifts * LANES * PANEL + 3 * SLICE_GAP
@@ -176,7 +183,7 @@ def filter_gradient(
     numbers = (*x.shape, rows, columns, filters, *padding, *depth[:2])
     patch = PATCH * PATCH * max(round_up(channels, LANES), PANEL)
 
-    if _few(tiles, depth, padded):
+    if _few(tiles, depth):
         block = round_up(tiles, ROWS_STEP)
         parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
         floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
