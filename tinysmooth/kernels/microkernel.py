@@ -220,29 +220,47 @@ if WIDE:
         if width == 64:
             stop = first + rows_in_sixes(last - first)
             while i < stop:
-                _tile_6(a, a_offset, rows, i, columns, depth, b, b_offset, b_stride, c, to, c_stride, add)
+                _tile_6(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
                 i += 6
                 to += 6 * c_stride
             while i < last:
-                _tile_4(a, a_offset, rows, i, columns, depth, b, b_offset, b_stride, c, to, c_stride, add)
+                _tile_4(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
                 i += 4
                 to += 4 * c_stride
         elif width == 32:
             while i + 8 <= last:
-                _tile_8x2(a, a_offset, rows, i, columns, depth, b, b_offset, b_stride, c, to, c_stride, add)
+                _tile_8x2(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
                 i += 8
                 to += 8 * c_stride
             while i < last:
-                _tile_4x2(a, a_offset, rows, i, columns, depth, b, b_offset, b_stride, c, to, c_stride, add)
+                _tile_4x2(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
                 i += 4
                 to += 4 * c_stride
         else:
             while i + 12 <= last:
-                _tile_12x1(a, a_offset, rows, i, columns, depth, b, b_offset, b_stride, c, to, c_stride, add)
+                _tile_12x1(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
                 i += 12
                 to += 12 * c_stride
             while i < last:
-                _tile_4x1(a, a_offset, rows, i, columns, depth, b, b_offset, b_stride, c, to, c_stride, add)
+                _tile_4x1(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
                 i += 4
                 to += 4 * c_stride
 
@@ -269,10 +287,16 @@ else:
         """C = A @ B for a panel B and the rows first to last of A, a multiple of `ROWS_STEP`."""
         i, to, stop = first, c_offset, first + rows_in_sixes(last - first)
         while i < stop:
-            _tile_6(a, a_offset, rows, i, columns, depth, b, b_offset, b_stride, c, to, c_stride, add)
+            _tile_6(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, to, c_stride, add),
+            )
             i += 6
             to += 6 * c_stride
         while i < last:
-            _tile_4(a, a_offset, rows, i, columns, depth, b, b_offset, b_stride, c, to, c_stride, add)
+            _tile_4(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, to, c_stride, add),
+            )
             i += 4
             to += 4 * c_stride

@@ -28,7 +28,6 @@ from tinysmooth.kernels.microkernel import panel_width
 from tinysmooth.kernels.transposition import transpose
 from tinysmooth.kernels.vectors import LANES, load, prefetch, store
 
-
 GATHERED_SLACK = (LANES - 1) * LANES
 """Floats that `gather_filters` may write behind its taps."""
 

@@ -49,9 +49,9 @@ DEPTH_BLOCK = 768
 """Rows of a panel of filters taken at a time: 192 KB, which stay in the L2 cache for all windows
 of a block."""
 
-COPIED_FILTERS = 64
-"""Where grad has more filters, a panel of it is copied: rows so far apart compete for the same
-places of the L1 cache."""
+APART = 128
+"""Channels from which on even windows that need no zeros are copied for the gradient of filters:
+pixels as far apart as that compete for the same places of the L1 cache."""
 
 
 @jit
@@ -181,7 +181,7 @@ def filter_gradient_windows(
     padded = (filters + LANES - 1) // LANES * LANES
     b, strip = workspace[part, : chunk * PANEL], workspace[part, chunk * PANEL :]
     windows, taps = tables[part, :most_windows], tables[part, most_windows:]
-    inside = is_inside(grid)
+    inside = is_inside(grid) and grid.source_channels < APART
     find_taps(grid, inside, taps)
     depth = fill_up(taps, grid_depth(grid))
     images = x if inside else strip
@@ -203,7 +203,7 @@ def filter_gradient_windows(
             while first < right:
                 width = panel_width(first, padded)
                 panel, at, step = grad, (row * across + start) * filters + first, filters
-                if first + width > filters or filters > COPIED_FILTERS:
+                if first + width > filters:  # the last lanes need zeros
                     used = min(width, filters - first)
                     copy_rows(grad, at, filters, b, 0, width, count, used)
                     zero_rows(b, used, width, count, width - used)

@@ -143,7 +143,7 @@ def gradient_tile(
     slice_size: int,
     patch: np.ndarray,
 ) -> None:
-    """Transform 4 x 4 pixels of the gradient, filters first to first + size, to ``d[p][offset:]``."""
+    """Transform `size` filters of 4 x 4 pixels of the gradient to ``d[p][offset:]``."""
     source, base = grad, ((image * height + top) * width + left) * filters + first
     row, pixel = width * filters, filters
     if top + TILE > height or left + TILE > width or first + size > filters:

@@ -155,18 +155,16 @@ def convolve(
     u = memory.empty((products,), np.float32)
     parts = plan_parts(u.size / TRANSFORMED_PER_NANOSECOND, limit=padded // LANES)
     taps = memory.empty((parts, _gathered(weight.shape)), np.float32)
-    arrays = (weight.reshape(-1), u, taps)
-    run_parallel(
-        filters_to_tiles, *arrays, weight.shape, depth[:2], int(backward), parts=parts
-    )
+    bank = (weight.shape, depth[:2], int(backward))
+    run_parallel(filters_to_tiles, weight.reshape(-1), u, taps, *bank, parts=parts)
 
     parts = plan_parts(tiles * products / PRODUCTS_PER_NANOSECOND, limit=tiles)
     # Few tiles keep V in the L2 cache; where U is large, more tiles share each load of it.
     block = _tile_block(tiles, parts, 48 if depth.row < 128 else 72)
     floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
     workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
-    arrays = (x.reshape(-1), u, out.reshape(-1), workspace, _tables(depth, block))
-    run_parallel(forward_tiles, *arrays, (*numbers, depth.used, depth.row, block), parts=parts)
+    blocks = (workspace, _tables(depth, block), (*numbers, depth.used, depth.row, block))
+    run_parallel(forward_tiles, x.reshape(-1), u, out.reshape(-1), *blocks, parts=parts)
     return out
 
 
@@ -204,12 +202,11 @@ def filter_gradient(
     floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + patch
     workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
     sums = memory.empty((parts, products), np.float32)
-    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, _tables(depth, block))
-    sizes = (*numbers, depth.used, depth.row, block)
-    run_parallel(filter_gradient_tiles, *arrays, sizes, parts=parts)
+    blocks = (workspace, _tables(depth, block), (*numbers, depth.used, depth.row, block))
+    run_parallel(filter_gradient_tiles, x.reshape(-1), grad.reshape(-1), sums, *blocks, parts=parts)
 
     parts = plan_parts(sums.size / TRANSFORMED_PER_NANOSECOND, limit=-(-channels // LANES))
     taps = memory.empty((parts, _gathered(weight_shape)), np.float32)
-    arrays = (sums, out.reshape(-1), taps)
-    run_parallel(tiles_to_filter_gradient, *arrays, weight_shape, depth[:2], parts=parts)
+    bank = (weight_shape, depth[:2])
+    run_parallel(tiles_to_filter_gradient, sums, out.reshape(-1), taps, *bank, parts=parts)
     return out
