@@ -12,6 +12,7 @@ from tinysmooth.kernels.convolution import (
     im2col,
     loops,
     reference,
+    windows_route,
     winograd,
     winograd_route,
 )
@@ -91,8 +92,15 @@ def many_parts(monkeypatch):
     """Cut small work in parts too, and bring the number of threads back."""
     monkeypatch.setattr(threads, "SMALLEST_PART", 1)
     before = threads.get_num_threads()
+    forget_plans()
     yield
+    forget_plans()
     threads.set_num_threads(before)
+
+
+def forget_plans():
+    for plan in ("_plan_forward", "_plan_backward", "_plan_gradient"):
+        getattr(windows_route, plan).cache_clear()
 
 
 SMALL = [
