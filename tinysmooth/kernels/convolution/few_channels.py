@@ -98,25 +98,50 @@ def gather_rows(
                 *(b, first * filters, size, size, c, first, lanes, 0),
             )
             first += size
-        for y in range(first_y, stop_y):
-            first_r = (y + top) % down
-            last_i = (y + top - first_r) // down
-            for x in range(width):
-                total = splat(0.0)
-                first_s = (x + left) % right
-                last_j = (x + left - first_s) // right
-                i = last_i
-                for r in range(first_r, kernel_rows, down):
-                    if i0 <= i < i1:
-                        j = last_j
-                        for s in range(first_s, kernel_columns, right):
-                            if 0 <= j < columns:
-                                tap = (r * kernel_columns + s) * channels
-                                total = total + load(c, ((i - i0) * columns + j) * lanes + tap)
-                            j -= 1
-                    i -= 1
-                to = ((image * height + y) * width + x) * channels
-                store_tail(out, to, total, channels)
+        gather_band(c, out, sizes, image, first_y, stop_y, i0, i1)
+
+
+@jit
+def gather_band(
+    c: np.ndarray,
+    out: np.ndarray,
+    sizes: tuple[int, ...],
+    image: int,
+    first_y: int,
+    stop_y: int,
+    i0: int,
+    i1: int,
+) -> None:
+    """Add up the taps of the rows first_y to stop_y; `c` holds the columns of rows i0 to i1.
+
+    The taps that reach one pixel lie in equal steps behind one another: one tap further in the
+    filter is one pixel back in the image.
+    """
+    _, height, width, channels, _, columns, _, kernel_rows, kernel_columns = sizes[:9]
+    down, right, top, left, lanes, _ = sizes[9:]
+    next_row = down * kernel_columns * channels - columns * lanes
+    next_column = right * channels - lanes
+    for y in range(first_y, stop_y):
+        i, r = divmod(y + top, down)
+        # Tap r + t down meets row i - t.
+        t0, t1 = max(0, i - i1 + 1), min((kernel_rows - r + down - 1) // down, i - i0 + 1)
+        row = (i - t0 - i0) * columns * lanes + (r + t0 * down) * kernel_columns * channels
+        j, s = divmod(left, right)
+        to = (image * height + y) * width * channels
+        for _ in range(width):
+            u0 = max(0, j - columns + 1)
+            u1 = min((kernel_columns - s + right - 1) // right, j + 1)
+            at = row + (j - u0) * lanes + (s + u0 * right) * channels
+            total = splat(0.0)
+            for _ in range(t0, t1):
+                for u in range(u1 - u0):
+                    total = total + load(c, at + u * next_column)
+                at += next_row
+            store_tail(out, to, total, channels)
+            to += channels
+            s += 1
+            if s == right:
+                j, s = j + 1, 0
 
 
 def convolve_backward(
@@ -134,7 +159,7 @@ def convolve_backward(
 
     out = memory.empty(input_shape, np.float32)
     bands = batch * -(-height // BAND)
-    work = batch * rows * columns * filters * lanes / PRODUCTS_PER_NANOSECOND
+    work = batch * rows * columns * (filters * lanes / PRODUCTS_PER_NANOSECOND + taps / channels)
     parts = plan_parts(work, limit=bands)
     reach = min(rows, (BAND + kernel[0] - 2) // stride[0] + 1)
     most = round_up(reach * columns, ROWS_STEP)

@@ -126,7 +126,7 @@ class Plan(NamedTuple):
     table: np.ndarray
     parts: int
     packing: int  # parts of the packing of filters
-    packed: int  # floats of the packed filters
+    packed: int  # floats of the packed filters, a multiple of a vector as padded filters are
     strip: int  # floats of the strip and of what is scattered, for each part
     windows: int
     depth: int
@@ -192,13 +192,15 @@ def _run_windows(
     """Pack the filters, then convolve every grid of the plan."""
     filters, channels, rows, columns = weight.shape
     area = rows * columns
-    b = memory.empty(plan.packed, np.float32)
-    workspace = memory.empty((plan.packing, LANES * LANES * area + GATHERED_SLACK), np.float32)
+    taps = LANES * LANES * area + GATHERED_SLACK
+    floats = memory.empty(plan.packed + plan.packing * taps + plan.parts * plan.strip, np.float32)
+    b, rest = floats[: plan.packed], floats[plan.packed :]
+    workspace = rest[: plan.packing * taps].reshape(plan.packing, taps)
     bank = (weight.reshape(-1), (filters, channels, area), int(backward))
     run_parallel(pack_filters, *bank, plan.table, b, workspace, parts=plan.packing)
 
-    workspace = memory.empty((plan.parts, plan.strip), np.float32)
-    tables = memory.empty((plan.parts, plan.windows + plan.depth), np.int64)
+    workspace = rest[plan.packing * taps :].reshape(plan.parts, plan.strip)
+    tables = np.empty((plan.parts, plan.windows + plan.depth), np.int64)
     arrays = (source.reshape(-1), b, out.reshape(-1), workspace, tables, plan.table)
     sizes = (out.shape[3], plan.windows, int(plan.by_filters))
     run_parallel(convolve_windows, *arrays, sizes, parts=plan.parts)
@@ -270,7 +272,7 @@ def filter_gradient(
     plan = _plan_gradient(*shapes, stride, padding, get_num_threads())
     out = memory.empty(weight_shape, np.float32)
     workspace = memory.empty((plan.parts, plan.strip), np.float32)
-    tables = memory.empty((plan.parts, plan.windows + plan.depth), np.int64)
+    tables = np.empty((plan.parts, plan.windows + plan.depth), np.int64)
     sums = memory.empty(plan.sums, np.float32)
     arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, tables, plan.table)
     sizes = (plan.windows, plan.chunk, int(plan.by_filters))
