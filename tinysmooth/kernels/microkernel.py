@@ -184,12 +184,6 @@ def panel_width(first: int, columns: int) -> int:
     return 32 if rest >= 32 and WIDE else 16
 
 
-@jit
-def rows_in_sixes(rows: int) -> int:
-    """Return how many of the rows, a multiple of 4, tiles of 6 rows take: the rest is 0, 4 or 8."""
-    return rows // 12 * 12
-
-
 _tile_6 = make_microkernel(6, PANEL // LANES)
 _tile_4 = make_microkernel(4, PANEL // LANES)
 
@@ -218,7 +212,7 @@ if WIDE:
         """C = A @ B for a panel B and the rows first to last of A, a multiple of `ROWS_STEP`."""
         i, to = first, c_offset
         if width == 64:
-            stop = first + rows_in_sixes(last - first)
+            stop = first + (last - first) // 12 * 12  # the rest: 0, 4 or 8 rows
             while i < stop:
                 _tile_6(
                     *(a, a_offset, rows, i, columns, depth),
@@ -285,7 +279,7 @@ else:
         add: int,
     ) -> None:
         """C = A @ B for a panel B and the rows first to last of A, a multiple of `ROWS_STEP`."""
-        i, to, stop = first, c_offset, first + rows_in_sixes(last - first)
+        i, to, stop = first, c_offset, first + (last - first) // 12 * 12  # the rest: 0, 4 or 8 rows
         while i < stop:
             _tile_6(
                 *(a, a_offset, rows, i, columns, depth),

@@ -1,6 +1,6 @@
 """Gradient of images with few channels: all taps as columns of one product, then added up.
 
-The packed-windows route gives each channel of x a lane of a vector, sixteen at a time: with three
+The windows route gives each channel of x a lane of a vector, sixteen at a time: with three
 channels thirteen lanes would work for nothing. Here the lanes are all taps of all channels::
 
     columns [pixel of out][R S C]  =  grad [pixel][K]  @  filters [K][R S C]      3x3x3: 27 of 32

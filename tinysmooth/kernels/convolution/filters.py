@@ -6,7 +6,7 @@ for the gradient of x, which exchanges the roles, 16 channels::
     weight (K, C, R, S)  --transpose 16 outputs-->  taps [input][tap][16]
 
 Lanes lie C R S floats apart in the first case and R S in the second; either way the tile of 16 rows
-goes through `tinysmooth.kernels.transposition`. From `taps` the packed-windows route writes
+goes through `tinysmooth.kernels.transposition`. From `taps` the windows route writes
 
     B [panel][depth][64]          a panel of 64 outputs; row (tap, input) of the depth
 

@@ -1,4 +1,4 @@
-"""Runs the packed-windows kernels: plans, workspaces, threads."""
+"""Runs the kernels of `windows`: plans, workspaces, threads."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _few(tiles: int, depth: Depth) -> bool:
 def pays(
     batch: int, size: Pair, channels: int, filters: int, kernel: Pair, stride: Pair, parts: int
 ) -> bool:
-    """Tell whether this route is faster than packed windows.
+    """Tell whether this route is faster than windows.
 
     Compares products a channel and filter; `parts` is 1 for a convolution, and the number of
     threads for the gradient of filters, where each has sums of its own.
