@@ -12,7 +12,9 @@ from tinysmooth.kernels.convolution import (
     im2col,
     loops,
     reference,
+    windows_route,
     winograd,
+    winograd_route,
 )
 from tinysmooth.kernels.convolution.geometry import output_size
 from tinysmooth.kernels.convolution.transforms import (
@@ -90,8 +92,15 @@ def many_parts(monkeypatch):
     """Cut small work in parts too, and bring the number of threads back."""
     monkeypatch.setattr(threads, "SMALLEST_PART", 1)
     before = threads.get_num_threads()
+    forget_plans()
     yield
+    forget_plans()
     threads.set_num_threads(before)
+
+
+def forget_plans():
+    for plan in ("_plan_forward", "_plan_backward", "_plan_gradient"):
+        getattr(windows_route, plan).cache_clear()
 
 
 SMALL = [
@@ -144,6 +153,17 @@ ROUTES = [
     Case(17, 2, (13, 13), 32, 64, (1, 1), (1, 1), (0, 0)),
     Case(18, 2, (12, 13), 12, 70, (1, 1), (1, 1), (0, 0)),
     Case(19, 2, (14, 13), 20, 40, (3, 3), (2, 2), (1, 1)),
+    # Few tiles, whose filters are transformed where they are used.
+    Case(21, 3, (4, 3), 70, 150, (3, 3), (1, 1), (1, 1)),
+    Case(22, 1, (7, 9), 40, 33, (5, 4), (1, 1), (2, 1)),
+    # Few windows and many filters; windows that need no zeros, with many channels or a stride.
+    Case(23, 1, (3, 3), 20, 200, (3, 3), (2, 2), (1, 1)),
+    Case(24, 2, (9, 10), 130, 36, (1, 1), (2, 3), (0, 0)),
+    Case(25, 2, (9, 10), 5, 36, (3, 2), (2, 1), (0, 0)),
+    # A row of more windows than a block, a filter deeper than a block, steps over whole pixels.
+    Case(26, 1, (3, 450), 2, 6, (2, 5), (1, 1), (0, 2)),
+    Case(27, 2, (5, 5), 100, 20, (3, 3), (2, 2), (1, 1)),
+    Case(28, 2, (11, 12), 6, 9, (2, 1), (3, 3), (1, 0)),
 ]
 
 
@@ -172,6 +192,18 @@ def test_nan_and_infinity_reach_their_outputs(stride):
     out = fast.conv2d_forward(x, weight, (stride, stride), (1, 1))
     exact = reference.conv2d_forward(x, weight, (stride, stride), (1, 1))
     assert np.isnan(out[np.isnan(exact)]).all()
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_nan_reaches_no_window_that_does_not_cover_it(monkeypatch, padding):
+    monkeypatch.setattr(fast, "winograd_enabled", False)  # spreads it over a tile, and says so
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 9, 8, 3)).astype(np.float32)
+    x[0, 4, 5, 1] = np.nan
+    weight = rng.standard_normal((18, 3, 3, 3)).astype(np.float32)
+    out = fast.conv2d_forward(x, weight, (1, 1), (padding, padding))
+    exact = im2col.conv2d_forward(x.astype(np.float64), weight, (1, 1), (padding, padding))
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(exact))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -252,3 +284,18 @@ def test_the_gradient_of_images_with_few_channels(channels, kernel, stride):
     case = Case(30, 2, (37, 9), channels, 10, kernel, stride, (2, 1))
     exact = case.run(im2col, "conv2d_backward_data")
     assert error(case.run(fast, "conv2d_backward_data", np.float32), exact) < 2e-6
+
+
+@given(case=cases(most_channels=70, most_size=6), num_threads=st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
+    """Each route on every shape it can do, whatever `pays` would choose."""
+    threads.set_num_threads(num_threads)
+    exact = {name: case.run(im2col, name) for name in NAMES}
+    for few, chosen in ((2**30, True), (0, True), (0, False)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(winograd_route, "FEW_FLOATS", few)
+            patch.setattr(winograd_route, "pays", lambda *a, **k: chosen and case.stride == (1, 1))  # noqa: B023
+            for name in NAMES:
+                out = case.run(fast, name, np.float32)
+                assert error(out, exact[name]) < FLOAT32_TOLERANCE[name]

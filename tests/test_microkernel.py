@@ -24,44 +24,63 @@ def arrays(rows, depth, width, seed=0):
     return [rng.standard_normal(s).astype(np.float32) for s in ((rows, depth), (depth, width))]
 
 
+def product(a, rows, columns, b, c, *, offsets=(0, 0, 0), first=0, add=0):
+    """Run ``c[offsets[2]:] (+)= A @ b`` with rows first to the last of A."""
+    at_a, at_b, at_c = offsets
+    width = b.shape[1]
+    microkernel.panel_product(
+        *(a.reshape(-1), at_a, rows, first, rows.size, columns, columns.size),
+        *(b.reshape(-1), at_b, width, width, c.reshape(-1), at_c, c.shape[1], add),
+    )
+
+
 @needs_compilation
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("depth", [4, 8, 52])
-def test_a_panel_product_is_the_matrix_product(width, depth):
-    a, b = arrays(microkernel.ROWS_STEP, depth, width)
-    c = np.full((a.shape[0] + 1, width), 7, np.float32)
-    flat = (a.reshape(-1), 0, depth, b.reshape(-1), 0, width, c.reshape(-1), 0, width)
-    microkernel.panel_product(*flat, a.shape[0], depth)
-    np.testing.assert_allclose(c[:-1], a @ b, rtol=0, atol=1e-5 * depth)
+@pytest.mark.parametrize("rows", [4, 8, 12, 16, 20, 28, 64])
+@pytest.mark.parametrize("depth", [1, 7, 52])
+@pytest.mark.parametrize("add", [0, 1])
+def test_a_panel_product_writes_or_adds_the_matrix_product(width, rows, depth, add):
+    a, b = arrays(rows, depth, width)
+    c = np.full((rows + 1, width), 7, np.float32)
+    product(a, np.arange(rows) * depth, np.arange(depth), b, c, add=add)
+    np.testing.assert_allclose(c[:-1], a @ b + 7 * add, rtol=0, atol=1e-5 * max(depth, 10))
     assert (c[-1] == 7).all(), "wrote beyond its rows"
+
+
+@needs_compilation
+@pytest.mark.parametrize("width", WIDTHS)
+def test_exchanged_tables_read_the_transpose(width):
+    a, b = arrays(20, 9, width)
+    c = np.zeros((20, width), np.float32)
+    product(a.T.copy(), np.arange(20), np.arange(9) * 20, b, c)
+    np.testing.assert_allclose(c, a @ b, rtol=0, atol=1e-4)
+
+
+@needs_compilation
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tables_in_any_order_pick_any_number(width):
+    rng = np.random.default_rng(1)
+    image = rng.standard_normal(500).astype(np.float32)
+    rows, columns = rng.integers(0, 250, 16), rng.integers(0, 240, 11)
+    _, b = arrays(1, 11, width)
+    c = np.zeros((12, width), np.float32)
+    product(image, rows, columns, b, c, offsets=(10, 0, 0), first=4)
+    expected = image[10 + rows[4:, None] + columns] @ b
+    np.testing.assert_allclose(c, expected, rtol=0, atol=1e-4)
 
 
 @needs_compilation
 def test_offsets_and_strides_pick_parts_of_larger_matrices():
     a, b = arrays(30, 40, 64)
     width = WIDTHS[-1]
-    panel = np.ascontiguousarray(b[:8, :width])
     c = np.zeros((30, 100), np.float32)
-    flat = (a.reshape(-1), 3 * 40 + 5, 40, panel.reshape(-1), 0, width, c.reshape(-1), 107, 100)
-    microkernel.panel_product(*flat, 24, 8)
+    microkernel.panel_product(
+        *(a.reshape(-1), 3 * 40 + 5, np.arange(24) * 40, 0, 24, np.arange(8), 8),
+        *(b.reshape(-1), 2 * 64 + 3, 64, width, c.reshape(-1), 107, 100, 0),
+    )
     expected = np.zeros_like(c)
-    expected[1:25, 7 : 7 + width] = a[3:27, 5:13] @ panel
+    expected[1:25, 7 : 7 + width] = a[3:27, 5:13] @ b[2:10, 3 : 3 + width]
     np.testing.assert_allclose(c, expected, rtol=0, atol=1e-4)
-
-
-@needs_compilation
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("rows", [4, 8, 12, 16, 20, 28, 64])
-@pytest.mark.parametrize("add", [0, 1])
-def test_a_transposed_panel_product_writes_or_adds(width, rows, add):
-    a, _ = arrays(12, rows, width)
-    _, b = arrays(rows, 12, width)
-    c = np.full((rows + 1, width), 7, np.float32)
-    flat = (a.reshape(-1), 0, rows, b.reshape(-1), 0, width, c.reshape(-1), 0, width)
-    microkernel.panel_add_transposed(*flat, rows, 12, add)
-    expected = a.T @ b + 7 * add
-    np.testing.assert_allclose(c[:-1], expected, rtol=0, atol=1e-4)
-    assert (c[-1] == 7).all(), "wrote beyond its rows"
 
 
 @needs_compilation
@@ -85,6 +104,7 @@ def _tour(x, y, out, count):
     v.store(out, 80, v.select_greater(a, b, v.splat(1.0), b))
     v.store(out, 96, v.load_tail(x, 1, count))
     v.store_tail(out, 112, a, count)
+    v.prefetch(x, 1 << 40)  # beyond the array: a wish, not an access
 
 
 @needs_compilation

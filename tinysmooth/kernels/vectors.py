@@ -1,7 +1,7 @@
 """Sixteen floats at a time: the type ``<16 x float>`` inside Numba kernels.
 
-LLVM vectorises plain loops by itself, but only with 256-bit registers, and it never keeps a tile of
-sums in registers. Here a kernel says itself what a vector is::
+LLVM vectorises plain loops by itself, but only with 256-bit registers, and it keeps no tile of sums
+in registers. Here a kernel says itself what a vector is::
 
     for i in range(0, size, LANES):
         store(out, i, load(x, i) * splat(scale) + load(shift, i))
@@ -10,17 +10,15 @@ sums in registers. Here a kernel says itself what a vector is::
 AVX2 and in four with NEON, so the same kernel runs everywhere; `WIDE` tells the kernels that must
 count registers which case it is.
 
-Arrays are addressed by one flat offset, counted in elements from the array's first. Nothing checks
-it: reading outside the array is an error of the kernel. ``load_tail`` and ``store_tail`` touch only
-the first ``count`` lanes, for channel counts that are not multiples of 16.
+Arrays are addressed by one flat offset, counted in elements. Nothing checks it. ``load_tail`` and
+``store_tail`` touch only the first ``count`` lanes, for channels that are no multiple of 16.
 
 Two groups of names:
 
-- *Intrinsics*, called inside kernels: `load`, `store`, `load_tail`, `store_tail`, `splat`, `fma`,
-  `maximum`, `select_greater`, and the operators ``+ - *``.
-- `Lanes`, for generators: a wrapper around an LLVM value with the operators ``+ - *``. A function
-  written for NumPy arrays, called with `Lanes`, writes LLVM code instead of computing: the Winograd
-  transforms are written once and serve both.
+- *Intrinsics*, called inside kernels: `load`, `store`, `load_tail`, `store_tail`, `prefetch`,
+  `splat`, `fma`, `maximum`, `select_greater`, and the operators ``+ - *``.
+- `Lanes`, for generators: an LLVM value with the operators ``+ - *``. A function written for NumPy
+  arrays, called with `Lanes`, writes LLVM code: the Winograd transforms serve both.
 
 None of it can run with ``NUMBA_DISABLE_JIT=1`` (`tinysmooth.kernels.jit.ENABLED` is then False).
 """
@@ -47,14 +45,14 @@ __all__ = [
     "load",
     "load_tail",
     "maximum",
+    "prefetch",
     "select_greater",
     "splat",
     "store",
     "store_tail",
 ]
 
-LANES = 16
-"""Floats in a vector."""
+LANES = 16  # floats in a vector
 
 WIDE: bool = "+avx512f" in cpu_description()[1].split(",")
 """True where one register holds a whole vector and there are 32 of them (AVX-512)."""
@@ -167,6 +165,21 @@ def store(context: Any, array: Any, offset: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return (types.void(array, types.intp, vector), generate) if _is_float32_array(array) else None
+
+
+@intrinsic
+def prefetch(context: Any, array: Any, offset: Any) -> Any:
+    """Ask for the cache line of an element, which may lie outside: ``prefetch(array, offset)``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        how = [ir.IntType(32)(value) for value in (0, 3, 1)]  # read, near, data
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in (pointer, *how)])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, *how])
+        return context.get_dummy_value()
+
+    return (types.void(array, types.intp), generate) if _is_float32_array(array) else None
 
 
 @intrinsic

@@ -29,13 +29,18 @@ shapes.
    a. `winograd_patches.input_tile`, 48 times: 6 x 6 pixels, 16 channels in each vector, through
       `transforms.input_transform`, to V [36][48][32].
    b. `microkernel.panel_product`, 36 times: M[p] (48, 64) = V[p] (48, 32) @ U[p] (32, 64). Six
-      tiles by 64 filters stay in 24 registers while the microkernel walks along the 32 channels.
+      tiles by 64 filters stay in 24 registers while the microkernel walks along the 32 channels;
+      two tables of offsets tell it where the tiles and their channels lie.
    c. `winograd_patches.output_tile`, 48 times: M through `transforms.output_transform` to 4 x 4
       pixels, and the last instruction of `transforms.make_tile_transform` stores 16 channels of one
       pixel of out.
 6. The caller's thread waits for the others and returns out, which ``ts.conv2d`` shows as NCHW.
 
 V, M and one slice of U stay in the 1 MB of L2 cache; x is read once and out is written once.
+
+The other ways out of step 2: with hardly a tile, `winograd_few` transforms filters where it uses
+them; with a stride, one tap, or few channels, `windows` lets the same microkernel walk through the
+image itself, its tables telling where each window and each tap lies.
 
 **How exact.** Largest error relative to the largest number of the result, against float64: at most
 2e-5 for out and for the gradient of x, 1e-4 for the gradient of the filters. Without Winograd

@@ -3,7 +3,7 @@
 - float64, or compilation disabled: im2col and NumPy's matrix product, exact up to rounding.
 - stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off.
 - the gradient of images with few channels: taps as columns (`few_channels`).
-- everything else in float32: packed windows, a direct sum.
+- everything else in float32: windows, a direct sum.
 """
 
 from __future__ import annotations

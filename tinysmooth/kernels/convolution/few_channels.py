@@ -1,6 +1,6 @@
 """Gradient of images with few channels: all taps as columns of one product, then added up.
 
-The packed-windows route gives each channel of x a lane of a vector, sixteen at a time: with three
+The windows route gives each channel of x a lane of a vector, sixteen at a time: with three
 channels thirteen lanes would work for nothing. Here the lanes are all taps of all channels::
 
     columns [pixel of out][R S C]  =  grad [pixel][K]  @  filters [K][R S C]      3x3x3: 27 of 32
@@ -24,7 +24,7 @@ from tinysmooth.kernels.convolution.geometry import (
     Shape,
     round_up,
 )
-from tinysmooth.kernels.convolution.packing import copy_rows, zero_rows
+from tinysmooth.kernels.convolution.packing import fill_up, zero_rows
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP, panel_product, panel_width
 from tinysmooth.kernels.threads import plan_parts, run_parallel
@@ -45,8 +45,8 @@ def pays(channels: int, kernel: Pair) -> bool:
 
 
 @jit
-def pack_taps(weight: np.ndarray, shape: tuple[int, int, int], depth: int, b: np.ndarray) -> None:
-    """Copy filters (K, C, R S) to ``b[panel][depth][width]``: a column is (tap, channel)."""
+def pack_taps(weight: np.ndarray, shape: tuple[int, int, int], b: np.ndarray) -> None:
+    """Copy filters (K, C, R S) to ``b[panel][K][width]``: a column is (tap, channel)."""
     filters, channels, area = shape
     lanes = (area * channels + LANES - 1) // LANES * LANES
     zero_rows(b, 0, 0, 1, b.size)
@@ -55,7 +55,7 @@ def pack_taps(weight: np.ndarray, shape: tuple[int, int, int], depth: int, b: np
         width = panel_width(first, lanes)
         for column in range(first, min(first + width, area * channels)):
             tap, channel = divmod(column, channels)
-            to = first * depth + column - first
+            to = first * filters + column - first
             for k in range(filters):
                 b[to + k * width] = weight[(k * channels + channel) * area + tap]
         first += width
@@ -69,14 +69,15 @@ def gather_rows(
     b: np.ndarray,
     out: np.ndarray,
     workspace: np.ndarray,
+    tables: np.ndarray,
     sizes: tuple[int, ...],
 ) -> None:
     """Make one part of the bands of dx; `b` holds the packed filters (K, R S C)."""
     batch, height, width, channels, rows, columns, filters, kernel_rows, kernel_columns = sizes[:9]
-    down, right, top, left, depth, lanes, most = sizes[9:]
-    mine = workspace[part]
-    a = mine[: most * depth]
-    c = mine[most * depth :]
+    down, right, top, left, lanes, most = sizes[9:]
+    c, pixels, all_filters = workspace[part], tables[part, :most], tables[part, most:]
+    for k in range(filters):
+        all_filters[k] = k
     bands = (height + BAND - 1) // BAND
     for band in range(batch * bands * part // parts, batch * bands * (part + 1) // parts):
         image, first_y = band // bands, band % bands * BAND
@@ -86,33 +87,61 @@ def gather_rows(
         i1 = max(i0, min(rows, (stop_y - 1 + top) // down + 1))
         count = (i1 - i0) * columns
         at = (image * rows + i0) * columns * filters
-        copy_rows(grad, at, filters, a, 0, depth, count, filters)
-        if filters < depth:
-            zero_rows(a, filters, depth, count, depth - filters)
+        for pixel in range(count):
+            pixels[pixel] = at + pixel * filters
+        filled = fill_up(pixels, count)
         first = 0
         while first < lanes:
             size = panel_width(first, lanes)
-            panel_product(a, 0, depth, b, first * depth, size, c, first, lanes, count, depth)
+            panel_product(
+                *(grad, 0, pixels, 0, filled, all_filters, filters),
+                *(b, first * filters, size, size, c, first, lanes, 0),
+            )
             first += size
-        for y in range(first_y, stop_y):
-            first_r = (y + top) % down
-            last_i = (y + top - first_r) // down
-            for x in range(width):
-                total = splat(0.0)
-                first_s = (x + left) % right
-                last_j = (x + left - first_s) // right
-                i = last_i
-                for r in range(first_r, kernel_rows, down):
-                    if i0 <= i < i1:
-                        j = last_j
-                        for s in range(first_s, kernel_columns, right):
-                            if 0 <= j < columns:
-                                tap = (r * kernel_columns + s) * channels
-                                total = total + load(c, ((i - i0) * columns + j) * lanes + tap)
-                            j -= 1
-                    i -= 1
-                to = ((image * height + y) * width + x) * channels
-                store_tail(out, to, total, channels)
+        gather_band(c, out, sizes, image, first_y, stop_y, i0, i1)
+
+
+@jit
+def gather_band(
+    c: np.ndarray,
+    out: np.ndarray,
+    sizes: tuple[int, ...],
+    image: int,
+    first_y: int,
+    stop_y: int,
+    i0: int,
+    i1: int,
+) -> None:
+    """Add up the taps of the rows first_y to stop_y; `c` holds the columns of rows i0 to i1.
+
+    The taps that reach one pixel lie in equal steps behind one another: one tap further in the
+    filter is one pixel back in the image.
+    """
+    _, height, width, channels, _, columns, _, kernel_rows, kernel_columns = sizes[:9]
+    down, right, top, left, lanes, _ = sizes[9:]
+    next_row = down * kernel_columns * channels - columns * lanes
+    next_column = right * channels - lanes
+    for y in range(first_y, stop_y):
+        i, r = divmod(y + top, down)
+        # Tap r + t down meets row i - t.
+        t0, t1 = max(0, i - i1 + 1), min((kernel_rows - r + down - 1) // down, i - i0 + 1)
+        row = (i - t0 - i0) * columns * lanes + (r + t0 * down) * kernel_columns * channels
+        j, s = divmod(left, right)
+        to = (image * height + y) * width * channels
+        for _ in range(width):
+            u0 = max(0, j - columns + 1)
+            u1 = min((kernel_columns - s + right - 1) // right, j + 1)
+            at = row + (j - u0) * lanes + (s + u0 * right) * channels
+            total = splat(0.0)
+            for _ in range(t0, t1):
+                for u in range(u1 - u0):
+                    total = total + load(c, at + u * next_column)
+                at += next_row
+            store_tail(out, to, total, channels)
+            to += channels
+            s += 1
+            if s == right:
+                j, s = j + 1, 0
 
 
 def convolve_backward(
@@ -123,19 +152,20 @@ def convolve_backward(
     batch, height = input_shape[:2]
     rows, columns = grad.shape[1:3]
     taps = kernel[0] * kernel[1] * channels
-    depth, lanes = round_up(filters, 4), round_up(taps, LANES)
+    lanes = round_up(taps, LANES)
 
-    b = memory.empty((depth * lanes,), np.float32)
-    pack_taps(weight.reshape(-1), (filters, channels, kernel[0] * kernel[1]), depth, b)
+    b = memory.empty((filters * lanes,), np.float32)
+    pack_taps(weight.reshape(-1), (filters, channels, kernel[0] * kernel[1]), b)
 
     out = memory.empty(input_shape, np.float32)
     bands = batch * -(-height // BAND)
-    work = batch * rows * columns * depth * lanes / PRODUCTS_PER_NANOSECOND
+    work = batch * rows * columns * (filters * lanes / PRODUCTS_PER_NANOSECOND + taps / channels)
     parts = plan_parts(work, limit=bands)
     reach = min(rows, (BAND + kernel[0] - 2) // stride[0] + 1)
     most = round_up(reach * columns, ROWS_STEP)
-    workspace = memory.empty((parts, most * (depth + lanes) + LANES), np.float32)
-    sizes = (*input_shape, rows, columns, filters, *kernel, *stride, *padding, depth, lanes, most)
-    arrays = (grad.reshape(-1), b, out.reshape(-1), workspace)
+    workspace = memory.empty((parts, most * lanes + LANES), np.float32)
+    tables = memory.empty((parts, most + filters), np.int64)
+    sizes = (*input_shape, rows, columns, filters, *kernel, *stride, *padding, lanes, most)
+    arrays = (grad.reshape(-1), b, out.reshape(-1), workspace, tables)
     run_parallel(gather_rows, *arrays, sizes, parts=parts)
     return out

@@ -6,7 +6,7 @@ for the gradient of x, which exchanges the roles, 16 channels::
     weight (K, C, R, S)  --transpose 16 outputs-->  taps [input][tap][16]
 
 Lanes lie C R S floats apart in the first case and R S in the second; either way the tile of 16 rows
-goes through `tinysmooth.kernels.transposition`. From `taps` the packed-windows route writes
+goes through `tinysmooth.kernels.transposition`. From `taps` the windows route writes
 
     B [panel][depth][64]          a panel of 64 outputs; row (tap, input) of the depth
 
@@ -22,12 +22,14 @@ from tinysmooth.kernels.convolution.packing import (
     FIRST_TAP,
     grid_at,
     grid_depth,
-    zero_rows,
 )
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import panel_width
 from tinysmooth.kernels.transposition import transpose
-from tinysmooth.kernels.vectors import LANES, load, store
+from tinysmooth.kernels.vectors import LANES, load, prefetch, store
+
+GATHERED_SLACK = (LANES - 1) * LANES
+"""Floats that `gather_filters` may write behind its taps."""
 
 
 @jit
@@ -43,16 +45,28 @@ def gather_filters(
 ) -> None:
     """Write ``taps[input][tap][16]`` for `count` outputs and `inputs` inputs; zeros fill the lanes.
 
-    `shape` is (filters, channels, taps); the inputs are channels, or filters if `backward`.
+    `shape` is (filters, channels, taps); the inputs are channels, or filters if `backward`. Up to
+    15 vectors of `taps` after the last are written, too: `GATHERED_SLACK`. The caches are told that
+    the next inputs will follow: they lie too far apart for a processor to guess.
     """
     _, channels, area = shape
+    step = channels * area
     if backward:
         for i in range(inputs):
             at = ((first + i) * channels + output) * area
-            transpose(weight, at, area, count, area, taps, i * area * LANES, LANES, LANES)
+            # Whole blocks are faster: what they write after the taps is overwritten by the next.
+            columns = (area + LANES - 1) // LANES * LANES
+            if area == 1 or count < LANES or at + (LANES - 1) * area + columns > weight.size:
+                columns = area
+            transpose(weight, at, area, count, columns, taps, i * area * LANES, LANES, LANES)
+            for line in range(0, LANES * area, LANES):
+                prefetch(weight, at + LANES * step + line)
     else:
-        at, step = (output * channels + first) * area, channels * area
+        at = (output * channels + first) * area
         transpose(weight, at, step, count, inputs * area, taps, 0, LANES, LANES)
+        for i in range(count):
+            for line in range(0, LANES * area, LANES):
+                prefetch(weight, at + i * step + LANES * area + line)
 
 
 @jit
@@ -101,11 +115,6 @@ def pack_filters(
                             value = load(taps, (i * area + tap) * LANES)
                             store(b, to + (row + i) * width, value)
                         row += inputs
-        for number in range(plan.shape[0]):
-            grid = grid_at(plan, number)
-            depth, used = grid_depth(grid), grid.taps_down * grid.taps_across * inputs
-            to = plan[number, FIRST_FLOAT] + panel * depth + k - panel
-            zero_rows(b, to + used * width, width, depth - used, LANES)
 
 
 @jit

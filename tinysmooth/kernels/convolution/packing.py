@@ -1,7 +1,17 @@
-"""Packing: windows to the rows of A, filters to the panels of B.
+"""Where the windows of an image lie: two tables of offsets, and a strip of zeros around it.
 
-`tinysmooth.kernels.convolution.windows` multiplies what is packed here. Everything that makes
-shapes different, the borders, strides and phases, ends in this room.
+Everything that makes shapes different, the borders, strides and phases, ends in this room. What
+leaves it is a matrix in the sense of `tinysmooth.kernels.microkernel`: the number that tap k of
+window i meets is ``strip[windows[i] + taps[k]]``. Neighbouring windows overlap in memory as they do
+in the image; nothing is copied for each window::
+
+    strip    0 0 0 0 0 0 0 0        windows of one row start `step` pixels apart
+             0 a b c d e f 0        taps:  0  1  2
+             0 g h i j k l 0               8  9 10
+             0 m n o p q r 0              16 17 18      times the channels of a pixel
+
+Where no window hangs over the border, the strip is the image itself. Elsewhere a block of rows is
+copied between zeros: once, where im2col would copy each pixel for each of its windows.
 """
 
 from __future__ import annotations
@@ -11,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
 
 
@@ -40,7 +51,7 @@ class Grid(NamedTuple):
 
 # A plan is a table of int64 with a row for each grid: its fields, and then these columns.
 FIRST_FLOAT = len(Grid._fields)  # where the grid's packed filters begin
-BLOCK = FIRST_FLOAT + 1  # windows taken at a time
+BLOCK = FIRST_FLOAT + 1  # rows of windows taken at a time
 FIRST_TAP = BLOCK + 1  # tap (t, u) of the grid is tap FIRST_TAP + t * (next) + u * (next but one)
 PLAN_COLUMNS = FIRST_TAP + 3
 
@@ -57,8 +68,24 @@ def grid_at(plan: np.ndarray, number: int) -> Grid:
 
 @jit
 def grid_depth(grid: Grid) -> int:
-    """Return the floats of a packed window: its taps and channels, rounded up to whole steps."""
-    return (grid.taps_down * grid.taps_across * grid.source_channels + 3) // 4 * 4
+    """Return how many numbers a window covers."""
+    return grid.taps_down * grid.taps_across * grid.source_channels
+
+
+@jit
+def is_inside(grid: Grid) -> bool:
+    """Tell whether no window reaches over the border of its image."""
+    below = (grid.windows_down - 1) * grid.step_down + grid.start_down + grid.taps_down
+    beside = (grid.windows_across - 1) * grid.step_across + grid.start_across + grid.taps_across
+    first = min(grid.start_down, grid.start_across)
+    return first >= 0 and below <= grid.source_height and beside <= grid.source_width
+
+
+@jit
+def row_floats(grid: Grid, inside: bool) -> int:
+    """Return the floats from one row of the strip to the next."""
+    width = (grid.windows_across - 1) * grid.step_across + grid.taps_across
+    return (grid.source_width if inside else width) * grid.source_channels
 
 
 @jit
@@ -97,63 +124,71 @@ def zero_rows(out: np.ndarray, to: int, out_step: int, rows: int, count: int) ->
 
 
 @jit
-def pack_windows(
-    source: np.ndarray, first: int, count: int, grid: Grid, a: np.ndarray, depth: int
-) -> None:
-    """Copy windows first to first + count to ``a[window][depth]``; the last floats are zeros.
-
-    Windows of one row of the grid are copied together: whether a tap's row lies in the image is
-    then asked once, and the windows that touch neither the left nor the right border are one plain
-    loop.
-    """
-    across, down = grid.windows_across, grid.windows_down
-    height, width, channels = grid.source_height, grid.source_width, grid.source_channels
-    taps = grid.taps_across
-    size = taps * channels
-    step = grid.step_across
-    used = grid.taps_down * size
-    if used < depth:
-        zero_rows(a, used, depth, count, depth - used)
-    # Windows inner_first to inner_stop of a row lie wholly between the left and the right border.
-    inner_first = max(0, (-grid.start_across + step - 1) // step)
-    inner_stop = max(inner_first, (width - taps - grid.start_across) // step + 1)
-    row = 0
-    while row < count:
-        window = first + row
-        j = window % across
-        i = window // across % down
-        image = window // (across * down)
-        run = min(across - j, count - row)
-        inner = min(max(inner_first, j), j + run)
-        border = max(inner, min(inner_stop, j + run))
-        for tap in range(grid.taps_down):
-            y = i * grid.step_down + grid.start_down + tap
-            to = row * depth + tap * size
-            if y < 0 or y >= height:
-                zero_rows(a, to, depth, run, size)
-                continue
-            line = (image * height + y) * width
-            at = (line + inner * step + grid.start_across) * channels
-            there = to + (inner - j) * depth
-            copy_rows(source, at, step * channels, a, there, depth, border - inner, size)
-            for k in range(run - (border - inner)):
-                edge = j + k if j + k < inner else border + k - (inner - j)
-                left = edge * step + grid.start_across
-                skip = min(max(0, -left), taps)
-                keep = max(skip, min(taps, width - left))
-                there = to + (edge - j) * depth
-                zero_rows(a, there, 0, 1, skip * channels)
-                at = (line + left + skip) * channels
-                copy_rows(source, at, 0, a, there + skip * channels, 0, 1, (keep - skip) * channels)
-                zero_rows(a, there + keep * channels, 0, 1, size - keep * channels)
-        row += run
+def fill_up(table: np.ndarray, count: int) -> int:
+    """Repeat the last entry up to a whole number of tiles, which is returned."""
+    whole = (count + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
+    for i in range(count, whole):
+        table[i] = table[count - 1]
+    return whole
 
 
 @jit
-def is_matrix(grid: Grid) -> bool:
-    """Tell whether the windows are the pixels of the source, one after the other."""
-    one_tap = grid.taps_down == 1 and grid.taps_across == 1
-    no_step = grid.step_down == 1 and grid.step_across == 1
-    no_start = grid.start_down == 0 and grid.start_across == 0
-    same = grid.windows_down == grid.source_height and grid.windows_across == grid.source_width
-    return one_tap and no_step and no_start and same
+def find_taps(grid: Grid, inside: bool, taps: np.ndarray) -> None:
+    """Write the offsets of (tap row, tap column, channel) from the start of a window."""
+    row, size = row_floats(grid, inside), grid.taps_across * grid.source_channels
+    for tap in range(grid.taps_down):
+        for i in range(size):
+            taps[tap * size + i] = tap * row + i
+
+
+@jit
+def copy_padded_row(source: np.ndarray, line: int, grid: Grid, out: np.ndarray, to: int) -> None:
+    """Copy what windows see of the row of pixels at `line`, with zeros left and right of it."""
+    channels = grid.source_channels
+    width = row_floats(grid, False) // channels
+    left = min(max(0, -grid.start_across), width)
+    stop = max(left, min(width, grid.source_width - grid.start_across))
+    zero_rows(out, to, 0, 1, left * channels)
+    at = line + (left + grid.start_across) * channels
+    copy_rows(source, at, 0, out, to + left * channels, 0, 1, (stop - left) * channels)
+    zero_rows(out, to + stop * channels, 0, 1, (width - stop) * channels)
+
+
+@jit
+def find_windows(
+    source: np.ndarray,
+    grid: Grid,
+    inside: bool,
+    first: int,
+    last: int,
+    strip: np.ndarray,
+    windows: np.ndarray,
+) -> None:
+    """Write the offsets of the windows of rows first to last of the grid, over all its images.
+
+    They count from the start of `source` if `inside`, else of `strip`, to which the pixels are
+    copied.
+    """
+    line = grid.source_width * grid.source_channels
+    pitch, pixel = row_floats(grid, inside), grid.step_across * grid.source_channels
+    number, to, row = 0, 0, first
+    while row < last:  # one image after the other
+        image, i = divmod(row, grid.windows_down)
+        rows = min(grid.windows_down - i, last - row)
+        top = i * grid.step_down + grid.start_down
+        at = (image * grid.source_height + top) * line + grid.start_across * grid.source_channels
+        if not inside:
+            at = to
+            for y in range(top, top + (rows - 1) * grid.step_down + grid.taps_down):
+                if 0 <= y < grid.source_height:
+                    here = (image * grid.source_height + y) * line
+                    copy_padded_row(source, here, grid, strip, to)
+                else:
+                    zero_rows(strip, to, 0, 1, pitch)
+                to += pitch
+        for _ in range(rows):
+            for j in range(grid.windows_across):
+                windows[number + j] = at + j * pixel
+            number += grid.windows_across
+            at += grid.step_down * pitch
+        row += rows

@@ -1,15 +1,14 @@
-"""Convolution of any shape: im2col in the cache, block by block, and the microkernel on it.
+"""Convolution of any shape: the microkernel on windows that are never copied.
 
-What `im2col` does for the whole batch in main memory is done here for a block of output pixels at a
-time, so that the copies never leave the cache::
+What `im2col` writes out for the whole batch is here only thought: row i of the matrix of windows
+starts at ``windows[i]`` in a strip of the image, tap k lies ``taps[k]`` further on (`packing`
+explains the tables), and the microkernel follows both::
 
-    block of windows  A [pixels][depth]       depth = R S C; S C neighbouring floats a row
-    packed filters    B [panel][depth][64]
+    block of windows  A [pixels][depth]       A[i, k] = strip[windows[i] + taps[k]]
+    packed filters    B [panel][depth][64]    row (tap, channel) of the depth
     A @ B                                     64 columns of out, 6 pixels at a time
 
-A copied float is used K times, so copying costs a few percent. It buys much: borders and strides
-are dealt with once, while copying, and the microkernel sees the same matrices for every R, S,
-stride and padding.
+The microkernel sees the same for every R, S, stride and padding.
 
 The gradient of x is a convolution as well, but with a stride its taps depend on the pixel: pixel y
 of x meets output i through tap r = y + padding - i stride. Pixels with the same remainder ("phase")
@@ -22,6 +21,7 @@ Both fit one description, the `Grid`: window (i, j) starts at source pixel (i st
 many taps, and its result goes to output pixel (i out_step + out_start).
 
 The gradient of the filters is A.T @ grad, summed over the blocks of a thread and then over threads.
+A.T is A with its tables exchanged.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ from tinysmooth.kernels.convolution.packing import (
     FIRST_FLOAT,
     Grid,
     copy_rows,
+    fill_up,
+    find_taps,
+    find_windows,
     grid_at,
     grid_depth,
-    is_matrix,
-    pack_windows,
+    is_inside,
     zero_rows,
 )
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import (
-    PANEL,
-    ROWS_STEP,
-    panel_add_transposed,
-    panel_product,
-    panel_width,
-)
+from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
 
-MOST_WINDOWS = 384
-"""In a block; more would not be faster."""
+DEPTH_BLOCK = 768
+"""Rows of a panel of filters taken at a time: 192 KB, which stay in the L2 cache for all windows
+of a block."""
+
+APART = 128
+"""Channels from which on even windows that need no zeros are copied for the gradient of filters:
+pixels as far apart as that compete for the same places of the L1 cache."""
 
 
 @jit
@@ -61,13 +62,15 @@ def convolve_windows(
     b: np.ndarray,
     out: np.ndarray,
     workspace: np.ndarray,
+    tables: np.ndarray,
     plan: np.ndarray,
-    filters: int,
-    by_filters: int,
+    sizes: tuple[int, int, int],
 ) -> None:
-    """Convolve one part: a share of each grid's windows or, if `by_filters`, of the panels of b."""
+    """Convolve one part: a share of each grid's rows or, if `by_filters`, of the panels of b."""
+    filters, most_windows, by_filters = sizes
     padded = (filters + LANES - 1) // LANES * LANES
-    mine = workspace[part]
+    c, strip = workspace[part, : most_windows * PANEL], workspace[part, most_windows * PANEL :]
+    windows, taps = tables[part, :most_windows], tables[part, most_windows:]
     begin, stop, share, shares = 0, padded, part, parts
     if by_filters:
         panels = (padded + PANEL - 1) // PANEL
@@ -75,20 +78,28 @@ def convolve_windows(
         stop, share, shares = min(stop, padded), 0, 1
     for number in range(plan.shape[0]):
         grid, block = grid_at(plan, number), plan[number, BLOCK]
-        windows = grid.batch * grid.windows_down * grid.windows_across
-        last = windows * (share + 1) // shares
+        inside = is_inside(grid)
+        find_taps(grid, inside, taps)
         packed = b[plan[number, FIRST_FLOAT] :]
-        for start in range(windows * share // shares, last, block):
-            count = min(block, last - start)
-            convolve_block(source, packed, out, mine, grid, start, count, begin, stop)
+        rows = grid.batch * grid.windows_down
+        last = rows * (share + 1) // shares
+        for row in range(rows * share // shares, last, block):
+            count = min(block, last - row) * grid.windows_across
+            find_windows(source, grid, inside, row, row + min(block, last - row), strip, windows)
+            fill_up(windows, count)
+            images = source if inside else strip
+            start = row * grid.windows_across
+            convolve_block(images, windows, taps, packed, out, c, grid, start, count, begin, stop)
 
 
 @jit
 def convolve_block(
-    source: np.ndarray,
+    images: np.ndarray,
+    windows: np.ndarray,
+    taps: np.ndarray,
     b: np.ndarray,
     out: np.ndarray,
-    mine: np.ndarray,
+    c: np.ndarray,
     grid: Grid,
     start: int,
     count: int,
@@ -100,36 +111,28 @@ def convolve_block(
     padded = (filters + LANES - 1) // LANES * LANES
     # Where out is simply one window after the other, whole tiles are stored straight to it.
     in_order = grid.out_step_down == 1 and grid.out_step_across == 1
-    # With one tap and no step, source is already the matrix of windows.
-    in_place = in_order and is_matrix(grid) and depth == grid.source_channels
-    c, a = mine[: MOST_WINDOWS * PANEL], mine[MOST_WINDOWS * PANEL :]
-    whole = count // ROWS_STEP * ROWS_STEP
-    windows_a, a_offset = source, start * depth
-    if not in_place:
-        pack_windows(source, start, count, grid, a, depth)
-        windows_a, a_offset = a, 0
-    elif whole < count:
-        pack_windows(source, start + whole, count - whole, grid, a[whole * depth :], depth)
     first = begin
     while first < stop:
         width = panel_width(first, padded)
-        panel = first * depth
         direct = 0
         if in_order and first + width <= filters:
-            direct = whole
+            direct = count // ROWS_STEP * ROWS_STEP
+        rest = (count - direct + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
+        for k in range(0, depth, DEPTH_BLOCK):
+            some, columns, panel = min(DEPTH_BLOCK, depth - k), taps[k:], first * depth + k * width
             to = start * filters + first
             panel_product(
-                windows_a, a_offset, depth, b, panel, width, out, to, filters, direct, depth
+                *(images, 0, windows, 0, direct, columns, some),
+                *(b, panel, width, width, out, to, filters, k),
             )
-        elif in_place:
-            pack_windows(source, start, whole, grid, a, depth)
+            panel_product(
+                *(images, 0, windows, direct, direct + rest, columns, some),
+                *(b, panel, width, width, c, 0, width, k),
+            )
         if direct < count:
-            rest = count - direct
-            if depth > 0:
-                panel_product(a, direct * depth, depth, b, panel, width, c, 0, width, rest, depth)
-            else:  # no window covers these pixels
+            if depth == 0:  # no window covers these pixels
                 zero_rows(c, 0, width, rest, width)
-            scatter(c, width, start + direct, rest, grid, out, first)
+            scatter(c, width, start + direct, count - direct, grid, out, first)
         first += width
 
 
@@ -163,49 +166,51 @@ def filter_gradient_windows(
     grad: np.ndarray,
     sums: np.ndarray,
     workspace: np.ndarray,
+    tables: np.ndarray,
     plan: np.ndarray,
-    by_filters: int,
+    sizes: tuple[int, int, int],
 ) -> None:
     """Add up A.T @ grad.
 
-    A part is a share of the windows, added up in ``sums[part]``, which is (depth, K); or, if
-    `by_filters`, a share of the panels over all windows, added up in ``sums[0]``.
+    A part is a share of the rows of windows, added up in ``sums[part]``, which is (depth, K); or,
+    if `by_filters`, a share of the panels over all windows, added up in ``sums[0]``.
     """
+    most_windows, chunk, by_filters = sizes
     grid, block = grid_at(plan, 0), plan[0, BLOCK]
-    depth, filters = grid_depth(grid), grid.out_channels
+    filters, across = grid.out_channels, grid.windows_across
     padded = (filters + LANES - 1) // LANES * LANES
-    windows = grid.batch * grid.windows_down * grid.windows_across
-    in_place = is_matrix(grid) and depth == grid.source_channels
-    mine = workspace[part]
-    b, own = mine[: block * PANEL], mine[block * PANEL :]
+    b, strip = workspace[part, : chunk * PANEL], workspace[part, chunk * PANEL :]
+    windows, taps = tables[part, :most_windows], tables[part, most_windows:]
+    inside = is_inside(grid) and grid.source_channels < APART
+    find_taps(grid, inside, taps)
+    depth = fill_up(taps, grid_depth(grid))
+    images = x if inside else strip
     total = sums[0] if by_filters else sums[part]
-    begin, stop = windows * part // parts, windows * (part + 1) // parts
+    rows = grid.batch * grid.windows_down
+    begin, stop = rows * part // parts, rows * (part + 1) // parts
     left, right = 0, padded
     if by_filters:
-        begin, stop, panels = 0, windows, (padded + PANEL - 1) // PANEL
+        begin, stop, panels = 0, rows, (padded + PANEL - 1) // PANEL
         left, right = panels * part // parts * PANEL, panels * (part + 1) // parts * PANEL
         right = min(right, padded)
-    for start in range(begin, stop, block):
-        count = min(block, stop - start)
-        # The microkernel takes four windows at a turn: the last ones are filled up with zeros.
-        filled = (count + 3) // 4 * 4
-        a, a_offset = x, start * depth
-        if not in_place or filled != count:
-            a, a_offset = own, 0
-            pack_windows(x, start, count, grid, a, depth)
-            zero_rows(a, count * depth, depth, filled - count, depth)
-        first = left
-        while first < right:
-            width = panel_width(first, padded)
-            panel, offset = grad, start * filters
-            if width != filters or filled != count:
-                used = min(width, filters - first)
-                zero_rows(b, used, width, count, width - used)
-                copy_rows(grad, offset + first, filters, b, 0, width, count, used)
-                zero_rows(b, count * width, width, filled - count, width)
-                panel, offset = b, 0
-            to, add = first, start - begin
-            panel_add_transposed(
-                *(a, a_offset, depth, panel, offset, width, total, to, padded, depth, filled, add)
-            )
-            first += width
+    add = 0
+    for row in range(begin, stop, block):
+        last = min(stop, row + block)
+        find_windows(x, grid, inside, row, last, strip, windows)
+        for start in range(0, (last - row) * across, chunk):
+            count = min(chunk, (last - row) * across - start)
+            first = left
+            while first < right:
+                width = panel_width(first, padded)
+                panel, at, step = grad, (row * across + start) * filters + first, filters
+                if first + width > filters:  # the last lanes need zeros
+                    used = min(width, filters - first)
+                    copy_rows(grad, at, filters, b, 0, width, count, used)
+                    zero_rows(b, used, width, count, width - used)
+                    panel, at, step = b, 0, width
+                panel_product(
+                    *(images, 0, taps, 0, depth, windows[start:], count),
+                    *(panel, at, step, width, total, first, padded, add),
+                )
+                first += width
+            add = 1

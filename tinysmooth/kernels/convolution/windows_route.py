@@ -1,14 +1,19 @@
-"""Runs the packed-windows kernels: plans, workspaces, threads."""
+"""Runs the kernels of `windows`: plans, workspaces, threads."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tinysmooth.kernels import memory
-from tinysmooth.kernels.convolution.filters import pack_filters, sum_filter_gradients
+from tinysmooth.kernels.convolution.filters import (
+    GATHERED_SLACK,
+    pack_filters,
+    sum_filter_gradients,
+)
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
     Pair,
@@ -16,42 +21,59 @@ from tinysmooth.kernels.convolution.geometry import (
     round_up,
 )
 from tinysmooth.kernels.convolution.packing import PLAN_COLUMNS, Grid
-from tinysmooth.kernels.convolution.windows import (
-    MOST_WINDOWS,
-    convolve_windows,
-    filter_gradient_windows,
-)
+from tinysmooth.kernels.convolution.windows import convolve_windows, filter_gradient_windows
 from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
-from tinysmooth.kernels.threads import plan_parts, run_parallel
+from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES
 
 BLOCK_FLOATS = 2**17
-"""Floats in a block of windows: half a megabyte, which leaves room beside it in an L2 cache."""
+"""Floats in a strip: half a megabyte, which leaves room beside it in an L2 cache."""
+
+MOST_WINDOWS = 384
+"""In a block; more would not be faster."""
 
 GRADIENT_WINDOWS = 96
-"""In a block of the gradient of filters: a panel of 64 columns then fits the L1 cache."""
+"""Windows in a product for the gradient of filters: a panel of 64 columns then fits the L1
+cache."""
 
 PACKED_PER_NANOSECOND = 5
 """Floats of filters that one core packs in a nanosecond, roughly."""
+
+PLANS = 256
+"""Shapes whose plans are remembered: to make one takes as long as a small convolution."""
 
 Order = tuple[int, int, int, int]
 FORWARD: Order = (0, 0, 1, 1)
 
 
-def _window_block(windows: int, parts: int, depth: int, most_windows: int) -> int:
-    most = BLOCK_FLOATS // max(1, depth) // ROWS_STEP * ROWS_STEP
-    most = max(ROWS_STEP, min(most_windows, most))
-    share = -(-windows // parts)
+def _strip_floats(grid: Grid, rows: int) -> int:
+    """Return the floats that so many rows of windows see, at most."""
+    images = min(rows, (rows - 2) // grid.windows_down + 2)
+    lines = rows * grid.step_down + images * max(0, grid.taps_down - grid.step_down)
+    across = (grid.windows_across - 1) * grid.step_across + grid.taps_across
+    return lines * across * grid.source_channels
+
+
+def _block(grid: Grid, parts: int) -> int:
+    """Return how many rows of windows to take at a time: blocks of one size that fit the cache."""
+    share = -(-_rows(grid) // parts)
+    most = min(share, max(1, MOST_WINDOWS // max(1, grid.windows_across)))
+    while most > 1 and _strip_floats(grid, most) > BLOCK_FLOATS:
+        most -= 1
     blocks = -(-share // most)
-    return round_up(-(-share // blocks), ROWS_STEP)
+    return -(-share // blocks)
 
 
 def _depth(grid: Grid) -> int:
-    return round_up(grid.taps_down * grid.taps_across * grid.source_channels, 4)
+    return grid.taps_down * grid.taps_across * grid.source_channels
+
+
+def _rows(grid: Grid) -> int:
+    return grid.batch * grid.windows_down
 
 
 def _windows(grid: Grid) -> int:
-    return grid.batch * grid.windows_down * grid.windows_across
+    return _rows(grid) * grid.windows_across
 
 
 def _by_filters(windows: int, padded: int, parts: int) -> bool:
@@ -98,50 +120,99 @@ def _grid_of_images(
     return Grid._make((*x_shape, *size, *kernel, *stride, *start, *size, filters, 1, 1, 0, 0))
 
 
-def _run_windows(
-    source: np.ndarray,
-    weight: np.ndarray,
-    out: np.ndarray,
-    grids: Sequence[tuple[Grid, Order]],
-    backward: bool,
-) -> None:
-    """Convolve every grid; an order is the filter's tap of the first tap, and the steps."""
-    filters, channels, *kernel = weight.shape
-    area = kernel[0] * kernel[1]
-    padded = round_up(out.shape[3], LANES)
-    work = sum(_windows(grid) * _depth(grid) for grid, _ in grids) * padded
-    most = max(_windows(grid) for grid, _ in grids)
-    parts = plan_parts(work / PRODUCTS_PER_NANOSECOND, limit=most)
-    by_filters = _by_filters(most, padded, parts)
-    plan = np.zeros((len(grids), PLAN_COLUMNS), np.int64)
-    first_float = floats = 0
-    for row, (grid, order) in zip(plan, grids, strict=True):
-        depth = _depth(grid)
-        block = _window_block(_windows(grid), 1 if by_filters else parts, depth, MOST_WINDOWS)
-        taps = (order[0] * kernel[1] + order[1], order[2] * kernel[1], order[3])
-        row[:] = (*grid, first_float, block, *taps)
-        first_float += depth * padded
-        floats = max(floats, block * depth)
-    b = memory.empty((first_float,), np.float32)
-    packing = plan_parts(b.size / PACKED_PER_NANOSECOND, limit=padded // LANES)
-    workspace = memory.empty((packing, LANES * LANES * area), np.float32)
-    bank = (weight.reshape(-1), (filters, channels, area), int(backward))
-    run_parallel(pack_filters, *bank, plan, b, workspace, parts=packing)
+class Plan(NamedTuple):
+    """What a convolution of these shapes needs; made once for each."""
 
-    floats += MOST_WINDOWS * PANEL
-    workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
-    arrays = (source.reshape(-1), b, out.reshape(-1), workspace, plan)
-    run_parallel(convolve_windows, *arrays, out.shape[3], int(by_filters), parts=parts)
+    table: np.ndarray
+    parts: int
+    packing: int  # parts of the packing of filters
+    packed: int  # floats of the packed filters, a multiple of a vector as padded filters are
+    strip: int  # floats of the strip and of what is scattered, for each part
+    windows: int
+    depth: int
+    by_filters: bool
+
+
+def _plan(grids: Sequence[tuple[Grid, Order]], kernel: Pair, filters: int) -> Plan:
+    """Lay out the convolution of every grid with as many filters."""
+    padded = round_up(filters, LANES)
+    work = sum(_windows(grid) * _depth(grid) for grid, _ in grids) * padded
+    limit = max(_rows(grid) for grid, _ in grids)
+    parts = plan_parts(work / PRODUCTS_PER_NANOSECOND, limit=limit)
+    by_filters = _by_filters(max(_windows(grid) for grid, _ in grids), padded, parts)
+    table = np.empty((len(grids), PLAN_COLUMNS), np.int64)
+    packed = windows = strip = 0
+    for row, (grid, order) in zip(table, grids, strict=True):
+        block = _block(grid, 1 if by_filters else parts)
+        taps = (order[0] * kernel[1] + order[1], order[2] * kernel[1], order[3])
+        row[:] = (*grid, packed, block, *taps)
+        packed += _depth(grid) * padded
+        windows = max(windows, round_up(block * grid.windows_across, ROWS_STEP))
+        strip = max(strip, _strip_floats(grid, block))
+    packing = plan_parts(packed / PACKED_PER_NANOSECOND, limit=padded // LANES)
+    depth = max(_depth(grid) for grid, _ in grids)
+    strip = round_up(windows * PANEL + strip, LANES)
+    return Plan(table, parts, packing, packed, strip, windows, depth, by_filters)
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _plan_forward(
+    x_shape: Shape, weight_shape: Shape, size: Pair, stride: Pair, padding: Pair, num_threads: int
+) -> Plan:
+    filters, _, rows, columns = weight_shape
+    grid = _grid_of_images(x_shape, filters, (rows, columns), size, stride, padding)
+    return _plan([(grid, FORWARD)], (rows, columns), filters)
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _plan_backward(
+    grad_shape: Shape,
+    weight_shape: Shape,
+    input_shape: Shape,
+    stride: Pair,
+    padding: Pair,
+    num_threads: int,
+) -> Plan:
+    _, height, width, channels = input_shape
+    grids = []
+    for a in phases(height, weight_shape[2], stride[0], padding[0]):
+        for b in phases(width, weight_shape[3], stride[1], padding[1]):
+            windows, taps, start = (a.windows, b.windows), (a.taps, b.taps), (a.start, b.start)
+            place = (height, width, channels, *stride, a.first, b.first)
+            grid = Grid._make((*grad_shape, *windows, *taps, 1, 1, *start, *place))
+            # Without taps the order does not matter: the pixels become 0.
+            order = (a.largest_tap, b.largest_tap, -stride[0], -stride[1])
+            grids.append((grid, order))
+    return _plan(grids, (weight_shape[2], weight_shape[3]), channels)
+
+
+def _run_windows(
+    source: np.ndarray, weight: np.ndarray, out: np.ndarray, plan: Plan, backward: bool
+) -> None:
+    """Pack the filters, then convolve every grid of the plan."""
+    filters, channels, rows, columns = weight.shape
+    area = rows * columns
+    taps = LANES * LANES * area + GATHERED_SLACK
+    floats = memory.empty(plan.packed + plan.packing * taps + plan.parts * plan.strip, np.float32)
+    b, rest = floats[: plan.packed], floats[plan.packed :]
+    workspace = rest[: plan.packing * taps].reshape(plan.packing, taps)
+    bank = (weight.reshape(-1), (filters, channels, area), int(backward))
+    run_parallel(pack_filters, *bank, plan.table, b, workspace, parts=plan.packing)
+
+    workspace = rest[plan.packing * taps :].reshape(plan.parts, plan.strip)
+    tables = np.empty((plan.parts, plan.windows + plan.depth), np.int64)
+    arrays = (source.reshape(-1), b, out.reshape(-1), workspace, tables, plan.table)
+    sizes = (out.shape[3], plan.windows, int(plan.by_filters))
+    run_parallel(convolve_windows, *arrays, sizes, parts=plan.parts)
 
 
 def convolve(
     x: np.ndarray, weight: np.ndarray, size: Pair, stride: Pair, padding: Pair
 ) -> np.ndarray:
     """Return the convolution (N, *size, K)."""
-    filters, _, rows, columns = weight.shape
-    out = memory.empty((x.shape[0], *size, filters), np.float32)
-    grid = _grid_of_images(x.shape, filters, (rows, columns), size, stride, padding)
-    _run_windows(x, weight, out, [(grid, FORWARD)], backward=False)
+    out = memory.empty((x.shape[0], *size, weight.shape[0]), np.float32)
+    plan = _plan_forward(x.shape, weight.shape, size, stride, padding, get_num_threads())
+    _run_windows(x, weight, out, plan, backward=False)
     return out
 
 
@@ -149,19 +220,47 @@ def convolve_backward(
     grad: np.ndarray, weight: np.ndarray, input_shape: Shape, stride: Pair, padding: Pair
 ) -> np.ndarray:
     """Return the gradient of the images (N, H, W, C)."""
-    _, height, width, channels = input_shape
     out = memory.empty(input_shape, np.float32)
-    grids = []
-    for a in phases(height, weight.shape[2], stride[0], padding[0]):
-        for b in phases(width, weight.shape[3], stride[1], padding[1]):
-            windows, taps, start = (a.windows, b.windows), (a.taps, b.taps), (a.start, b.start)
-            place = (height, width, channels, *stride, a.first, b.first)
-            grid = Grid._make((*grad.shape, *windows, *taps, 1, 1, *start, *place))
-            # Without taps the order does not matter: the pixels become 0.
-            order = (a.largest_tap, b.largest_tap, -stride[0], -stride[1])
-            grids.append((grid, order))
-    _run_windows(grad, weight, out, grids, backward=True)
+    shapes = (grad.shape, weight.shape, tuple(input_shape))
+    plan = _plan_backward(*shapes, stride, padding, get_num_threads())
+    _run_windows(grad, weight, out, plan, backward=True)
     return out
+
+
+class GradientPlan(NamedTuple):
+    """What the gradient of filters of these shapes needs; made once for each."""
+
+    table: np.ndarray
+    parts: int
+    adding: int  # parts of the sum over the threads' sums
+    sums: tuple[int, int]
+    strip: int  # floats of the strip and of a chunk of grad, for each part
+    windows: int
+    chunk: int
+    depth: int
+    by_filters: bool
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _plan_gradient(
+    x_shape: Shape, weight_shape: Shape, size: Pair, stride: Pair, padding: Pair, num_threads: int
+) -> GradientPlan:
+    filters, _, rows, columns = weight_shape
+    grid = _grid_of_images(x_shape, filters, (rows, columns), size, stride, padding)
+    depth, padded = round_up(_depth(grid), ROWS_STEP), round_up(filters, LANES)
+    windows = _windows(grid)
+    parts = plan_parts(windows * depth * padded / PRODUCTS_PER_NANOSECOND, limit=_rows(grid))
+    by_filters = _by_filters(windows, padded, parts)
+    block = _block(grid, 1 if by_filters else parts)
+    most = block * grid.windows_across
+    # The sums are read and written once for each chunk: where they are large, chunks are too.
+    chunks = -(-most // (GRADIENT_WINDOWS if depth * padded < BLOCK_FLOATS else MOST_WINDOWS))
+    chunk = -(-most // chunks)
+    table = np.array([(*grid, 0, block, *FORWARD[1:])], np.int64)
+    sums = (1 if by_filters else parts, depth * padded)
+    adding = plan_parts(sums[0] * sums[1] / PACKED_PER_NANOSECOND, limit=padded // LANES)
+    strip = round_up(chunk * PANEL + _strip_floats(grid, block), LANES)
+    return GradientPlan(table, parts, adding, sums, strip, most, chunk, depth, by_filters)
 
 
 def filter_gradient(
@@ -169,25 +268,17 @@ def filter_gradient(
 ) -> np.ndarray:
     """Return the gradient of the filters (K, C, R, S)."""
     filters, channels, rows, columns = weight_shape
-    size = (grad.shape[1], grad.shape[2])
-    grid = _grid_of_images(x.shape, filters, (rows, columns), size, stride, padding)
+    shapes = (x.shape, tuple(weight_shape), (grad.shape[1], grad.shape[2]))
+    plan = _plan_gradient(*shapes, stride, padding, get_num_threads())
     out = memory.empty(weight_shape, np.float32)
-    depth, padded, windows = _depth(grid), round_up(filters, LANES), _windows(grid)
-    parts = plan_parts(windows * depth * padded / PRODUCTS_PER_NANOSECOND, limit=windows)
-    by_filters = _by_filters(windows, padded, parts)
-    # The sums are read and written once for each block: where they are large, blocks are too.
-    most = GRADIENT_WINDOWS if depth * padded < BLOCK_FLOATS else MOST_WINDOWS
-    block = _window_block(windows, 1 if by_filters else parts, depth, most)
-    plan = np.array([(*grid, 0, block, *FORWARD[1:])], np.int64)
-    floats = round_up(block * (PANEL + depth), LANES)
-    workspace = memory.empty((parts, floats), np.float32)
-    sums = memory.empty((1 if by_filters else parts, depth * padded), np.float32)
-    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, plan)
-    run_parallel(filter_gradient_windows, *arrays, int(by_filters), parts=parts)
+    workspace = memory.empty((plan.parts, plan.strip), np.float32)
+    tables = np.empty((plan.parts, plan.windows + plan.depth), np.int64)
+    sums = memory.empty(plan.sums, np.float32)
+    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, tables, plan.table)
+    sizes = (plan.windows, plan.chunk, int(plan.by_filters))
+    run_parallel(filter_gradient_windows, *arrays, sizes, parts=plan.parts)
 
-    area = rows * columns
-    adding = plan_parts(sums.size / PACKED_PER_NANOSECOND, limit=padded // LANES)
-    workspace = memory.empty((adding, LANES * LANES * area), np.float32)
-    shape = (filters, channels, area)
-    run_parallel(sum_filter_gradients, sums, out.reshape(-1), shape, workspace, parts=adding)
+    shape = (filters, channels, rows * columns)
+    workspace = memory.empty((plan.adding, LANES * LANES * shape[2]), np.float32)
+    run_parallel(sum_filter_gradients, sums, out.reshape(-1), shape, workspace, parts=plan.adding)
     return out

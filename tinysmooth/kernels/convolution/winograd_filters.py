@@ -7,9 +7,8 @@ Sixteen filters are transformed at once, one in each lane::
 
 U is cut in panels of 64 columns because that is how the microkernel reads it: one step of its loop
 takes 64 neighbouring floats. The gradient goes the same way backwards, after adding up the sums of
-the threads. Row ``shift * step + c`` of the depth belongs to channel c of the image shifted by
-(3 (shift // shifts_across), 3 (shift % shifts_across)); rows between the channels and `step` are
-zeros.
+the threads. Row ``shift * channels + c`` of the depth belongs to channel c of the image shifted by
+(3 (shift // shifts_across), 3 (shift % shifts_across)).
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth.kernels.convolution.filters import gather_filters, panel_of, scatter_lanes
-from tinysmooth.kernels.convolution.packing import zero_rows
 from tinysmooth.kernels.convolution.transforms import transform_filter, transform_filter_gradient
 from tinysmooth.kernels.convolution.winograd_patches import POSITIONS, SHIFT
 from tinysmooth.kernels.jit import jit
@@ -51,46 +49,111 @@ def take_taps(
 
 
 @jit
+def transform_filters(
+    weight: np.ndarray,
+    shape: tuple[int, int, int, int],
+    shifts: tuple[int, int],
+    backward: int,
+    output: int,
+    first: int,
+    some: int,
+    taps: np.ndarray,
+    u: np.ndarray,
+    to: int,
+    row_step: int,
+    shift_step: int,
+    slice_size: int,
+) -> None:
+    """Transform 16 outputs and `some` inputs, to ``u[to + p slice + shift ... + input ...]``."""
+    filters, channels, rows, columns = shape
+    area, count = rows * columns, min(LANES, (channels if backward else filters) - output)
+    nine, gathered = taps[: TAPS * LANES], taps[TAPS * LANES :]
+    bank = (filters, channels, area)
+    gather_filters(weight, bank, backward, output, count, first, some, gathered)
+    for i in range(some):
+        for shift in range(shifts[0] * shifts[1]):
+            r, s = SHIFT * (shift // shifts[1]), SHIFT * (shift % shifts[1])
+            there = to + shift * shift_step + i * row_step
+            source, at, row, column = gathered, i * area + r * columns + s, columns, 1
+            if backward:
+                at, row, column = (i + 1) * area - 1 - (r * columns + s), -columns, -1
+            if r + SHIFT > rows or s + SHIFT > columns:
+                take_taps(gathered, i * area * LANES, r, s, rows, columns, backward, nine)
+                source, at, row, column = nine, 0, SHIFT, 1
+            transform_filter(
+                *(source, at * LANES, row * LANES, column * LANES),
+                *(u, there, 6 * slice_size, slice_size),
+            )
+
+
+@jit
 def filters_to_tiles(
     part: int,
     parts: int,
     weight: np.ndarray,
     u: np.ndarray,
     workspace: np.ndarray,
-    sizes: tuple[int, ...],
+    shape: tuple[int, int, int, int],
+    shifts: tuple[int, int],
+    backward: int,
 ) -> None:
     """Transform the filters; for the gradient of x turn them and exchange the roles of C and K.
 
     `weight` is flat (filters, channels, rows, columns); `u` is [36][panel][depth][width], where, if
     `backward`, the columns are the channels and the depth is the filters.
     """
-    filters, channels, rows, columns, backward, shifts_down, shifts_across, depth, step = sizes
-    outputs, inputs = (channels, filters) if backward else (filters, channels)
-    area = rows * columns
+    outputs, inputs = (shape[1], shape[0]) if backward else (shape[0], shape[1])
     padded = (outputs + LANES - 1) // LANES * LANES
-    nine, taps = workspace[part, : TAPS * LANES], workspace[part, TAPS * LANES :]
-    slice_size = padded * depth
+    depth = inputs * shifts[0] * shifts[1]
     groups = padded // LANES
     for group in range(groups * part // parts, groups * (part + 1) // parts):
         k = group * LANES
         first, width = panel_of(k, padded)
-        panel = first * depth + k - first
         for c in range(0, inputs, LANES):
-            some, count = min(LANES, inputs - c), min(LANES, outputs - k)
-            gather_filters(weight, (filters, channels, area), backward, k, count, c, some, taps)
-            for i in range(some):
-                for shift in range(shifts_down * shifts_across):
-                    r, s = SHIFT * (shift // shifts_across), SHIFT * (shift % shifts_across)
-                    take_taps(taps, i * area * LANES, r, s, rows, columns, backward, nine)
-                    to = panel + (shift * step + c + i) * width
-                    transform_filter(
-                        *(nine, 0, SHIFT * LANES, LANES, u, to, 6 * slice_size, slice_size)
-                    )
-        for p in range(POSITIONS):
-            for shift in range(shifts_down * shifts_across):
-                row = shift * step + inputs
-                rest = min((shift + 1) * step, depth) - row
-                zero_rows(u, panel + p * slice_size + row * width, width, rest, LANES)
+            to = first * depth + k - first + c * width
+            transform_filters(
+                *(weight, shape, shifts, backward, k, c, min(LANES, inputs - c), workspace[part]),
+                *(u, to, width, inputs * width, padded * depth),
+            )
+
+
+@jit
+def transform_sums(
+    sums: np.ndarray,
+    at: int,
+    row_step: int,
+    shift_step: int,
+    slice_size: int,
+    shape: tuple[int, int, int, int],
+    shifts: tuple[int, int],
+    filter_: int,
+    first: int,
+    some: int,
+    taps: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Add up the threads' sums of 16 filters and `some` channels, transform them back, write."""
+    filters, channels, rows, columns = shape
+    area = rows * columns
+    tile, gathered = taps[: POSITIONS * LANES], taps[POSITIONS * LANES :]
+    for c in range(some):
+        for shift in range(shifts[0] * shifts[1]):
+            here = at + shift * shift_step + c * row_step
+            for p in range(POSITIONS):
+                total = load(sums[0], here + p * slice_size)
+                for other in range(1, sums.shape[0]):
+                    total = total + load(sums[other], here + p * slice_size)
+                store(tile, p * LANES, total)
+            transform_filter_gradient(tile, 0, 6 * LANES, LANES, tile, 0, SHIFT * LANES, LANES)
+            for tap in range(TAPS):
+                r = SHIFT * (shift // shifts[1]) + tap // SHIFT
+                s = SHIFT * (shift % shifts[1]) + tap % SHIFT
+                if r < rows and s < columns:
+                    to = (c * area + r * columns + s) * LANES
+                    store(gathered, to, load(tile, tap * LANES))
+    to = (filter_ * channels + first) * area
+    lanes = min(LANES, filters - filter_)
+    scatter_lanes(gathered, some * area, out, to, channels * area, lanes)
 
 
 @jit
@@ -100,35 +163,20 @@ def tiles_to_filter_gradient(
     sums: np.ndarray,
     out: np.ndarray,
     workspace: np.ndarray,
-    sizes: tuple[int, ...],
+    shape: tuple[int, int, int, int],
+    shifts: tuple[int, int],
 ) -> None:
     """Add up the sums (threads, 36, depth, K), transform back, and write (K, C, R, S), flat."""
-    filters, channels, rows, columns, _, shifts_down, shifts_across, depth, step = sizes
-    area = rows * columns
+    filters, channels = shape[:2]
     padded = (filters + LANES - 1) // LANES * LANES
-    slice_size = depth * padded
-    tile, taps = workspace[part, : POSITIONS * LANES], workspace[part, POSITIONS * LANES :]
+    slice_size = sums.shape[1] // POSITIONS
     groups = (channels + LANES - 1) // LANES
     for group in range(groups * part // parts, groups * (part + 1) // parts):
         first = group * LANES
         some = min(LANES, channels - first)
         for k in range(0, padded, LANES):
-            for c in range(some):
-                for shift in range(shifts_down * shifts_across):
-                    at = (shift * step + first + c) * padded + k
-                    for p in range(POSITIONS):
-                        total = load(sums[0], at + p * slice_size)
-                        for other in range(1, sums.shape[0]):
-                            total = total + load(sums[other], at + p * slice_size)
-                        store(tile, p * LANES, total)
-                    transform_filter_gradient(
-                        *(tile, 0, 6 * LANES, LANES, tile, 0, SHIFT * LANES, LANES)
-                    )
-                    for tap in range(TAPS):
-                        r = SHIFT * (shift // shifts_across) + tap // SHIFT
-                        s = SHIFT * (shift % shifts_across) + tap % SHIFT
-                        if r < rows and s < columns:
-                            to = (c * area + r * columns + s) * LANES
-                            store(taps, to, load(tile, tap * LANES))
-            to = (k * channels + first) * area
-            scatter_lanes(taps, some * area, out, to, channels * area, min(LANES, filters - k))
+            at = first * padded + k
+            transform_sums(
+                *(sums, at, padded, channels * padded, slice_size, shape, shifts),
+                *(k, first, some, workspace[part], out),
+            )

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinysmooth.kernels.convolution.packing import zero_rows
 from tinysmooth.kernels.convolution.transforms import (
     transform_input,
     transform_output,
     transform_output_gradient,
 )
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import panel_width
-from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
+from tinysmooth.kernels.vectors import LANES, load, load_tail, store, store_tail
 
 TILE = 4
 """Output pixels on the side of a tile."""
@@ -39,28 +39,31 @@ def copy_patch(
     height: int,
     width: int,
     channels: int,
+    first: int,
+    count: int,
     side: int,
     patch: np.ndarray,
 ) -> None:
-    """Copy side x side pixels into `patch`, with zeros outside the image and after the channels."""
-    padded = (channels + LANES - 1) // LANES * LANES
-    zeros = splat(0.0)
+    """Copy `count` channels of side x side pixels, with zeros outside the image and behind them."""
+    padded = (count + LANES - 1) // LANES * LANES
+    whole = count // LANES * LANES
+    begin, stop = min(max(0, -left), side), max(0, min(side, width - left))
     for i in range(side):
-        y = top + i
-        for j in range(side):
-            x = left + j
-            to = (i * side + j) * padded
-            if 0 <= y < height and 0 <= x < width:
-                base = ((image * height + y) * width + x) * channels
-                for c in range(0, channels - LANES + 1, LANES):
-                    store(patch, to + c, load(images, base + c))
-                whole = channels // LANES * LANES
-                if whole < channels:
-                    tail = load_tail(images, base + whole, channels - whole)
-                    store(patch, to + whole, tail)
-            else:
-                for c in range(0, padded, LANES):
-                    store(patch, to + c, zeros)
+        y, to = top + i, i * side * padded
+        if y < 0 or y >= height or stop <= begin:
+            zero_rows(patch, to, 0, 1, side * padded)
+            continue
+        zero_rows(patch, to, 0, 1, begin * padded)
+        at = ((image * height + y) * width + left + begin) * channels + first
+        to += begin * padded
+        for _ in range(stop - begin):
+            for c in range(0, whole, LANES):
+                store(patch, to + c, load(images, at + c))
+            if whole < count:
+                store(patch, to + whole, load_tail(images, at + whole, count - whole))
+            at += channels
+            to += padded
+        zero_rows(patch, to, 0, 1, (side - stop) * padded)
 
 
 @jit
@@ -83,7 +86,7 @@ def input_tile(
     row, pixel = width * channels, channels
     inside = top >= 0 and left >= 0 and top + PATCH <= height and left + PATCH <= width
     if not inside or channels != padded:
-        copy_patch(x, image, top, left, height, width, channels, PATCH, patch)
+        copy_patch(x, image, top, left, height, width, channels, 0, channels, PATCH, patch)
         source, base, row, pixel = patch, 0, PATCH * padded, padded
     for c in range(0, padded, LANES):
         to = offset + c
@@ -133,24 +136,21 @@ def gradient_tile(
     height: int,
     width: int,
     filters: int,
+    first: int,
+    size: int,
     d: np.ndarray,
-    tile: int,
+    offset: int,
     slice_size: int,
-    block: int,
     patch: np.ndarray,
 ) -> None:
-    """Transform 4 x 4 pixels of the gradient to panels ``d[p][panel][tile]``."""
-    padded = (filters + LANES - 1) // LANES * LANES
-    source, base = grad, ((image * height + top) * width + left) * filters
+    """Transform `size` filters of 4 x 4 pixels of the gradient to ``d[p][offset:]``."""
+    source, base = grad, ((image * height + top) * width + left) * filters + first
     row, pixel = width * filters, filters
-    if top + TILE > height or left + TILE > width or filters != padded:
-        copy_patch(grad, image, top, left, height, width, filters, TILE, patch)
-        source, base, row, pixel = patch, 0, TILE * padded, padded
-    first = 0
-    while first < padded:
-        size = panel_width(first, padded)
-        for k in range(0, size, LANES):
-            to = first * block + tile * size + k
-            at = base + first + k
-            transform_output_gradient(source, at, row, pixel, d, to, PATCH * slice_size, slice_size)
-        first += size
+    if top + TILE > height or left + TILE > width or first + size > filters:
+        used = min(size, filters - first)
+        copy_patch(grad, image, top, left, height, width, filters, first, used, TILE, patch)
+        source, base, row, pixel = patch, 0, TILE * size, size
+    for k in range(0, size, LANES):
+        to = offset + k
+        at = base + k
+        transform_output_gradient(source, at, row, pixel, d, to, PATCH * slice_size, slice_size)

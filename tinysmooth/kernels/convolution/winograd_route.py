@@ -7,11 +7,16 @@ from typing import NamedTuple
 import numpy as np
 
 from tinysmooth.kernels import memory
+from tinysmooth.kernels.convolution.filters import GATHERED_SLACK
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
     Pair,
     Shape,
     round_up,
+)
+from tinysmooth.kernels.convolution.winograd_few import (
+    filter_gradient_few_tiles,
+    forward_few_tiles,
 )
 from tinysmooth.kernels.convolution.winograd_filters import (
     filters_to_tiles,
@@ -36,39 +41,56 @@ TRANSFORM_COST = 1.35
 FILTERS_AS_TILES = 25
 """Writing the transformed filters takes as long as the products of this many tiles."""
 
-FILTERS_AS_PIXELS = 10
+USED_FILTERS_AS_TILES = 10
+"""The same where they are used at once and not kept."""
+
+FILTERS_AS_PIXELS = 25
 """Packing filters for the other route takes as long as the products of this many pixels."""
 
 TRANSFORMED_PER_NANOSECOND = 8
 """Floats of transformed filters that one core writes in a nanosecond, roughly."""
 
 
+FEW_FLOATS = 2**12
+"""Floats of a slice of V up to which one thread makes all of V for itself: 36 slices are half a
+megabyte."""
+
+
 class Depth(NamedTuple):
-    """How the channels of the shifted images lie behind one another in V and U."""
+    """How the channels of the shifted images lie behind one another in V."""
 
     shifts_down: int
     shifts_across: int
+    channels: int
     step: int  # floats from one shifted image to the next
     row: int  # floats from one tile to the next
-    used: int  # floats of a row that the product runs over
 
     @property
     def shifts(self) -> int:
         """Number of shifted images."""
         return self.shifts_down * self.shifts_across
 
+    @property
+    def used(self) -> int:
+        """Floats of a row that the product runs over."""
+        return self.shifts * self.channels
+
 
 def _depth(channels: int, kernel: Pair) -> Depth:
     down, across = (-(-side // SHIFT) for side in kernel)
     step = round_up(channels, LANES)
-    row = down * across * step
-    return Depth(down, across, step, row, round_up(channels, 4) if row == step else row)
+    return Depth(down, across, channels, step, down * across * step)
+
+
+def _few(tiles: int, depth: Depth) -> bool:
+    """Tell whether the tiles are so few that filters are best transformed where they are used."""
+    return tiles * depth.row <= FEW_FLOATS
 
 
 def pays(
     batch: int, size: Pair, channels: int, filters: int, kernel: Pair, stride: Pair, parts: int
 ) -> bool:
-    """Tell whether this route is faster than packed windows.
+    """Tell whether this route is faster than windows.
 
     Compares products a channel and filter; `parts` is 1 for a convolution, and the number of
     threads for the gradient of filters, where each has sums of its own.
@@ -76,49 +98,73 @@ def pays(
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return False
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
-    shifts = _depth(channels, kernel).shifts
-    ours = POSITIONS * shifts * (TRANSFORM_COST * tiles + parts * FILTERS_AS_TILES)
+    depth = _depth(channels, kernel)
+    fixed = parts * FILTERS_AS_TILES
+    if _few(tiles, depth):
+        tiles, fixed = round_up(tiles, ROWS_STEP), USED_FILTERS_AS_TILES
+    ours = POSITIONS * depth.shifts * (TRANSFORM_COST * tiles + fixed)
     return ours < kernel[0] * kernel[1] * (batch * size[0] * size[1] + FILTERS_AS_PIXELS)
 
 
 def _gathered(shape: Shape) -> int:
     """Return the floats that one thread needs to turn filters into tiles, and back."""
-    return LANES * (POSITIONS + LANES * shape[2] * shape[3])
+    return LANES * (POSITIONS + LANES * shape[2] * shape[3]) + GATHERED_SLACK
 
 
 def _tile_block(tiles: int, parts: int, most: int) -> int:
     """Return how many tiles to take at a time: blocks of one size, of at most about `most`."""
     share = -(-tiles // parts)
     blocks = -(-share // most)
-    return round_up(-(-share // blocks), ROWS_STEP)
+    return round_up(-(-share // blocks), 12)
+
+
+def _tables(depth: Depth, block: int) -> np.ndarray:
+    """Return the offsets of the tiles of a slice of V, and then those of a tile's channels."""
+    out = np.empty(block + round_up(depth.used, ROWS_STEP), np.int64)
+    out[:block] = np.arange(0, block * depth.row, depth.row)
+    shifted = out[block : block + depth.used].reshape(depth.shifts, depth.channels)
+    shifted[:] = np.arange(0, depth.row, depth.step)[:, None] + np.arange(depth.channels)
+    return out
 
 
 def convolve(
     x: np.ndarray, weight: np.ndarray, size: Pair, padding: Pair, backward: bool
 ) -> np.ndarray:
     """Return the convolution (N, *size, K); `backward` turns the filters and exchanges C and K."""
-    batch, height, width, channels = x.shape
+    batch, _, _, channels = x.shape
     filters = weight.shape[1] if backward else weight.shape[0]
     depth, padded = _depth(channels, (weight.shape[2], weight.shape[3])), round_up(filters, LANES)
+    tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
+    products = POSITIONS * depth.used * padded
     out = memory.empty((batch, *size, filters), np.float32)
+    numbers = (*x.shape, *size, filters, *padding, *depth[:2])
+    patch = PATCH * PATCH * round_up(channels, LANES)
 
-    u = memory.empty((POSITIONS * depth.used * padded,), np.float32)
+    if _few(tiles, depth):
+        block = round_up(tiles, ROWS_STEP)
+        parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
+        floats = block * (depth.row + PANEL) + depth.shifts * LANES * PANEL + 3 * SLICE_GAP
+        workspace = memory.empty((parts, round_up(POSITIONS * floats + patch, LANES)), np.float32)
+        taps = memory.empty((parts, _gathered(weight.shape)), np.float32)
+        tables = memory.empty((parts, block + depth.shifts * LANES), np.int64)
+        arrays = (x.reshape(-1), weight.reshape(-1), out.reshape(-1), workspace, taps, tables)
+        sizes = (*numbers, depth.row, block)
+        run_parallel(forward_few_tiles, *arrays, sizes, weight.shape, int(backward), parts=parts)
+        return out
+
+    u = memory.empty((products,), np.float32)
     parts = plan_parts(u.size / TRANSFORMED_PER_NANOSECOND, limit=padded // LANES)
     taps = memory.empty((parts, _gathered(weight.shape)), np.float32)
-    sizes = (*weight.shape, int(backward), *depth[:2], depth.used, depth.step)
-    run_parallel(filters_to_tiles, weight.reshape(-1), u, taps, sizes, parts=parts)
+    bank = (weight.shape, depth[:2], int(backward))
+    run_parallel(filters_to_tiles, weight.reshape(-1), u, taps, *bank, parts=parts)
 
-    tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
-    parts = plan_parts(tiles * u.size / PRODUCTS_PER_NANOSECOND, limit=tiles)
+    parts = plan_parts(tiles * products / PRODUCTS_PER_NANOSECOND, limit=tiles)
     # Few tiles keep V in the L2 cache; where U is large, more tiles share each load of it.
-    most = 48 if depth.row < 128 else 96 if depth.row < 256 else 144
-    block = _tile_block(tiles, parts, most)
-    floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP)
-    floats += PATCH * PATCH * round_up(channels, LANES)
+    block = _tile_block(tiles, parts, 48 if depth.row < 128 else 72)
+    floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
     workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
-    sizes = (*x.shape, *size, filters, *padding, *depth[:2], depth.used, depth.row, block)
-    arrays = (x.reshape(-1), u, out.reshape(-1), workspace)
-    run_parallel(forward_tiles, *arrays, sizes, parts=parts)
+    blocks = (workspace, _tables(depth, block), (*numbers, depth.used, depth.row, block))
+    run_parallel(forward_tiles, x.reshape(-1), u, out.reshape(-1), *blocks, parts=parts)
     return out
 
 
@@ -129,23 +175,38 @@ def filter_gradient(
     batch, rows, columns, filters = grad.shape
     channels = x.shape[3]
     depth, padded = _depth(channels, (weight_shape[2], weight_shape[3])), round_up(filters, LANES)
-    out = memory.empty(weight_shape, np.float32)
-
-    products = POSITIONS * depth.used * padded
     tiles = batch * -(-rows // TILE) * -(-columns // TILE)
+    products = POSITIONS * round_up(depth.used, ROWS_STEP) * padded
+    out = memory.empty(weight_shape, np.float32)
+    numbers = (*x.shape, rows, columns, filters, *padding, *depth[:2])
+    patch = PATCH * PATCH * max(round_up(channels, LANES), PANEL)
+
+    if _few(tiles, depth):
+        block = round_up(tiles, ROWS_STEP)
+        parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
+        floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
+        workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
+        taps = memory.empty((parts, _gathered(weight_shape)), np.float32)
+        floats = POSITIONS * (depth.shifts * LANES * PANEL + SLICE_GAP)
+        sums = memory.empty((parts, 1, floats), np.float32)
+        tables = memory.empty((parts, block + depth.shifts * LANES), np.int64)
+        arrays = (x.reshape(-1), grad.reshape(-1), out.reshape(-1), workspace, taps, sums, tables)
+        sizes = (*numbers, depth.row, block)
+        run_parallel(filter_gradient_few_tiles, *arrays, sizes, weight_shape, parts=parts)
+        return out
+
     parts = plan_parts(tiles * products / PRODUCTS_PER_NANOSECOND, limit=tiles)
     # The sums are read and written once for each block: where they are large, blocks are too.
-    block = _tile_block(tiles, parts, 48 if depth.row * padded < 2**15 else 144)
-    floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP)
-    floats += PATCH * PATCH * max(round_up(channels, LANES), padded)
+    most = 24 if depth.row * padded < 2**12 else 72 if depth.row * padded < 2**16 else 144
+    block = _tile_block(tiles, parts, most)
+    floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + patch
     workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
     sums = memory.empty((parts, products), np.float32)
-    sizes = (*x.shape, rows, columns, filters, *padding, *depth[:2], depth.used, depth.row, block)
-    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace)
-    run_parallel(filter_gradient_tiles, *arrays, sizes, parts=parts)
+    blocks = (workspace, _tables(depth, block), (*numbers, depth.used, depth.row, block))
+    run_parallel(filter_gradient_tiles, x.reshape(-1), grad.reshape(-1), sums, *blocks, parts=parts)
 
     parts = plan_parts(sums.size / TRANSFORMED_PER_NANOSECOND, limit=-(-channels // LANES))
-    tile = memory.empty((parts, _gathered(weight_shape)), np.float32)
-    sizes = (*weight_shape, 0, *depth[:2], depth.used, depth.step)
-    run_parallel(tiles_to_filter_gradient, sums, out.reshape(-1), tile, sizes, parts=parts)
+    taps = memory.empty((parts, _gathered(weight_shape)), np.float32)
+    bank = (weight_shape, depth[:2])
+    run_parallel(tiles_to_filter_gradient, sums, out.reshape(-1), taps, *bank, parts=parts)
     return out

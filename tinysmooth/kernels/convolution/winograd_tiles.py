@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinysmooth.kernels.convolution.packing import fill_up
 from tinysmooth.kernels.convolution.winograd_patches import (
     POSITIONS,
     SHIFT,
@@ -41,16 +42,39 @@ from tinysmooth.kernels.convolution.winograd_patches import (
     output_tile,
 )
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import (
-    PANEL,
-    panel_add_transposed,
-    panel_product,
-    panel_width,
-)
+from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
 
 SLICE_GAP = 16
 """Floats between two slices of a workspace, against 4 KB aliasing."""
+
+
+@jit
+def input_tiles(
+    x: np.ndarray,
+    sizes: tuple[int, ...],
+    v_row: int,
+    v_slice: int,
+    start: int,
+    stop: int,
+    v: np.ndarray,
+    patch: np.ndarray,
+) -> int:
+    """Transform the pixels of tiles start to stop, as far as there are any; return how many."""
+    batch, height, width, channels, rows, columns, _ = sizes[:7]
+    pad_top, pad_left, shifts_down, shifts_across = sizes[7:]
+    down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
+    shifts = shifts_down * shifts_across
+    count = min(stop, batch * down * across) - start
+    for tile in range(count):
+        image, place = divmod(start + tile, down * across)
+        i, j = divmod(place, across)
+        for shift in range(shifts):
+            top = i * TILE - pad_top + SHIFT * (shift // shifts_across)
+            left = j * TILE - pad_left + SHIFT * (shift % shifts_across)
+            to = tile * v_row + shift * (v_row // shifts)
+            input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
+    return count
 
 
 @jit
@@ -61,6 +85,7 @@ def forward_tiles(
     u: np.ndarray,
     out: np.ndarray,
     workspace: np.ndarray,
+    tables: np.ndarray,
     sizes: tuple[int, ...],
 ) -> None:
     """Convolve one part of the tiles; `sizes` as `winograd_route` lays them out."""
@@ -73,26 +98,23 @@ def forward_tiles(
     v = mine[: POSITIONS * v_slice]
     m = mine[POSITIONS * v_slice : POSITIONS * (v_slice + m_slice)]
     patch = mine[POSITIONS * (v_slice + m_slice) :]
+    tiles_of_v, channels_of_v = tables[:block], tables[block:]
     tiles = batch * down * across
     stop = tiles * (part + 1) // parts
     for start in range(tiles * part // parts, stop, block):
-        count = min(block, stop - start)
-        for tile in range(count):
-            image, place = divmod(start + tile, down * across)
-            i, j = divmod(place, across)
-            to = tile * v_row
-            for shift in range(shifts_down * shifts_across):
-                top = i * TILE - pad_top + SHIFT * (shift // shifts_across)
-                left = j * TILE - pad_left + SHIFT * (shift % shifts_across)
-                input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
-                to += v_row // (shifts_down * shifts_across)
+        count = input_tiles(
+            x, sizes[:11], v_row, v_slice, start, min(stop, start + block), v, patch
+        )
+        filled = (count + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
         first = 0
         while first < padded_filters:
             size = panel_width(first, padded_filters)
             for p in range(POSITIONS):
                 panel = (p * padded_filters + first) * depth
-                v_at, m_at = p * v_slice, p * m_slice
-                panel_product(v, v_at, v_row, u, panel, size, m, m_at, PANEL, count, depth)
+                panel_product(
+                    *(v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, depth),
+                    *(u, panel, size, size, m, p * m_slice, PANEL, 0),
+                )
             for tile in range(count):
                 image, place = divmod(start + tile, down * across)
                 i, j = divmod(place, across)
@@ -117,13 +139,6 @@ def forward_tiles(
 
 
 @jit
-def clear(values: np.ndarray, first: int, last: int) -> None:
-    """Set values[first:last] to zero."""
-    for i in range(first, last):
-        values[i] = 0.0
-
-
-@jit
 def filter_gradient_tiles(
     part: int,
     parts: int,
@@ -131,6 +146,7 @@ def filter_gradient_tiles(
     grad: np.ndarray,
     sums: np.ndarray,
     workspace: np.ndarray,
+    tables: np.ndarray,
     sizes: tuple[int, ...],
 ) -> None:
     """Add up V[p].T @ D[p] over one part of the tiles in ``sums[part]``, which is (36, C, K)."""
@@ -143,45 +159,33 @@ def filter_gradient_tiles(
     v = mine[: POSITIONS * v_slice]
     d = mine[POSITIONS * v_slice : POSITIONS * (v_slice + d_slice)]
     patch = mine[POSITIONS * (v_slice + d_slice) :]
+    tiles_of_v, channels_of_v = tables[:block], tables[block:]
     tiles = batch * down * across
+    filled = fill_up(channels_of_v, depth)
     begin, stop = tiles * part // parts, tiles * (part + 1) // parts
     for start in range(begin, stop, block):
-        count = min(block, stop - start)
+        count = input_tiles(
+            x, sizes[:11], v_row, v_slice, start, min(stop, start + block), v, patch
+        )
         for tile in range(count):
             image, place = divmod(start + tile, down * across)
-            i, j = divmod(place, across)
-            to = tile * v_row
-            for shift in range(shifts_down * shifts_across):
-                top = i * TILE - pad_top + SHIFT * (shift // shifts_across)
-                left = j * TILE - pad_left + SHIFT * (shift % shifts_across)
-                input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
-                to += v_row // (shifts_down * shifts_across)
-            top, left = i * TILE, j * TILE
-            gradient_tile(
-                grad, image, top, left, rows, columns, filters, d, tile, d_slice, block, patch
-            )
-        # The microkernel takes four tiles at a turn: the last ones are filled up with zeros.
-        filled = (count + 3) // 4 * 4
+            top, left = place // across * TILE, place % across * TILE
+            first = 0
+            while first < padded_filters:
+                size = panel_width(first, padded_filters)
+                gradient_tile(
+                    *(grad, image, top, left, rows, columns, filters, first, size),
+                    *(d, first * block + tile * size, d_slice, patch),
+                )
+                first += size
         for p in range(POSITIONS):
-            clear(v, p * v_slice + count * v_row, p * v_slice + filled * v_row)
             first = 0
             while first < padded_filters:
                 size = panel_width(first, padded_filters)
                 panel = p * d_slice + first * block
-                clear(d, panel + count * size, panel + filled * size)
-                to = p * depth * padded_filters + first
-                panel_add_transposed(
-                    v,
-                    p * v_slice,
-                    v_row,
-                    d,
-                    panel,
-                    size,
-                    total,
-                    to,
-                    padded_filters,
-                    depth,
-                    filled,
-                    start - begin,
+                to = p * filled * padded_filters + first
+                panel_product(
+                    *(v, p * v_slice, channels_of_v, 0, filled, tiles_of_v, count),
+                    *(d, panel, size, size, total, to, padded_filters, start - begin),
                 )
                 first += size

@@ -1,0 +1,162 @@
+"""Winograd for few tiles: filters are transformed where they are used, and never stored.
+
+`winograd_tiles` transforms all filters first, to four times their size, because every block of
+tiles reads them again. The last layers of a network at a small batch have many filters and hardly a
+tile (512 x 512 filters, 4 x 4 pixels: one tile an image); there, writing U and reading it back
+would take longer than everything else. So the loops change places. Each thread has some of the
+filters and goes over all tiles::
+
+    V [36][tiles][C]                                all of x, in the L2 cache
+    for each panel of 64 filters:
+        for each 16 channels:
+            weight --filter transform--> U [36][16][64]      147 KB, used once, at once
+            M [36][tiles][64]  +=  V[p][:, 16 channels] @ U[p]
+        M --output transform--> out
+
+    gradient of the filters, likewise:
+        grad --> D [36][tiles][64]
+        for each 16 channels:  sums [36][16][64] = V[p].T @ D[p]  --transform--> 64 x 16 filters
+
+V is made by every thread for itself: with few tiles that is less than a second hand-off costs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinysmooth.kernels.convolution.packing import fill_up
+from tinysmooth.kernels.convolution.winograd_filters import transform_filters, transform_sums
+from tinysmooth.kernels.convolution.winograd_patches import (
+    POSITIONS,
+    gradient_tile,
+    output_tile,
+)
+from tinysmooth.kernels.convolution.winograd_tiles import SLICE_GAP, input_tiles
+from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.microkernel import PANEL, panel_product, panel_width
+from tinysmooth.kernels.vectors import LANES
+
+
+@jit
+def find_channels(shifts: int, step: int, some: int, columns: np.ndarray) -> int:
+    """Write where `some` channels of every shifted image lie in a tile of V; return how many."""
+    for shift in range(shifts):
+        for c in range(some):
+            columns[shift * some + c] = shift * step + c
+    return shifts * some
+
+
+@jit
+def forward_few_tiles(
+    part: int,
+    parts: int,
+    x: np.ndarray,
+    weight: np.ndarray,
+    out: np.ndarray,
+    workspace: np.ndarray,
+    gathered: np.ndarray,
+    tables: np.ndarray,
+    sizes: tuple[int, ...],
+    shape: tuple[int, int, int, int],
+    backward: int,
+) -> None:
+    """Convolve all tiles with one part of the filters."""
+    batch, height, width, channels, rows, columns, filters = sizes[:7]
+    pad_top, pad_left, shifts_down, shifts_across, v_row, block = sizes[7:]
+    shifts, step = shifts_down * shifts_across, v_row // (shifts_down * shifts_across)
+    padded = (filters + LANES - 1) // LANES * LANES
+    v_slice, m_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
+    u_slice = shifts * LANES * PANEL + SLICE_GAP
+    mine, taps = workspace[part], gathered[part]
+    tiles_of_v, channels_of_v = tables[part, :block], tables[part, block:]
+    v = mine[: POSITIONS * v_slice]
+    m = mine[POSITIONS * v_slice : POSITIONS * (v_slice + m_slice)]
+    u = mine[POSITIONS * (v_slice + m_slice) : POSITIONS * (v_slice + m_slice + u_slice)]
+    patch = mine[POSITIONS * (v_slice + m_slice + u_slice) :]
+    count = input_tiles(x, sizes[:11], v_row, v_slice, 0, block, v, patch)
+    for tile in range(count):
+        tiles_of_v[tile] = tile * v_row
+    filled = fill_up(tiles_of_v, count)
+    groups = padded // LANES
+    first, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
+    while first < stop:
+        size = panel_width(first, stop)
+        for c in range(0, channels, LANES):
+            some = min(LANES, channels - c)
+            depth = find_channels(shifts, step, some, channels_of_v)
+            for k in range(0, size, LANES):
+                transform_filters(
+                    *(weight, shape, (shifts_down, shifts_across), backward, first + k, c, some),
+                    *(taps, u, k, size, some * size, u_slice),
+                )
+            for p in range(POSITIONS):
+                panel_product(
+                    *(v, p * v_slice + c, tiles_of_v, 0, filled, channels_of_v, depth),
+                    *(u, p * u_slice, size, size, m, p * m_slice, PANEL, c),
+                )
+        across, down = (columns + 3) // 4, (rows + 3) // 4
+        for tile in range(count):
+            image, place = divmod(tile, down * across)
+            top, left = place // across * 4, place % across * 4
+            output_tile(
+                *(m, tile * PANEL, m_slice, out, image, top, left, rows, columns),
+                *(filters, first, first + size, patch),
+            )
+        first += size
+
+
+@jit
+def filter_gradient_few_tiles(
+    part: int,
+    parts: int,
+    x: np.ndarray,
+    grad: np.ndarray,
+    out: np.ndarray,
+    workspace: np.ndarray,
+    gathered: np.ndarray,
+    sums: np.ndarray,
+    tables: np.ndarray,
+    sizes: tuple[int, ...],
+    shape: tuple[int, int, int, int],
+) -> None:
+    """Make the gradient of one part of the filters from all tiles."""
+    batch, height, width, channels, rows, columns, filters = sizes[:7]
+    pad_top, pad_left, shifts_down, shifts_across, v_row, block = sizes[7:]
+    shifts, step = shifts_down * shifts_across, v_row // (shifts_down * shifts_across)
+    padded = (filters + LANES - 1) // LANES * LANES
+    v_slice, d_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
+    mine, taps, total = workspace[part], gathered[part], sums[part]
+    tiles_of_v, channels_of_v = tables[part, :block], tables[part, block:]
+    v = mine[: POSITIONS * v_slice]
+    d = mine[POSITIONS * v_slice : POSITIONS * (v_slice + d_slice)]
+    patch = mine[POSITIONS * (v_slice + d_slice) :]
+    count = input_tiles(x, sizes[:11], v_row, v_slice, 0, block, v, patch)
+    for tile in range(count):
+        tiles_of_v[tile] = tile * v_row
+    slice_size = shifts * LANES * PANEL + SLICE_GAP
+    groups = padded // LANES
+    first, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
+    across, down = (columns + 3) // 4, (rows + 3) // 4
+    while first < stop:
+        size = panel_width(first, stop)
+        for tile in range(count):
+            image, place = divmod(tile, down * across)
+            top, left = place // across * 4, place % across * 4
+            gradient_tile(
+                *(grad, image, top, left, rows, columns, filters, first, size),
+                *(d, tile * size, d_slice, patch),
+            )
+        for c in range(0, channels, LANES):
+            some = min(LANES, channels - c)
+            depth = fill_up(channels_of_v, find_channels(shifts, step, some, channels_of_v))
+            for p in range(POSITIONS):
+                panel_product(
+                    *(v, p * v_slice + c, channels_of_v, 0, depth, tiles_of_v, count),
+                    *(d, p * d_slice, size, size, total[0], p * slice_size, size, 0),
+                )
+            for k in range(0, size, LANES):
+                transform_sums(
+                    *(total, k, size, some * size, slice_size, shape),
+                    *((shifts_down, shifts_across), first + k, c, some, taps, out),
+                )
+        first += size
