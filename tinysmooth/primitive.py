@@ -247,11 +247,15 @@ def _hold_saved(
     return tuple((memory, memory.version) for memory in memories.values())
 
 
+_HOLD_NOTHING = frozenset({int, float, bool, str, bytes, type(None), np.dtype})
+"""Types that most cells of a closure have; asked first, because every operation asks."""
+
+
 def _collect_arrays(value: object, found: dict[int, Array], depth: int) -> None:
     """Find the arrays that a rule's closure reaches, through other functions and containers."""
     if isinstance(value, np.ndarray):
         found[id(value)] = value
-    elif depth == 0:
+    elif depth == 0 or type(value) in _HOLD_NOTHING:
         return
     elif isinstance(value, FunctionType):
         for cell in value.__closure__ or ():
