@@ -41,9 +41,9 @@ step.
 Loop-carried values::
 
     entry --> loop:  k   = phi [0, entry], [k + 1, loop]
-                     cij = phi [0 or C, entry], [cij + ai * bj, loop]
+                     cij = phi [0, entry], [cij + ai * bj, loop]
                      branch loop if k + 1 < depth else end
-              end:   store all cij
+              end:   store all cij, or add them to C
 """
 
 from __future__ import annotations
@@ -108,23 +108,16 @@ def make_microkernel(height: int, vectors: int) -> Any:
             vector_at(c, builder.add(builder.mul(c_stride, INDEX(i)), INDEX(LANES * j)))
             for i, j in tile
         ]
-        zeros = ir.Constant(VECTOR, [0.0] * LANES)
-        starts = [(builder.block, [zeros] * len(tile))]  # (where we come from, the first sums)
-        loop = builder.append_basic_block("depth")
-        end = builder.append_basic_block("end")
-        read = builder.append_basic_block("read")
-        builder.cbranch(builder.icmp_signed("!=", add, INDEX(0)), read, loop)
-        builder.position_at_end(read)
-        starts.append((read, [builder.load(output, align=ALIGNMENT) for output in outputs]))
+        entry = builder.block
+        names = ("depth", "end", "adding", "writing", "done")
+        loop, end, adding, writing, done = map(builder.append_basic_block, names)
         builder.branch(loop)
-
         builder.position_at_end(loop)
         k = builder.phi(INDEX)
+        k.add_incoming(INDEX(0), entry)
         sums = [builder.phi(VECTOR) for _ in tile]
-        for block, initial in starts:
-            k.add_incoming(INDEX(0), block)
-            for phi, value in zip(sums, initial, strict=True):
-                phi.add_incoming(value, block)
+        for phi in sums:
+            phi.add_incoming(ir.Constant(VECTOR, [0.0] * LANES), entry)
         column = builder.load(after(columns, k))
         row_of_b = after(b, builder.mul(b_stride, k))
         vectors_of_b = [
@@ -144,9 +137,19 @@ def make_microkernel(height: int, vectors: int) -> Any:
             phi.add_incoming(value, loop)
         builder.cbranch(builder.icmp_signed("<", following, depth), loop, end)
 
+        # Sums of short pieces, added up: their rounding errors do not pass through one long sum.
         builder.position_at_end(end)
+        builder.cbranch(builder.icmp_signed("!=", add, INDEX(0)), adding, writing)
+        builder.position_at_end(adding)
+        before = [builder.load(output, align=ALIGNMENT) for output in outputs]
+        for output, old, value in zip(outputs, before, totals, strict=True):
+            builder.store(builder.fadd(old, value), output, align=ALIGNMENT)
+        builder.branch(done)
+        builder.position_at_end(writing)
         for output, value in zip(outputs, totals, strict=True):
             builder.store(value, output, align=ALIGNMENT)
+        builder.branch(done)
+        builder.position_at_end(done)
         return context.get_dummy_value()
 
     i = types.intp

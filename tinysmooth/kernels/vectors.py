@@ -62,10 +62,8 @@ INDEX = ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
 _MASK = ir.VectorType(ir.IntType(1), LANES)
 _LANE_NUMBERS = ir.VectorType(ir.IntType(32), LANES)
-# Lets LLVM turn a * b + c into one instruction; keeps NaN and infinity as they are.
-CONTRACT = ("contract",)
-# A float32 array promises no more than this; an aligned address is as fast with unaligned loads.
-ALIGNMENT = 4
+CONTRACT = ("contract",)  # lets a * b + c become one instruction; keeps NaN and infinity
+ALIGNMENT = 4  # all a float32 array promises; at aligned addresses such loads are as fast
 
 
 class VectorType(types.Type):  # type: ignore[misc]
