@@ -10,9 +10,9 @@ A parallel kernel is a *serial* kernel that is told which share of the work is i
     run_parallel(add_one, values, out, work=values.size)
 
 `run_parallel` calls ``kernel(part, parts, ...)`` once for each part: part 0 in the caller's thread,
-the others in those of the team, and returns when all are done. What this buys over Numba's ``prange``: a
-kernel compiles as a serial one, nothing depends on a threading layer, a forked process works, and
-the bits of a result depend on the number of threads alone, never on timing.
+the others in those of the team, and returns when all are done. What this buys over Numba's
+``prange``: a kernel compiles as a serial one, nothing depends on a threading layer, a forked
+process works, and the bits of a result depend on the number of threads alone, never on timing.
 
 Workers and caller meet in compiled code (`tinysmooth.kernels.handover`), which costs one to three
 microseconds. For that a worker must be awake: after each task it watches its box for `PATIENCE`,
@@ -43,7 +43,7 @@ from tinysmooth.kernels.jit import ENABLED, Kernel
 __all__ = ["get_num_threads", "plan_parts", "run_parallel", "set_num_threads"]
 
 SMALLEST_PART = 15_000
-"""Work that repays a hand-over, in nanoseconds of one core: three times what it costs when awake."""
+"""Work that repays a hand-over, in nanoseconds of one core: three times what that costs."""
 
 PATIENCE = 200e-6
 """Seconds that a worker watches its box. Python needs 30 to 100 microseconds between two kernels of
