@@ -53,19 +53,20 @@ def _crop_and_flip(  # type: ignore[no-untyped-def]
 @jit
 def _zoom_and_flip(part, parts, images, boxes, flips, out):  # type: ignore[no-untyped-def]
     count, height, width, channels = images.shape
+    rows, columns = out.shape[1:3]
     for i in range(count * part // parts, count * (part + 1) // parts):
         top, left, box_height, box_width = boxes[i]
-        for row in range(height):
-            y = top + (2 * row + 1) * box_height // (2 * height) - 128
+        for row in range(rows):
+            y = top + (2 * row + 1) * box_height // (2 * rows) - 128
             y = min(max(y, 0), 256 * (height - 1))
             above, down = y >> 8, y & 255
             below = min(above + 1, height - 1)
-            for column in range(width):
-                x = left + (2 * column + 1) * box_width // (2 * width) - 128
+            for column in range(columns):
+                x = left + (2 * column + 1) * box_width // (2 * columns) - 128
                 x = min(max(x, 0), 256 * (width - 1))
                 before, along = x >> 8, x & 255
                 after = min(before + 1, width - 1)
-                target = width - 1 - column if flips[i] else column
+                target = columns - 1 - column if flips[i] else column
                 for channel in range(channels):
                     upper = (256 - along) * images[i, above, before, channel]
                     upper += along * images[i, above, after, channel]
@@ -97,13 +98,16 @@ def crop_and_flip(images: Array, tops: Array, lefts: Array, flips: Array, paddin
     return out
 
 
-def zoom_and_flip(images: Array, boxes: Array, flips: Array) -> Array:
-    """Enlarge a box of each image to the whole of it; mirror some.
+def zoom_and_flip(
+    images: Array, boxes: Array, flips: Array, size: tuple[int, int] | None = None
+) -> Array:
+    """Bring a box of each image to one size, its own or another; mirror some.
 
     See `tinysmooth.kernels.reference.augmentation.zoom_and_flip`.
     """
-    out = memory.empty(images.shape, np.uint8)
-    run_parallel(_zoom_and_flip, images, boxes, flips, out, work=_ZOOM_COST * images.size)
+    count, height, width, channels = images.shape
+    out = memory.empty((count, *(size or (height, width)), channels), np.uint8)
+    run_parallel(_zoom_and_flip, images, boxes, flips, out, work=_ZOOM_COST * out.size)
     return out
 
 

@@ -87,9 +87,13 @@ class TrainConfig:
         Decay a step of the running mean of the weights, which is what is evaluated and kept; 0
         keeps the last weights.
     start_size : int or None
-        Side of the training images in the first epochs; they grow to ``size``.
+        Side of the training images in the first epochs; they grow to ``end_size``.
+    end_size : int or None
+        Side of the training images in the last epochs; None is ``size``.
     test_flip : bool
         Evaluate on each image and its mirror image.
+    val_every : int
+        Evaluate after every so many epochs, and after the last one.
     model : str
         A name in ``tinysmooth.models.MODELS``.
     seed : int
@@ -131,7 +135,9 @@ class TrainConfig:
     warmup: float = 0.3
     ema: float = 0.99
     start_size: int | None = None
+    end_size: int | None = None
     test_flip: bool = False
+    val_every: int = 1
     model: str = "resnet9"
     seed: int = 0
     threads: int | None = None
@@ -143,11 +149,13 @@ class TrainConfig:
             except (TypeError, ValueError) as error:
                 raise OptionError(name, str(error)) from None
             object.__setattr__(self, name, value)
-        if self.start_size is not None and self.start_size > self.size:
-            raise OptionError(
-                "start_size",
-                f"train: start_size is {self.start_size}; expected at most size, {self.size}",
-            )
+        end, limit = self.size, "size"
+        for name in ("end_size", "start_size"):
+            side = getattr(self, name)
+            if side is not None and side > end:
+                raise OptionError(name, f"train: {name} is {side}; expected at most {limit}, {end}")
+            if side is not None:
+                end, limit = side, name
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:
@@ -212,7 +220,9 @@ _CHECKS: dict[str, Callable[..., Any]] = {
     "warmup": _with(check_real, low=0, high=1),
     "ema": _with(check_real, low=0, high=1, open_high=True),
     "start_size": _optional(_with(check_int, minimum=16, maximum=512)),
+    "end_size": _optional(_with(check_int, minimum=16, maximum=512)),
     "test_flip": check_flag,
+    "val_every": _COUNT,
     "model": _with(check_choice, choices=tuple(MODELS)),
     "seed": _with(check_int, minimum=0),
     "threads": _optional(_with(check_int, minimum=1, maximum=1024)),

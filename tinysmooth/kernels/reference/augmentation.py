@@ -42,11 +42,13 @@ def crop_and_flip(images: Array, tops: Array, lefts: Array, flips: Array, paddin
     return out
 
 
-def zoom_and_flip(images: Array, boxes: Array, flips: Array) -> Array:
-    """Enlarge a box of each image to the whole of it; mirror some.
+def zoom_and_flip(
+    images: Array, boxes: Array, flips: Array, size: tuple[int, int] | None = None
+) -> Array:
+    """Bring a box of each image to one size, its own or another; mirror some.
 
     Bilinear interpolation in integers, 256 steps to a pixel, so that every machine computes the
-    same bytes: pixel r of H looks at ``top + (r + 1/2) * height / H - 1/2``, inside the image.
+    same bytes: pixel r of R looks at ``top + (r + 1/2) * height / R - 1/2``, inside the image.
 
     Parameters
     ----------
@@ -56,25 +58,30 @@ def zoom_and_flip(images: Array, boxes: Array, flips: Array) -> Array:
         Top, left, height and width of the boxes, in 1/256 of a pixel.
     flips : ndarray of int64, shape (N,)
         1 to mirror the result left to right, 0 to leave it.
+    size : pair of int, optional
+        Rows and columns of the result, (R, S); those of the images if left out.
 
     Returns
     -------
-    ndarray of uint8, shape (N, H, W, C)
+    ndarray of uint8, shape (N, R, S, C)
     """
-    out = np.empty_like(images)
+    count, *own_size, channels = images.shape
+    rows, columns = size or own_size
+    out = np.empty((count, rows, columns, channels), np.uint8)
     for i, (top, left, height, width) in enumerate(boxes):
         picture = images[i].astype(np.int64)
-        picture = _interpolate(picture, int(top), int(height))
-        picture = _interpolate(picture.swapaxes(0, 1), int(left), int(width)).swapaxes(0, 1)
+        picture = _interpolate(picture, int(top), int(height), rows)
+        picture = picture.swapaxes(0, 1)
+        picture = _interpolate(picture, int(left), int(width), columns).swapaxes(0, 1)
         picture = (picture + (1 << 15)) >> 16
         out[i] = picture[:, ::-1] if flips[i] else picture
     return out
 
 
-def _interpolate(picture: Array, start: int, extent: int) -> Array:
+def _interpolate(picture: Array, start: int, extent: int, samples: int) -> Array:
     """Sample ``picture`` along its first axis, 256 times too large."""
     length = len(picture)
-    place = start + (2 * np.arange(length) + 1) * extent // (2 * length) - 128
+    place = start + (2 * np.arange(samples) + 1) * extent // (2 * samples) - 128
     place = np.clip(place, 0, 256 * (length - 1))
     first, share = place // 256, (place % 256)[:, None, None]
     second = np.minimum(first + 1, length - 1)
