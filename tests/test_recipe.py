@@ -25,8 +25,8 @@ from tinysmooth.training.history import columns, format_row
 from tinysmooth.training.mixing import epoch_size, least_loss, mix, shrink
 
 EVERYTHING = {
-    "ema": 0.6, "mixup": 0.4, "zoom": 0.5, "start_size": 8, "end_size": 8, "warmup": 0.5,
-    "test_flip": True, "val_every": 2, "p": 0.2,
+    "ema": 0.6, "mixup": 0.4, "zoom": 0.5, "colour": 0.3, "start_size": 8, "end_size": 8,
+    "warmup": 0.5, "test_flip": True, "val_every": 2, "p": 0.2,
 }  # fmt: skip
 
 
@@ -118,6 +118,55 @@ def test_zoomed_batches_go_on_in_the_middle_of_an_epoch(stop):
     for (x, y), (again, labels) in zip(whole[stop:], rest, strict=True):
         np.testing.assert_array_equal(x, again)
         np.testing.assert_array_equal(y, labels)
+
+
+# Colour
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32), channels=st.integers(1, 3))
+def test_compiled_recolouring_equals_the_reference(seed, channels):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (3, 5, 4, channels), dtype=np.uint8)
+    gains = rng.integers(0, 513, (3, 3))
+    results = []
+    for name in ("compiled", "reference"):
+        with ts.use_kernels(name):
+            results.append(kernels.recolour(images, gains))
+    np.testing.assert_array_equal(*results)
+
+
+def test_each_gain_does_what_its_name_says():
+    images = np.random.default_rng(0).integers(60, 120, (4, 6, 6, 3), dtype=np.uint8)
+    gains = np.array([[256, 256, 256], [384, 256, 256], [256, 128, 256], [256, 256, 0]])
+    same, bright, flat, grey = kernels.recolour(images, gains).astype(float)
+    pixels = images.astype(float)
+    np.testing.assert_array_equal(same, pixels[0])
+    np.testing.assert_allclose(bright, 1.5 * pixels[1], atol=0.51)
+    mean = pixels[2].mean()
+    np.testing.assert_allclose(flat, mean + (pixels[2] - mean) / 2, atol=0.75)
+    np.testing.assert_allclose(grey, pixels[3].mean(axis=2, keepdims=True) + 0 * grey, atol=0.51)
+
+
+def test_colours_leave_the_range_of_bytes_to_neither_side():
+    images = np.array([[[[0, 128, 255]]]], np.uint8)
+    out = kernels.recolour(images, np.array([[512, 256, 512]]))[0, 0, 0]
+    # Grey 127.67: 2 (2 x - 127.67) is below 0, 256.67 and 764.67.
+    assert out.tolist() == [0, 255, 255]
+
+
+def test_gains_are_drawn_around_one_and_leave_the_other_luck_alone():
+    shape = (500, 8, 8, 3)
+    options = {"shuffle": True, "padding": 1, "flip": True, "zoom": 0.5}
+    plain = draw_luck(np.random.default_rng(5), shape, **options)
+    luck = draw_luck(np.random.default_rng(5), shape, colour=0.4, **options)
+    for name in ("order", "boxes", "flips"):
+        np.testing.assert_array_equal(getattr(luck, name), getattr(plain, name))
+    gains = luck.gains / 256
+    assert gains.shape == (500, 3) and plain.gains.size == 0
+    assert (gains > 0.59).all() and (gains < 1.41).all()
+    np.testing.assert_allclose(gains.mean(axis=0), 1, atol=0.05)
+    assert gains.min() < 0.65 and gains.max() > 1.35
 
 
 # Mixup
@@ -340,6 +389,7 @@ def test_a_run_with_every_option_stopped_and_resumed_ends_with_the_same_bits(
         {"ema": 0.5},
         {"mixup": 0.1},
         {"zoom": 0.9},
+        {"colour": 0.0},
         {"start_size": None},
         {"warmup": 0.1},
         {"end_size": None},
@@ -361,6 +411,7 @@ def test_resuming_with_another_recipe_is_refused(tmp_path, change):
     [
         ({"zoom": 0}, r"zoom is 0; expected a number in \(0, 1\]"),
         ({"mixup": -1}, "mixup is -1"),
+        ({"colour": 1.5}, r"colour is 1.5; expected a number in \[0, 1\]"),
         ({"ema": 1.0}, r"ema is 1; expected a number in \[0, 1\)"),
         ({"warmup": 1.5}, "warmup is 1.5"),
         ({"start_size": 4}, "start_size is 4"),

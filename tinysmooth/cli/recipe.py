@@ -31,6 +31,7 @@ RECIPE: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "weight_decay": (real, "WD", "spares BatchNorm and biases"),
     "label_smoothing": (real, "EPS", "epsilon in [0, 1]; 0 trains on one-hot targets"),
     "zoom": (real, "SHARE", "least share of an image that is enlarged; 1 only moves it"),
+    "colour": (real, "SHARE", "change brightness, contrast and saturation by up to this share"),
     "mixup": (real, "A", "above 0: mix images in pairs, shares from Beta(A, A)"),
     "ema": (real, "DECAY", "keep the running mean of the weights; 0 keeps the last ones"),
     "start_size": (whole, "PX", "let the training images grow from this side"),

@@ -14,7 +14,7 @@ from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.threads import run_parallel
 
-__all__ = ["crop_and_flip", "scale_pixels", "zoom_and_flip"]
+__all__ = ["crop_and_flip", "recolour", "scale_pixels", "zoom_and_flip"]
 
 Array = NDArray[Any]
 
@@ -22,6 +22,7 @@ Array = NDArray[Any]
 _CROP_COST = 0.5
 _SCALE_COST = 0.8
 _ZOOM_COST = 2.0
+_RECOLOUR_COST = 3.0
 
 
 @jit
@@ -77,6 +78,30 @@ def _zoom_and_flip(part, parts, images, boxes, flips, out):  # type: ignore[no-u
 
 
 @jit
+def _recolour(part, parts, images, gains, out):  # type: ignore[no-untyped-def]
+    count, height, width, channels = images.shape
+    unit = channels << 24
+    for i in range(count * part // parts, count * (part + 1) // parts):
+        brightness, contrast, saturation = gains[i]
+        total = 0
+        for row in range(height):
+            for column in range(width):
+                for channel in range(channels):
+                    total += images[i, row, column, channel]
+        mean = (256 - contrast) * 256 * (total // (height * width))
+        for row in range(height):
+            for column in range(width):
+                grey = 0
+                for channel in range(channels):
+                    grey += images[i, row, column, channel]
+                for channel in range(channels):
+                    value = saturation * channels * images[i, row, column, channel]
+                    value += (256 - saturation) * grey
+                    value = brightness * (contrast * value + mean) + unit // 2
+                    out[i, row, column, channel] = min(max(value // unit, 0), 255)
+
+
+@jit
 def _scale_pixels(part, parts, images, table, out):  # type: ignore[no-untyped-def]
     count, height, width, channels = images.shape
     for i in range(count * part // parts, count * (part + 1) // parts):
@@ -108,6 +133,16 @@ def zoom_and_flip(
     count, height, width, channels = images.shape
     out = memory.empty((count, *(size or (height, width)), channels), np.uint8)
     run_parallel(_zoom_and_flip, images, boxes, flips, out, work=_ZOOM_COST * out.size)
+    return out
+
+
+def recolour(images: Array, gains: Array) -> Array:
+    """Change brightness, contrast and saturation of each image.
+
+    See `tinysmooth.kernels.reference.augmentation.recolour`.
+    """
+    out = memory.empty(images.shape, np.uint8)
+    run_parallel(_recolour, images, gains, out, work=_RECOLOUR_COST * images.size)
     return out
 
 

@@ -79,6 +79,8 @@ class TrainConfig:
     zoom : float in (0, 1]
         Smallest share of an image's area that augmentation enlarges to the whole; 1 crops
         instead.
+    colour : float in [0, 1]
+        By how much augmentation changes brightness, contrast and saturation.
     mixup : float
         Above 0, images are mixed in pairs, with shares from Beta(mixup, mixup).
     warmup : float in [0, 1]
@@ -131,6 +133,7 @@ class TrainConfig:
     label_smoothing: float = 0.1
     augment: bool = True
     zoom: float = 1.0
+    colour: float = 0.0
     mixup: float = 0.0
     warmup: float = 0.3
     ema: float = 0.99
@@ -216,6 +219,7 @@ _CHECKS: dict[str, Callable[..., Any]] = {
     "label_smoothing": _with(check_real, low=0, high=1),
     "augment": check_flag,
     "zoom": _with(check_real, low=0, high=1, open_low=True),
+    "colour": _with(check_real, low=0, high=1),
     "mixup": _with(check_real, low=0, high=100),
     "warmup": _with(check_real, low=0, high=1),
     "ema": _with(check_real, low=0, high=1, open_high=True),

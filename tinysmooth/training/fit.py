@@ -33,6 +33,7 @@ def fit(
     label_smoothing: float = 0.1,
     augment: bool = True,
     zoom: float = 1.0,
+    colour: float = 0.0,
     mixup: float = 0.0,
     warmup: float = 0.3,
     ema: float = 0.0,
@@ -67,6 +68,9 @@ def fit(
         Random crops and horizontal flips of the training images.
     zoom : float in (0, 1]
         Below 1, augmentation enlarges boxes of ``zoom`` to 1 of the image's area instead.
+    colour : float in [0, 1]
+        Above 0, augmentation also changes brightness, contrast and saturation, each by a factor
+        between ``1 - colour`` and ``1 + colour``.
     mixup : float
         Above 0, images are mixed in pairs, with shares from Beta(mixup, mixup).
     warmup : float in [0, 1]
@@ -129,6 +133,7 @@ def fit(
         "label_smoothing": check_real("fit", "label_smoothing", label_smoothing, low=0, high=1),
         "augment": check_flag("fit", "augment", augment),
         "zoom": check_real("fit", "zoom", zoom, low=0, high=1, open_low=True),
+        "colour": check_real("fit", "colour", colour, low=0, high=1),
         "mixup": check_real("fit", "mixup", mixup, low=0),
         "warmup": check_real("fit", "warmup", warmup, low=0, high=1),
         "ema": check_real("fit", "ema", ema, low=0, high=1, open_high=True),

@@ -197,6 +197,7 @@ def _run(
             label_smoothing=config.label_smoothing,
             augment=config.augment,
             zoom=config.zoom,
+            colour=config.colour,
             mixup=config.mixup,
             warmup=config.warmup,
             ema=config.ema,

@@ -22,8 +22,8 @@ class EpochBatches:
     ----------
     images, targets : ndarray
     settings : mapping
-        ``epochs``, ``batch_size``, ``augment``, ``zoom``, ``start_size`` and ``end_size`` as
-        ``fit`` has them.
+        ``epochs``, ``batch_size``, ``augment``, ``zoom``, ``colour``, ``start_size`` and
+        ``end_size`` as ``fit`` has them.
     rng : numpy.random.Generator
     """
 
@@ -66,6 +66,7 @@ class EpochBatches:
             shuffle=True,
             augment=now["augment"],
             zoom=now["zoom"],
+            colour=now["colour"],
             out_size=size if boxes and not full else None,
             rng=self.rng,
         )

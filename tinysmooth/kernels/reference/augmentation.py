@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["crop_and_flip", "scale_pixels", "zoom_and_flip"]
+__all__ = ["crop_and_flip", "recolour", "scale_pixels", "zoom_and_flip"]
 
 Array = NDArray[Any]
 
@@ -87,6 +87,35 @@ def _interpolate(picture: Array, start: int, extent: int, samples: int) -> Array
     second = np.minimum(first + 1, length - 1)
     mixed: Array = (256 - share) * picture[first] + share * picture[second]
     return mixed
+
+
+def recolour(images: Array, gains: Array) -> Array:
+    """Change brightness, contrast and saturation of each image.
+
+    A pixel x of grey g (the mean of its channels) in an image whose mean grey is m becomes
+    ``brightness (contrast (saturation x + (1 - saturation) g) + (1 - contrast) m)``, rounded and
+    kept within 0 to 255; in integers, so that every machine computes the same bytes.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C)
+        Pixels.
+    gains : ndarray of int64, shape (N, 3)
+        Brightness, contrast and saturation in 1/256; 256 leaves an image as it is.
+
+    Returns
+    -------
+    ndarray of uint8, shape (N, H, W, C)
+    """
+    _, height, width, channels = images.shape
+    brightness, contrast, saturation = (gain[:, None, None, None] for gain in gains.T)
+    pixels = images.astype(np.int64)
+    grey = pixels.sum(axis=3, keepdims=True)  # times the number of channels, like all below
+    mean = grey.sum(axis=(1, 2), keepdims=True) // (height * width)
+    mixed = saturation * channels * pixels + (256 - saturation) * grey
+    spread = brightness * (contrast * mixed + (256 - contrast) * 256 * mean)
+    unit = channels << 24
+    return np.clip((spread + unit // 2) // unit, 0, 255).astype(np.uint8)
 
 
 def scale_pixels(images: Array, table: Array) -> Array:
