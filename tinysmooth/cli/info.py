@@ -60,7 +60,8 @@ def _print_run(path: str) -> None:
     rows = read_history(folder.history) if folder.history.exists() else []
     _line("run", str(folder.path))
     for name, value in config.to_dict().items():
-        _line(name.replace("_", "-"), "all" if value is None else str(value))
+        unset = "all" if name.endswith("per_class") else "-"
+        _line(name.replace("_", "-"), unset if value is None else str(value))
     found = content.get("data", {})
     _line("images", str(found.get("description", "unknown")))
     _line("counts", f"{found.get('num_train')} to train on, {found.get('num_val')} to validate on")
