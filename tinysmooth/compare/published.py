@@ -24,8 +24,8 @@ from tinysmooth.training.atomic import write_atomically
 __all__ = ["Published", "fill_in", "publish", "read_published", "start_from"]
 
 _FORMAT = 1
-# Of the machine and its folders, no part of what was found.
-_PRIVATE = ("root",)
+# Of one machine and its folders, no part of what was found.
+_PRIVATE = ("root", "platform")
 _MARK = "<!-- measured: {} -->"
 _END = "<!-- end of measured -->"
 
@@ -73,17 +73,21 @@ def publish(done: Comparison, path: str | os.PathLike[str]) -> None:
                 "name": cell.name,
                 "threads": config.threads,
                 "measured": dataclasses.asdict(result),
-                "environment": content["environment"],
+                "environment": _without(content["environment"]),
             }
         )
     content = {
         "format": _FORMAT,
-        "base": {name: value for name, value in base.items() if name not in _PRIVATE},
+        "base": _without(base),
         "axes": {name: list(values) for name, values in done.grid.axes.items()},
         "data": data,
         "cells": cells,
     }
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
+
+
+def _without(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name not in _PRIVATE}
 
 
 def read_published(path: str | os.PathLike[str]) -> Published:
