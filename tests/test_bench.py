@@ -8,7 +8,7 @@ import pytest
 
 from tinysmooth import plots
 from tinysmooth.__main__ import main
-from tinysmooth.bench import driver, limits, processes, rivals, steps
+from tinysmooth.bench import driver, limits, processes, rivals, steps, training
 from tinysmooth.bench.timing import alternate, check_equal
 
 
@@ -49,6 +49,18 @@ def test_step_rows_without_pytorch_report_ours_alone():
     rows = steps.step_rows(None, batch_size=4, size=16)
     assert [row["name"] for row in rows] == ["small_convnet step", "resnet9 step"]
     assert all(row["ours_ms"] > 0 and row["ratio"] is None for row in rows)
+
+
+def test_both_sides_of_a_training_are_served_alike_and_learn_alike():
+    torch = pytest.importorskip("torch")
+    options = {"source": "drawn", "per_class": 3, "val_per_class": 20, "size": 48, "epochs": 2}
+    (row,) = training.training_rows(torch, **options)
+    assert row["ratio"] == pytest.approx(row["ours_s"] / row["torch_s"])
+    # Two steps from the same weights: rounding may turn one image of the 200, not more.
+    assert row["ours_accuracy"] == pytest.approx(row["torch_accuracy"], abs=0.006)
+    assert row["value"] >= 100 * min(row["ours_accuracy"], row["torch_accuracy"])
+    (alone,) = training.training_rows(None, **options)
+    assert alone["ours_accuracy"] == row["ours_accuracy"] and alone["ratio"] is None
 
 
 def test_the_small_network_is_the_same_in_every_library_that_is_installed():

@@ -14,7 +14,7 @@ from PIL import Image
 from tinysmooth import data
 from tinysmooth.__main__ import main
 from tinysmooth.cli import COMMANDS, build_parser
-from tinysmooth.training import RunFolder, load, read_history
+from tinysmooth.training import PRESET_MINUTES, PRESETS, RunFolder, TrainConfig, load, read_history
 
 QUICK = [
     "--data", "drawn", "--per-class", "2", "--val-per-class", "2", "--size", "16",
@@ -113,7 +113,29 @@ def test_a_preset_fills_in_what_was_not_given():
     assert options("--preset", "tiny", "--epochs", "3").per_class == 500
     assert options("--preset", "tiny", "--epochs", "3").epochs == 3
     assert options("--per-class", "all").per_class is None
+    assert options() == TrainConfig(**PRESETS["quick"])
     assert options("--no-augment").augment is False
+
+
+def test_a_given_size_limits_the_sizes_of_the_preset():
+    from tinysmooth.cli import recipe
+
+    small = recipe.read_config({"preset": "full", "size": 40})
+    assert (small.start_size, small.end_size, small.size) == (32, 40, 40)
+    tiny = recipe.read_config({"size": 16})
+    assert (tiny.start_size, tiny.end_size) == (16, 16)
+    assert recipe.read_config({"end_size": 24}).start_size == 24
+    with pytest.raises(recipe.UsageError, match="--end-size is 48; expected at most size, 40"):
+        recipe.read_config({"size": 40, "end_size": 48})
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_is_a_configuration_and_its_minutes_are_in_the_help(name, capsys):
+    assert TrainConfig(**PRESETS[name]).epochs == PRESETS[name]["epochs"]
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"{name} (about {PRESET_MINUTES[name]} minutes on two cores)" in shown
 
 
 @pytest.mark.parametrize(
@@ -209,7 +231,7 @@ def test_ctrl_c_leaves_a_readable_folder_and_the_resumed_run_has_the_same_bits(t
     first, second = load(folder.weights), load(whole.weights)
     assert all(first[name].tobytes() == second[name].tobytes() for name in second)
     rows = zip(read_history(folder.history), read_history(whole.history), strict=True)
-    assert all(ours.measured == theirs.measured for ours, theirs in rows)
+    assert all(repr(ours.measured) == repr(theirs.measured) for ours, theirs in rows)
 
 
 # predict

@@ -44,7 +44,7 @@ def test_the_baseline_is_the_smallest_smoothing():
 @pytest.mark.parametrize(
     ("axes", "words"),
     [
-        ({"colour": [1]}, "'colour' cannot be varied; expected one of data"),
+        ({"hue": [1]}, "'hue' cannot be varied; expected one of data"),
         ({"threads": [1, 2]}, "'threads' cannot be varied"),
         ({"seed": []}, "seed has no values"),
         ({"seed": [1, 1]}, r"seed is \[1, 1\]; expected each value once"),
@@ -304,7 +304,7 @@ def test_the_command_trains_reports_and_goes_on(tmp_path, capsys):
         (["--epsilons", "0,1.5"], "--epsilons is 1.5; expected a number in [0, 1]"),
         (["--seeds", "1,1"], "--seeds is [1, 1]; expected each value once"),
         (["--noise", "3"], "--noise is 3; expected one of 0, 1, 5, 25, 50"),
-        (["--vary", "colour=1"], "--vary is 'colour=1'; expected OPTION=VALUE"),
+        (["--vary", "hue=1"], "--vary is 'hue=1'; expected OPTION=VALUE"),
         (["--vary", "seed=1,2"], "--vary is 'seed=1,2'"),
         (["--vary", "lr=0.1", "--vary", "lr=0.2"], "--vary names lr twice"),
         (["--vary", "epochs=1,0"], "--epochs is 0; expected an integer >= 1"),

@@ -16,16 +16,17 @@ from test_training import (
 )
 
 import tinysmooth as ts
-from tinysmooth import kernels, losses, nn
+from tinysmooth import kernels, losses, nn, plots
 from tinysmooth.data import Batches, load_drawn
 from tinysmooth.data.luck import draw_luck
 from tinysmooth.training import OptionError, TrainConfig, TrainingInterrupted, evaluate, fit, loop
 from tinysmooth.training.average import WeightAverage
+from tinysmooth.training.history import columns, format_row
 from tinysmooth.training.mixing import epoch_size, least_loss, mix, shrink
 
 EVERYTHING = {
-    "ema": 0.6, "mixup": 0.4, "zoom": 0.5, "start_size": 8, "warmup": 0.5, "test_flip": True,
-    "p": 0.2,
+    "ema": 0.6, "mixup": 0.4, "zoom": 0.5, "colour": 0.3, "start_size": 8, "end_size": 8,
+    "warmup": 0.5, "test_flip": True, "val_every": 2, "p": 0.2,
 }  # fmt: skip
 
 
@@ -33,15 +34,21 @@ EVERYTHING = {
 
 
 @settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 2**32), height=st.integers(1, 9), width=st.integers(1, 9))
-def test_compiled_zoom_equals_the_reference(seed, height, width):
+@given(
+    seed=st.integers(0, 2**32),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    size=st.none() | st.tuples(st.integers(1, 12), st.integers(1, 12)),
+)
+def test_compiled_zoom_equals_the_reference(seed, height, width, size):
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (3, height, width, 2), dtype=np.uint8)
     luck = draw_luck(rng, images.shape, shuffle=False, padding=1, flip=True, zoom=0.2)
     results = []
     for name in ("compiled", "reference"):
         with ts.use_kernels(name):
-            results.append(kernels.zoom_and_flip(images, luck.boxes, luck.flips))
+            results.append(kernels.zoom_and_flip(images, luck.boxes, luck.flips, size))
+    assert results[0].shape == (3, *(size or (height, width)), 2)
     np.testing.assert_array_equal(*results)
 
 
@@ -61,6 +68,26 @@ def test_an_enlarged_ramp_is_a_ramp_between_the_borders_of_the_box():
     # Centre of new column c: 2 + (c + 1/2) / 2 - 1/2 old columns; 17.5 rounds up.
     expected = np.floor(10 * (2 + (np.arange(8) + 0.5) / 2 - 0.5) + 0.5)
     np.testing.assert_array_equal(out[0, 3, :, 0], expected)
+
+
+def test_a_box_brought_to_another_size_is_sampled_at_the_middles_of_the_new_pixels():
+    ramp = np.broadcast_to(10 * np.arange(8, dtype=np.uint8)[:, None], (1, 8, 8, 1))
+    # Rows 2 to 6 and columns 1 to 7; three new columns have their middles at 1.5, 3.5 and 5.5.
+    box = np.array([[2 * 256, 1 * 256, 4 * 256, 6 * 256]])
+    out = kernels.zoom_and_flip(np.ascontiguousarray(ramp), box, np.array([1]), (5, 3))
+    assert out.shape == (1, 5, 3, 1)
+    np.testing.assert_array_equal(out[0, 2, :, 0], [55, 35, 15])
+
+
+def test_batches_serve_the_size_that_was_asked_for_and_need_boxes_for_it():
+    images, targets = load_drawn(per_class=1, size=24)
+    options = {"augment": True, "rng": np.random.default_rng(0)}
+    batches = Batches(images, targets, 4, zoom=0.5, out_size=16, **options)
+    assert [x.shape for x, _ in batches] == [(4, 3, 16, 16), (4, 3, 16, 16), (2, 3, 16, 16)]
+    with pytest.raises(ValueError, match="out_size is 16 with augment=True and zoom=1; expected"):
+        Batches(images, targets, out_size=16, **options)
+    with pytest.raises(ValueError, match="out_size is 0"):
+        Batches(images, targets, zoom=0.5, out_size=0, **options)
 
 
 @settings(deadline=None, max_examples=20)
@@ -91,6 +118,55 @@ def test_zoomed_batches_go_on_in_the_middle_of_an_epoch(stop):
     for (x, y), (again, labels) in zip(whole[stop:], rest, strict=True):
         np.testing.assert_array_equal(x, again)
         np.testing.assert_array_equal(y, labels)
+
+
+# Colour
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32), channels=st.integers(1, 3))
+def test_compiled_recolouring_equals_the_reference(seed, channels):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (3, 5, 4, channels), dtype=np.uint8)
+    gains = rng.integers(0, 513, (3, 3))
+    results = []
+    for name in ("compiled", "reference"):
+        with ts.use_kernels(name):
+            results.append(kernels.recolour(images, gains))
+    np.testing.assert_array_equal(*results)
+
+
+def test_each_gain_does_what_its_name_says():
+    images = np.random.default_rng(0).integers(60, 120, (4, 6, 6, 3), dtype=np.uint8)
+    gains = np.array([[256, 256, 256], [384, 256, 256], [256, 128, 256], [256, 256, 0]])
+    same, bright, flat, grey = kernels.recolour(images, gains).astype(float)
+    pixels = images.astype(float)
+    np.testing.assert_array_equal(same, pixels[0])
+    np.testing.assert_allclose(bright, 1.5 * pixels[1], atol=0.51)
+    mean = pixels[2].mean()
+    np.testing.assert_allclose(flat, mean + (pixels[2] - mean) / 2, atol=0.75)
+    np.testing.assert_allclose(grey, pixels[3].mean(axis=2, keepdims=True) + 0 * grey, atol=0.51)
+
+
+def test_colours_leave_the_range_of_bytes_to_neither_side():
+    images = np.array([[[[0, 128, 255]]]], np.uint8)
+    out = kernels.recolour(images, np.array([[512, 256, 512]]))[0, 0, 0]
+    # Grey 127.67: 2 (2 x - 127.67) is below 0, 256.67 and 764.67.
+    assert out.tolist() == [0, 255, 255]
+
+
+def test_gains_are_drawn_around_one_and_leave_the_other_luck_alone():
+    shape = (500, 8, 8, 3)
+    options = {"shuffle": True, "padding": 1, "flip": True, "zoom": 0.5}
+    plain = draw_luck(np.random.default_rng(5), shape, **options)
+    luck = draw_luck(np.random.default_rng(5), shape, colour=0.4, **options)
+    for name in ("order", "boxes", "flips"):
+        np.testing.assert_array_equal(getattr(luck, name), getattr(plain, name))
+    gains = luck.gains / 256
+    assert gains.shape == (500, 3) and plain.gains.size == 0
+    assert (gains > 0.59).all() and (gains < 1.41).all()
+    np.testing.assert_allclose(gains.mean(axis=0), 1, atol=0.05)
+    assert gains.min() < 0.65 and gains.max() > 1.35
 
 
 # Mixup
@@ -222,6 +298,60 @@ def test_the_first_epochs_train_on_smaller_images(monkeypatch):
     assert [shape[2:] for shape in seen] == [(16, 16)] * 3 + [(24, 24)]
 
 
+@pytest.mark.parametrize("zoom", [1.0, 0.5])
+def test_the_last_epochs_train_on_the_end_size_and_validation_keeps_its_own(monkeypatch, zoom):
+    trained, judged = [], []
+    plain, judge = loop.Loop._step, loop.evaluate
+
+    def step(self, images, targets):
+        trained.append(images.shape[2:])
+        return plain(self, images, targets)
+
+    def look(model, data, **options):
+        judged.append(data[0].shape[2:])
+        return judge(model, data, **options)
+
+    monkeypatch.setattr(loop.Loop, "_step", step)
+    monkeypatch.setattr(loop, "evaluate", look)
+    rng = np.random.default_rng(0)
+    images = load_drawn(per_class=3, size=32)
+    model = nn.Sequential(nn.GlobalAvgPool2d(), nn.Flatten(), nn.Linear(3, 10, rng=rng))
+    fit(model, images, images, epochs=4, batch_size=30, start_size=16, end_size=24, zoom=zoom,
+        rng=rng, progress=False)  # fmt: skip
+    assert trained == [(16, 16)] * 3 + [(24, 24)]
+    assert judged == [(32, 32)] * 4
+
+
+# Fewer evaluations
+
+
+def test_evaluating_less_often_changes_no_weight_and_no_number_that_is_measured():
+    often, rows = train_tiny(epochs=5)
+    seldom, fewer = train_tiny(epochs=5, val_every=2)
+    assert_same_bits(seldom.state_dict(), often.state_dict())
+    for row, known in zip(fewer, rows, strict=True):
+        if row.epoch in (2, 4, 5):
+            assert row.measured == known.measured
+        else:
+            assert math.isnan(row.val_loss) and math.isnan(row.val_gap_p50)
+            assert row.train_loss == known.train_loss
+
+
+def test_what_was_not_measured_is_neither_printed_nor_drawn():
+    _, rows = train_tiny(epochs=4, val_every=3)
+    assert "nan" not in format_row(rows[0], 4) and f"{rows[2].val_loss:.4f}" in format_row(
+        rows[2], 4
+    )
+    figure = plots.training_curves(columns(rows), label_smoothing=0.1, loss_floor=0.5,
+                                   resting_gap=4.0)  # fmt: skip
+    accuracy = figure.axes[1].get_lines()[0]
+    np.testing.assert_array_equal(accuracy.get_xdata(), [3, 4])
+    np.testing.assert_allclose(accuracy.get_ydata(), [100 * row.val_accuracy for row in rows[2:]])
+    bands = plots.gap_bands(columns(rows), [1.0, 2.0], label_smoothing=0.1, resting_gap=4.0)
+    (median,) = (line for line in bands.axes[0].get_lines() if line.get_label() == "median")
+    np.testing.assert_array_equal(median.get_ydata(), [row.val_gap_p50 for row in rows[2:]])
+
+
 # Both sides of an image
 
 
@@ -254,7 +384,17 @@ def test_a_run_with_every_option_stopped_and_resumed_ends_with_the_same_bits(
 
 
 @pytest.mark.parametrize(
-    "change", [{"ema": 0.5}, {"mixup": 0.1}, {"zoom": 0.9}, {"start_size": None}, {"warmup": 0.1}]
+    "change",
+    [
+        {"ema": 0.5},
+        {"mixup": 0.1},
+        {"zoom": 0.9},
+        {"colour": 0.0},
+        {"start_size": None},
+        {"warmup": 0.1},
+        {"end_size": None},
+        {"val_every": 1},
+    ],
 )
 def test_resuming_with_another_recipe_is_refused(tmp_path, change):
     train_tiny(checkpoint=tmp_path / "c.npz", **EVERYTHING)
@@ -271,17 +411,23 @@ def test_resuming_with_another_recipe_is_refused(tmp_path, change):
     [
         ({"zoom": 0}, r"zoom is 0; expected a number in \(0, 1\]"),
         ({"mixup": -1}, "mixup is -1"),
+        ({"colour": 1.5}, r"colour is 1.5; expected a number in \[0, 1\]"),
         ({"ema": 1.0}, r"ema is 1; expected a number in \[0, 1\)"),
         ({"warmup": 1.5}, "warmup is 1.5"),
         ({"start_size": 4}, "start_size is 4"),
         ({"start_size": 128}, "start_size is 128; expected at most size, 64"),
+        ({"end_size": 4}, "end_size is 4"),
+        ({"end_size": 128}, "end_size is 128; expected at most size, 64"),
+        ({"start_size": 56, "end_size": 48}, "start_size is 56; expected at most end_size, 48"),
         ({"test_flip": 1}, "test_flip is 1"),
+        ({"val_every": 0}, "val_every is 0; expected an integer >= 1"),
+        ({"val_every": 1.5}, "val_every is 1.5"),
     ],
 )
 def test_a_bad_option_of_the_recipe_is_named(change, words):
     with pytest.raises(OptionError, match=words):
         TrainConfig(**change)
-    if change != {"start_size": 128}:
+    if "expected at most" not in words:  # of sizes, `fit` sees the images and no `size`
         with pytest.raises((TypeError, ValueError), match=f"fit: {words}"):
             fit(tiny_model(np.random.default_rng(0)), easy_images(), epochs=1, **change)
 
@@ -293,3 +439,7 @@ def test_pictures_are_needed_to_flip_and_to_resize():
         evaluate(model, points, flip=True)
     with pytest.raises(TypeError, match="fit: start_size is 16 .* expected uint8"):
         fit(model, points, epochs=1, augment=False, start_size=16)
+    with pytest.raises(TypeError, match="fit: end_size is 16 .* expected uint8"):
+        fit(model, points, epochs=1, augment=False, end_size=16)
+    with pytest.raises(ValueError, match="fit: end_size is 16 .* expected at most their own side"):
+        fit(model, easy_images(), epochs=1, end_size=16)

@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from tinysmooth.bench import convolution, layers, limits, loss, processes, rivals, steps
+from tinysmooth.bench import (
+    convolution,
+    layers,
+    limits,
+    loss,
+    processes,
+    rivals,
+    steps,
+    training,
+)
 from tinysmooth.kernels.cache import cpu_description
 from tinysmooth.kernels.threads import get_num_threads
 
@@ -38,6 +47,10 @@ PARTS: dict[str, tuple[str, Callable[..., Rows]]] = {
     ),
     "startup": ("start of a process", lambda torch, compile: processes.startup_rows(torch)),
     "memory": ("peak of memory", lambda torch, compile: processes.memory_rows(torch)),
+    "training": (
+        "a whole training, to the same accuracy",
+        lambda torch, compile: training.training_rows(torch),
+    ),
     "rivals": (
         "the same small network in other libraries",
         lambda torch, compile: rivals.rival_rows(torch),

@@ -24,6 +24,7 @@ from tinysmooth.cli.recipe import RECIPE, add_recipe, flag, name_option, read_co
 from tinysmooth.compare import Cell, CellResult, Comparison, Grid, compare, open_executor
 from tinysmooth.compare.driver import check_folder
 from tinysmooth.compare.executors import EXECUTORS, check_executor
+from tinysmooth.compare.published import publish, start_from
 from tinysmooth.compare.report import write_report
 from tinysmooth.training import OptionError
 
@@ -77,6 +78,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=whole,
         help="processes for --executor process (default: CPUs)",
     )
+    parser.add_argument(
+        "--start-from",
+        metavar="JSON",
+        help="take finished runs from a file that --publish wrote, in place of training them",
+    )
+    parser.add_argument(
+        "--publish", metavar="JSON", help="write what the finished runs came to into this file"
+    )
     parser.add_argument("--quiet", action="store_true", help="print the result only")
     add_recipe(parser, without=("label_smoothing", "seed", "noise"))
 
@@ -85,9 +94,17 @@ def run(args: argparse.Namespace) -> int:
     """Check everything, train what is missing, write the report."""
     grid = _read_grid(args)
     out = Path(time.strftime("runs/compare-%Y%m%d-%H%M%S") if args.out is None else args.out)
+    if args.publish is not None and not Path(args.publish).absolute().parent.is_dir():
+        raise UsageError(f"--publish is {args.publish}; expected a file in an existing folder")
     try:
-        finished = check_folder(grid, out)
         check_executor(args.executor)
+        finished = check_folder(grid, out)
+        if args.start_from is not None:
+            finished += start_from(args.start_from, grid, out)
+    except FileNotFoundError:
+        raise UsageError(
+            f"--start-from is {args.start_from}, which does not exist; expected a file"
+        ) from None
     except OptionError as error:
         raise UsageError(name_option(error).removeprefix("compare: ")) from None
     if args.workers is not None and (args.workers < 1 or args.executor != "process"):
@@ -107,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"Go on with the same command and --out {out}", file=sys.stderr)
         raise
+    if args.publish is not None and done.results:
+        publish(done, args.publish)
     return _finish(done)
 
 

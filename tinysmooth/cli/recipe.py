@@ -9,9 +9,11 @@ from typing import Any
 from tinysmooth.cli.options import UsageError, count_or_all, real, whole
 from tinysmooth.data import KINDS
 from tinysmooth.models import MODELS
-from tinysmooth.training import PRESETS, OptionError, TrainConfig
+from tinysmooth.training import PRESET_MINUTES, PRESETS, OptionError, TrainConfig
 
 __all__ = ["RECIPE", "SWITCHES", "UNSET", "add_recipe", "flag", "name_option", "read_config"]
+
+_USUAL = "quick"
 
 UNSET = argparse.SUPPRESS
 """What was not given is not in the namespace, so presets can tell."""
@@ -31,9 +33,12 @@ RECIPE: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "weight_decay": (real, "WD", "spares BatchNorm and biases"),
     "label_smoothing": (real, "EPS", "epsilon in [0, 1]; 0 trains on one-hot targets"),
     "zoom": (real, "SHARE", "least share of an image that is enlarged; 1 only moves it"),
+    "colour": (real, "SHARE", "change brightness, contrast and saturation by up to this share"),
     "mixup": (real, "A", "above 0: mix images in pairs, shares from Beta(A, A)"),
     "ema": (real, "DECAY", "keep the running mean of the weights; 0 keeps the last ones"),
-    "start_size": (whole, "PX", "let the training images grow from this side to --size"),
+    "start_size": (whole, "PX", "let the training images grow from this side"),
+    "end_size": (whole, "PX", "side that the training images grow to (default: --size)"),
+    "val_every": (whole, "E", "evaluate after every so many epochs, and after the last"),
     "model": (str, "NAME", f"network: {', '.join(MODELS)}"),
     "seed": (whole, "S", "of all randomness"),
     "threads": (whole, "T", "threads of the kernels (default: all)"),
@@ -49,7 +54,7 @@ SWITCHES = {
 
 def add_recipe(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
     """Add an option for every field of ``TrainConfig``, and ``--preset``."""
-    default = TrainConfig()
+    default = TrainConfig(**PRESETS[_USUAL])
     for name, (kind, meta, text) in RECIPE.items():
         if name in without:
             continue
@@ -69,8 +74,9 @@ def add_recipe(parser: argparse.ArgumentParser, *, without: Collection[str] = ()
         metavar="NAME",
         choices=sorted(PRESETS),
         default=UNSET,
-        help="; ".join(
-            f"{name}: "
+        help=f"where the other options begin (default {_USUAL}): "
+        + "; ".join(
+            f"{name} (about {PRESET_MINUTES[name]} minutes on two cores): "
             + ", ".join(f"{key.replace('_', '-')} {_show(value)}" for key, value in options.items())
             for name, options in PRESETS.items()
         ),
@@ -80,12 +86,18 @@ def add_recipe(parser: argparse.ArgumentParser, *, without: Collection[str] = ()
 def read_config(given: Mapping[str, Any]) -> TrainConfig:
     """Make a configuration of the options that were given and those of the preset.
 
+    Training images that the preset makes larger than a ``size`` that was given are of that size.
+
     Raises
     ------
     UsageError
         If a value does not fit; the message names the option.
     """
-    options = dict(PRESETS[given["preset"]]) if "preset" in given else {}
+    options = dict(PRESETS[given.get("preset", _USUAL)])
+    limit = given.get("end_size", given.get("size"))
+    for name in ("start_size", "end_size"):
+        if limit is not None and options.get(name, 0) > limit:
+            options[name] = limit
     options.update((name, value) for name, value in given.items() if name in (*RECIPE, *SWITCHES))
     try:
         return TrainConfig.from_dict(options)

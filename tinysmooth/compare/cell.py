@@ -17,7 +17,7 @@ from tinysmooth.training import Evaluation, RunFolder, TrainConfig, resume, save
 from tinysmooth.training.atomic import remove_leftovers, write_atomically
 from tinysmooth.training.job import environment
 
-__all__ = ["CellResult", "measure", "read_result", "run_cell"]
+__all__ = ["CellResult", "measure", "read_result", "run_cell", "write_result"]
 
 _FORMAT = 1
 
@@ -94,16 +94,26 @@ def run_cell(options: Mapping[str, Any], path: str | os.PathLike[str]) -> dict[s
             train_gap=run.history[-1].train_gap,
             seconds=sum(row.seconds for row in run.history),
         )
-        content = {
-            "format": _FORMAT,
-            "options": run.config.to_dict(),
-            "measured": dataclasses.asdict(finished),
-            "environment": environment(),
-        }
-        text = json.dumps(content, indent=2) + "\n"
-        write_atomically(_result_file(path), text.encode("utf-8"))
+        write_result(path, run.config, finished, environment())
         folder.checkpoint.unlink(missing_ok=True)
     return dataclasses.asdict(finished)
+
+
+def write_result(
+    path: str | os.PathLike[str],
+    config: TrainConfig,
+    result: CellResult,
+    environment: Mapping[str, Any],
+) -> None:
+    """Write ``result.json`` into a run folder: the cell is finished."""
+    content = {
+        "format": _FORMAT,
+        "options": config.to_dict(),
+        "measured": dataclasses.asdict(result),
+        "environment": dict(environment),
+    }
+    text = json.dumps(content, indent=2) + "\n"
+    write_atomically(_result_file(path), text.encode("utf-8"))
 
 
 def read_result(path: str | os.PathLike[str]) -> CellResult | None:

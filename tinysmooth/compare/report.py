@@ -22,7 +22,7 @@ from tinysmooth.report import save_figure
 from tinysmooth.training import RunFolder
 from tinysmooth.training.atomic import write_atomically
 
-__all__ = ["MEASURES", "differences", "write_report"]
+__all__ = ["MEASURES", "differences", "tables", "write_report"]
 
 MEASURES: dict[str, tuple[str, str]] = {
     "accuracy": ("accuracy", "{:.4f}"),
@@ -35,6 +35,12 @@ MEASURES: dict[str, tuple[str, str]] = {
     "top_gap": ("top gap", "{:.3f}"),
 }
 """Columns of the tables: field of ``CellResult``, title, format."""
+
+_SHORT = (("accuracy", 100, "{:.1f}"), ("loss", 1, "{:.3f}"), ("ece", 1, "{:.3f}"),
+          ("mean_gap", 1, "{:.2f}"))  # fmt: skip
+_SHORT_TITLES = (
+    "accuracy, %", "plain NLL", "ECE", "mean gap", "accuracy against the first, points"
+)  # fmt: skip
 
 Group = tuple[tuple[str, Any], ...]
 """Options that runs share, by name: everything varied but the seed and the label smoothing."""
@@ -75,6 +81,27 @@ def write_report(done: Comparison) -> Path:
     report = done.path / "compare.md"
     write_atomically(report, text.encode("utf-8"))
     return report
+
+
+def tables(done: Comparison, *, short: bool = False) -> str:
+    """Return the tables of a comparison as Markdown: means and paired differences, by group.
+
+    Parameters
+    ----------
+    done : Comparison
+    short : bool
+        One table in place of all: accuracy, plain NLL, ECE and gap, and how the accuracy differs
+        from the smallest label smoothing.
+    """
+    groups = _groups(done)
+    if short:
+        return _short_table(done, groups)
+    sections = []
+    for group, cells in groups.items():
+        if len(groups) > 1:
+            sections.append(f"**{_group_title(group)}**")
+        sections += [_table_of_means(done, cells), *_on_differences(done, cells)]
+    return "\n\n".join(sections)
 
 
 def differences(
@@ -163,6 +190,25 @@ def _table_of_means(done: Comparison, cells: Sequence[Cell]) -> str:
     return _markdown(["epsilon", "runs", *titles], rows)
 
 
+def _short_table(done: Comparison, groups: dict[Group, list[Cell]]) -> str:
+    rows = []
+    for group, cells in groups.items():
+        for epsilon in _epsilons(cells):
+            runs = _by_seed(done, cells, epsilon)
+            row = [_group_title(group)] if len(groups) > 1 else []
+            row += [f"{epsilon:g}", str(len(runs))]
+            for name, scale, form in _SHORT:
+                values = scale * np.array([getattr(run, name) for run in runs.values()])
+                spread = f" ± {form.format(values.std(ddof=1))}" if len(values) > 1 else ""
+                row.append(form.format(values.mean()) + spread)
+            change = differences(done, cells, epsilon, "accuracy")
+            paired = change is not None and epsilon != done.grid.baseline
+            row.append(_say(change.scaled(100), "{:.1f}") if paired and change else "")
+            rows.append(row)
+    titles = ["smoothing", "seeds", *_SHORT_TITLES]
+    return _markdown(["", *titles] if len(groups) > 1 else titles, rows)
+
+
 def _on_differences(done: Comparison, cells: Sequence[Cell]) -> list[str]:
     base = done.grid.baseline
     rows = []
@@ -202,8 +248,8 @@ the logits by a temperature: each half of the validation images by the one that 
 other half. The mean gap is the right logit minus the mean of the others, the top gap is the right
 logit minus the largest other one. Intervals are Student's, over the seeds: runs with the same seed
 share their initial weights and the order of their images. With twenty differences, one star is to
-be expected by chance; the validation images are the same for all runs, so the intervals speak of
-other seeds, not of other images."""
+be expected by chance. With all validation images, these are the same for all runs, and the
+intervals speak of other seeds, not of other images; with some of them, the seed picks which."""
 
 
 def _on_failures(done: Comparison) -> str:

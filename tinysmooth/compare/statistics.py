@@ -31,6 +31,11 @@ class PairedDifference:
     high: float
     count: int
 
+    def scaled(self, factor: float) -> PairedDifference:
+        """Return the same in another unit; ``factor`` is positive."""
+        ends = factor * self.mean, factor * self.low, factor * self.high
+        return PairedDifference(*ends, self.count)
+
     @property
     def excludes_zero(self) -> bool:
         """Whether zero lies outside the interval."""

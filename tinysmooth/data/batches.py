@@ -130,6 +130,12 @@ class Batches:
         Below 1, augmentation enlarges a random box of each image in place of moving the image:
         its area is ``zoom`` to 1 of the whole, its sides are as 3:4 to 4:3 (as the crops of
         Szegedy et al. 2015, section 6).
+    colour : float, optional
+        Above 0, augmentation also multiplies brightness, contrast and saturation of each image by
+        factors between ``1 - colour`` and ``1 + colour``.
+    out_size : int, optional
+        Side of the images that are served, where it is not their own; needs ``zoom`` below 1. The
+        boxes are taken from the images as they are, so little is lost that a box could show.
     mean, std : sequence of C floats, optional
         Constants of the normalisation, see `normalise`.
 
@@ -142,9 +148,9 @@ class Batches:
     -----
     All random numbers of an epoch are drawn when it begins (``iter``), in the caller's thread and
     in a fixed order: the order of the images, then for each image top, left and mirrored (with
-    ``zoom``: area, sides, top, left and mirrored). The state of ``rng`` before an epoch is
-    therefore all there is to remember of the epochs before; see `epoch` for going on in the
-    middle of one.
+    ``zoom``: area, sides, top, left and mirrored), then its gains with ``colour``. The state of
+    ``rng`` before an epoch is therefore all there is to remember of the epochs before; see `epoch`
+    for going on in the middle of one.
 
     Examples
     --------
@@ -168,6 +174,8 @@ class Batches:
         padding: int | None = None,
         flip: bool = True,
         zoom: float = 1.0,
+        colour: float = 0.0,
+        out_size: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
@@ -178,6 +186,16 @@ class Batches:
         self.drop_last = check_flag(where, "drop_last", drop_last)
         self.flip = check_flag(where, "flip", flip)
         self.zoom = check_real(where, "zoom", zoom, low=0, high=1, open_low=True)
+        self.colour = check_real(where, "colour", colour, low=0, high=1)
+        self.out_size: tuple[int, int] | None = None
+        if out_size is not None:
+            side = check_int(where, "out_size", out_size, minimum=1)
+            if not (self.augment and self.zoom < 1):
+                raise ValueError(
+                    f"{where}: out_size is {out_size} with augment={self.augment} and "
+                    f"zoom={self.zoom:g}; expected augment=True and zoom below 1 beside it"
+                )
+            self.out_size = (side, side)
         if rng is None and (self.shuffle or self.augment):
             raise ValueError(
                 f"{where}: rng is None; expected a numpy.random.Generator for shuffle and "
@@ -275,6 +293,7 @@ class Batches:
             padding=self.padding if self.augment else None,
             flip=self.flip,
             zoom=self.zoom,
+            colour=self.colour,
         )
 
     def _serve(self, luck: Luck, first: int) -> Iterator[tuple[Array, Array]]:
@@ -284,10 +303,14 @@ class Batches:
             images = self._images[rows]
             if self._table is not None:
                 if self.augment and self.zoom < 1:
-                    images = kernels.zoom_and_flip(images, luck.boxes[part], luck.flips[part])
+                    images = kernels.zoom_and_flip(
+                        images, luck.boxes[part], luck.flips[part], self.out_size
+                    )
                 elif self.augment:
                     images = kernels.crop_and_flip(
                         images, luck.tops[part], luck.lefts[part], luck.flips[part], self.padding
                     )
+                if self.augment and self.colour > 0:
+                    images = kernels.recolour(images, luck.gains[part])
                 images = kernels.scale_pixels(images, self._table).transpose(0, 3, 1, 2)
             yield images, self._targets[rows]

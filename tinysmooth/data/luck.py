@@ -27,6 +27,8 @@ class Luck(NamedTuple):
         1 where it is mirrored.
     boxes : ndarray of int64, (N, 4)
         Which part of it is enlarged: top, left, height, width in 1/256 of a pixel.
+    gains : ndarray of int64, (N, 3)
+        Its brightness, contrast and saturation in 1/256.
     """
 
     order: Array
@@ -34,6 +36,7 @@ class Luck(NamedTuple):
     lefts: Array
     flips: Array
     boxes: Array
+    gains: Array
 
 
 def draw_luck(
@@ -44,6 +47,7 @@ def draw_luck(
     padding: int | None,
     flip: bool,
     zoom: float,
+    colour: float = 0.0,
 ) -> Luck:
     """Draw for images of ``shape`` (N, H, W, C), always in the same order.
 
@@ -51,7 +55,7 @@ def draw_luck(
     """
     total = shape[0]
     none = np.zeros(0, np.int64)
-    order, tops, lefts, flips, boxes = np.arange(total), none, none, none, none
+    order, tops, lefts, flips, boxes, gains = np.arange(total), none, none, none, none, none
     if rng is not None and shuffle:
         order = rng.permutation(total)
     if rng is not None and padding is not None:
@@ -61,7 +65,10 @@ def draw_luck(
             tops = rng.integers(0, 2 * padding + 1, total)
             lefts = rng.integers(0, 2 * padding + 1, total)
         flips = rng.integers(0, 2, total) * flip
-    return Luck(order, tops, lefts, flips, boxes)
+        if colour > 0:
+            drawn = rng.uniform(1 - colour, 1 + colour, (total, 3))
+            gains = np.rint(256 * drawn).astype(np.int64)
+    return Luck(order, tops, lefts, flips, boxes, gains)
 
 
 def _draw_boxes(

@@ -187,6 +187,7 @@ scan_targets = _chosen(reference_loss.scan_targets)
 softmax_rows = _chosen(reference_loss.softmax_rows)
 log_softmax_rows = _chosen(reference_loss.log_softmax_rows)
 crop_and_flip = _chosen(reference_augmentation.crop_and_flip)
+recolour = _chosen(reference_augmentation.recolour)
 scale_pixels = _chosen(reference_augmentation.scale_pixels)
 zoom_and_flip = _chosen(reference_augmentation.zoom_and_flip)
 
@@ -211,6 +212,7 @@ __all__ = [
     "memory",
     "relu_backward",
     "relu_forward",
+    "recolour",
     "scale_pixels",
     "scan_targets",
     "sgd_update",

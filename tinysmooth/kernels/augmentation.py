@@ -14,7 +14,7 @@ from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.threads import run_parallel
 
-__all__ = ["crop_and_flip", "scale_pixels", "zoom_and_flip"]
+__all__ = ["crop_and_flip", "recolour", "scale_pixels", "zoom_and_flip"]
 
 Array = NDArray[Any]
 
@@ -22,6 +22,7 @@ Array = NDArray[Any]
 _CROP_COST = 0.5
 _SCALE_COST = 0.8
 _ZOOM_COST = 2.0
+_RECOLOUR_COST = 3.0
 
 
 @jit
@@ -53,19 +54,20 @@ def _crop_and_flip(  # type: ignore[no-untyped-def]
 @jit
 def _zoom_and_flip(part, parts, images, boxes, flips, out):  # type: ignore[no-untyped-def]
     count, height, width, channels = images.shape
+    rows, columns = out.shape[1:3]
     for i in range(count * part // parts, count * (part + 1) // parts):
         top, left, box_height, box_width = boxes[i]
-        for row in range(height):
-            y = top + (2 * row + 1) * box_height // (2 * height) - 128
+        for row in range(rows):
+            y = top + (2 * row + 1) * box_height // (2 * rows) - 128
             y = min(max(y, 0), 256 * (height - 1))
             above, down = y >> 8, y & 255
             below = min(above + 1, height - 1)
-            for column in range(width):
-                x = left + (2 * column + 1) * box_width // (2 * width) - 128
+            for column in range(columns):
+                x = left + (2 * column + 1) * box_width // (2 * columns) - 128
                 x = min(max(x, 0), 256 * (width - 1))
                 before, along = x >> 8, x & 255
                 after = min(before + 1, width - 1)
-                target = width - 1 - column if flips[i] else column
+                target = columns - 1 - column if flips[i] else column
                 for channel in range(channels):
                     upper = (256 - along) * images[i, above, before, channel]
                     upper += along * images[i, above, after, channel]
@@ -73,6 +75,30 @@ def _zoom_and_flip(part, parts, images, boxes, flips, out):  # type: ignore[no-u
                     lower += along * images[i, below, after, channel]
                     value = (256 - down) * upper + down * lower
                     out[i, row, target, channel] = (value + 32768) >> 16
+
+
+@jit
+def _recolour(part, parts, images, gains, out):  # type: ignore[no-untyped-def]
+    count, height, width, channels = images.shape
+    unit = channels << 24
+    for i in range(count * part // parts, count * (part + 1) // parts):
+        brightness, contrast, saturation = gains[i]
+        total = 0
+        for row in range(height):
+            for column in range(width):
+                for channel in range(channels):
+                    total += images[i, row, column, channel]
+        mean = (256 - contrast) * 256 * (total // (height * width))
+        for row in range(height):
+            for column in range(width):
+                grey = 0
+                for channel in range(channels):
+                    grey += images[i, row, column, channel]
+                for channel in range(channels):
+                    value = saturation * channels * images[i, row, column, channel]
+                    value += (256 - saturation) * grey
+                    value = brightness * (contrast * value + mean) + unit // 2
+                    out[i, row, column, channel] = min(max(value // unit, 0), 255)
 
 
 @jit
@@ -97,13 +123,26 @@ def crop_and_flip(images: Array, tops: Array, lefts: Array, flips: Array, paddin
     return out
 
 
-def zoom_and_flip(images: Array, boxes: Array, flips: Array) -> Array:
-    """Enlarge a box of each image to the whole of it; mirror some.
+def zoom_and_flip(
+    images: Array, boxes: Array, flips: Array, size: tuple[int, int] | None = None
+) -> Array:
+    """Bring a box of each image to one size, its own or another; mirror some.
 
     See `tinysmooth.kernels.reference.augmentation.zoom_and_flip`.
     """
+    count, height, width, channels = images.shape
+    out = memory.empty((count, *(size or (height, width)), channels), np.uint8)
+    run_parallel(_zoom_and_flip, images, boxes, flips, out, work=_ZOOM_COST * out.size)
+    return out
+
+
+def recolour(images: Array, gains: Array) -> Array:
+    """Change brightness, contrast and saturation of each image.
+
+    See `tinysmooth.kernels.reference.augmentation.recolour`.
+    """
     out = memory.empty(images.shape, np.uint8)
-    run_parallel(_zoom_and_flip, images, boxes, flips, out, work=_ZOOM_COST * images.size)
+    run_parallel(_recolour, images, gains, out, work=_RECOLOUR_COST * images.size)
     return out
 
 

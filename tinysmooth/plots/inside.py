@@ -59,8 +59,9 @@ def gap_bands(
     if missing:
         raise ValueError(f"gap_bands: history has no {missing}; expected epoch and {_BANDS}")
     values = check_array("gap_bands", "gaps", gaps)
-    epoch = np.asarray(history["epoch"], dtype=np.float64)
-    low, lower, middle, upper, high = (np.asarray(history[name], float) for name in _BANDS)
+    columns = np.array([history[name] for name in ("epoch", *_BANDS)], dtype=np.float64)
+    # Epochs whose gaps were not measured are left out, and the bands go on.
+    epoch, low, lower, middle, upper, high = columns[:, np.isfinite(columns).all(axis=0)]
     colour = run_colour(label_smoothing)
     figure, axes = new_figure(1, 2, width=8.2, height=4.5, sharey=True, width_ratios=(3, 1))
     bands, histogram = axes[0]

@@ -262,11 +262,15 @@ def _columns(
 
 
 def _line(axis: Axes, x: Any, y: Any, colour: str, label: str, *, training: bool = False) -> None:
-    """Draw training thin and open, validation strong and filled: one colour a run."""
+    """Draw training thin and open, validation strong and filled: one colour a run.
+
+    What was not measured (NaN) is left out, and the line goes on.
+    """
+    known = np.isfinite(y)
     style: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 2.0}
     if training:
         style = {"marker": "o", "markersize": 4, "linewidth": 1.2, "markerfacecolor": GROUND}
-    axis.plot(x, y, color=colour, label=label, **style)
+    axis.plot(x[known], y[known], color=colour, label=label, **style)
 
 
 def _limit(axis: Axes, value: float, label: str) -> None:

@@ -11,6 +11,7 @@ from tinysmooth import metrics
 from tinysmooth.data import Dataset
 from tinysmooth.report.inside import INSIDE, compose_inside
 from tinysmooth.training import EpochRow, Evaluation, RunFolder, TrainConfig, TrainedRun
+from tinysmooth.training.history import format_measured
 
 __all__ = ["PICTURES", "compose", "compose_stopped"]
 
@@ -60,14 +61,16 @@ def compose_stopped(folder: RunFolder, config: TrainConfig, rows: Sequence[Epoch
         f"This run was stopped after {len(rows)} of {config.epochs} epochs. Go on with",
         f"    tinysmooth train --resume {folder.path}",
     ]
-    if rows:
-        last = rows[-1]
+    judged = [row for row in rows if not math.isnan(row.val_loss)]
+    if judged:
+        last = judged[-1]
         sections += [
             f"After epoch {last.epoch} the validation accuracy was {_percent(last.val_accuracy)}, "
             f"the plain cross-entropy {last.val_loss:.3f} nats, the calibration error "
             f"{last.val_ece:.3f}.",
-            _table(rows),
         ]
+    if rows:
+        sections.append(_table(rows))
     return "\n\n".join(sections) + "\n"
 
 
@@ -80,7 +83,7 @@ def _on_data(run: TrainedRun) -> str:
     times = "once" if config.epochs == 1 else f"{config.epochs} times"
     text = (
         f"The network saw {run.num_train:,} training images of "
-        f"{config.size} x {config.size} pixels {times}, in batches of "
+        f"{_sides(config)} pixels {times}, in batches of "
         f"{config.batch_size}, in {seconds / 60:.1f} minutes on {config.threads} "
         f"{'thread' if config.threads == 1 else 'threads'}. The {len(run.val.targets):,} "
         "validation images below took no part in that. Where they come from: "
@@ -222,9 +225,11 @@ def _table(rows: Sequence[EpochRow]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.epoch} | {row.train_loss:.4f} | {row.train_floor:.4f} | {row.val_loss:.4f} "
-        f"| {_percent(row.val_accuracy)} | {row.val_ece:.3f} | {row.train_gap:.2f} "
-        f"| {row.val_gap:.2f} | {row.images_per_second:.0f} |"
+        f"| {row.epoch} | {row.train_loss:.4f} | {row.train_floor:.4f} "
+        f"| {format_measured(row.val_loss, '{:.4f}')} "
+        f"| {format_measured(100 * row.val_accuracy, '{:.1f} %')} "
+        f"| {format_measured(row.val_ece, '{:.3f}')} | {row.train_gap:.2f} "
+        f"| {format_measured(row.val_gap, '{:.2f}')} | {row.images_per_second:.0f} |"
         for row in rows
     ]
     return "\n".join(lines)
@@ -236,6 +241,16 @@ def _on_files(run: TrainedRun) -> str:
         "`weights.npz` the trained weights. To see what the network makes of your own images:\n\n"
         f"    tinysmooth predict PICTURE.jpg --weights {run.folder.path}"
     )
+
+
+def _sides(config: TrainConfig) -> str:
+    """Say how large the training images were."""
+    end = config.end_size or config.size
+    start = config.start_size or end
+    final = f"{end} x {end}"
+    grown = final if start == end else f"{start} x {start} to {final}"
+    judged = f"{config.size} x {config.size}"
+    return grown if end == config.size else f"{grown} (for validation {judged})"
 
 
 def _percent(share: float) -> str:

@@ -1,6 +1,6 @@
 """Training: fit, evaluate, checkpoint and resume, the run folder, weights on disk."""
 
-from tinysmooth.training.config import PRESETS, OptionError, TrainConfig
+from tinysmooth.training.config import PRESET_MINUTES, PRESETS, OptionError, TrainConfig
 from tinysmooth.training.evaluation import Evaluation, evaluate
 from tinysmooth.training.fit import fit
 from tinysmooth.training.groups import decay_groups
@@ -13,6 +13,7 @@ from tinysmooth.training.storage import CorruptFileError, load, save
 
 __all__ = [
     "PRESETS",
+    "PRESET_MINUTES",
     "CorruptFileError",
     "DivergedError",
     "EpochRow",

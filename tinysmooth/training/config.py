@@ -13,36 +13,70 @@ from tinysmooth.checks import check_choice, check_flag, check_int, check_real, d
 from tinysmooth.data import KINDS, NOISE_LEVELS
 from tinysmooth.models import MODELS
 
-__all__ = ["PRESETS", "OptionError", "TrainConfig"]
+__all__ = ["PRESETS", "PRESET_MINUTES", "OptionError", "TrainConfig"]
 
+# In all: boxes of the images, enlarged, in training images that are smaller than those judged. That
+# buys more epochs in the same time, and things look larger in such boxes than they are.
 PRESETS: dict[str, dict[str, Any]] = {
-    # Few images: small batches for enough steps, strong decay, and crops rather than zoom, which
-    # needs more epochs than this to pay.
-    "quick": {"per_class": 100, "epochs": 20, "start_size": 40, "test_flip": True},
+    # Few images: small batches for enough steps, and strong decay.
+    "quick": {
+        "per_class": 100,
+        "epochs": 44,
+        "zoom": 0.35,
+        "colour": 0.4,
+        "start_size": 32,
+        "end_size": 48,
+        "test_flip": True,
+        "val_every": 11,
+    },
     "tiny": {
         "per_class": 500,
-        "epochs": 24,
+        "epochs": 32,
         "batch_size": 64,
         "lr": 0.05,
         "weight_decay": 1e-3,
         "ema": 0.995,
-        "zoom": 0.5,
-        "start_size": 40,
+        "zoom": 0.35,
+        "colour": 0.4,
+        "start_size": 32,
+        "end_size": 56,
         "test_flip": True,
+        "val_every": 4,
     },
     "full": {
         "per_class": None,
-        "epochs": 36,
+        "epochs": 46,
         "batch_size": 64,
         "lr": 0.05,
         "weight_decay": 1e-3,
-        "ema": 0.995,
-        "zoom": 0.5,
-        "start_size": 40,
+        "ema": 0.998,
+        "zoom": 0.35,
+        "colour": 0.4,
+        "start_size": 32,
+        "end_size": 56,
         "test_flip": True,
+        "val_every": 4,
+    },
+    "hour": {
+        "per_class": None,
+        "size": 80,
+        "epochs": 88,
+        "batch_size": 64,
+        "lr": 0.05,
+        "weight_decay": 1e-3,
+        "ema": 0.998,
+        "zoom": 0.35,
+        "colour": 0.4,
+        "start_size": 40,
+        "end_size": 64,
+        "test_flip": True,
+        "val_every": 8,
     },
 }
 """Options by name for ``--preset``; an option given beside it wins."""
+
+PRESET_MINUTES = {"quick": 3, "tiny": 10, "full": 25, "hour": 60}
+"""About how long each takes on two cores; quick and tiny stay below."""
 
 
 class OptionError(ValueError):
@@ -55,7 +89,7 @@ class OptionError(ValueError):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Options of ``tinysmooth train``; the defaults are its defaults.
+    """Options of ``tinysmooth train``, which begins with those of a preset.
 
     Attributes
     ----------
@@ -79,6 +113,8 @@ class TrainConfig:
     zoom : float in (0, 1]
         Smallest share of an image's area that augmentation enlarges to the whole; 1 crops
         instead.
+    colour : float in [0, 1]
+        By how much augmentation changes brightness, contrast and saturation.
     mixup : float
         Above 0, images are mixed in pairs, with shares from Beta(mixup, mixup).
     warmup : float in [0, 1]
@@ -87,9 +123,13 @@ class TrainConfig:
         Decay a step of the running mean of the weights, which is what is evaluated and kept; 0
         keeps the last weights.
     start_size : int or None
-        Side of the training images in the first epochs; they grow to ``size``.
+        Side of the training images in the first epochs; they grow to ``end_size``.
+    end_size : int or None
+        Side of the training images in the last epochs; None is ``size``.
     test_flip : bool
         Evaluate on each image and its mirror image.
+    val_every : int
+        Evaluate after every so many epochs, and after the last one.
     model : str
         A name in ``tinysmooth.models.MODELS``.
     seed : int
@@ -127,11 +167,14 @@ class TrainConfig:
     label_smoothing: float = 0.1
     augment: bool = True
     zoom: float = 1.0
+    colour: float = 0.0
     mixup: float = 0.0
     warmup: float = 0.3
     ema: float = 0.99
     start_size: int | None = None
+    end_size: int | None = None
     test_flip: bool = False
+    val_every: int = 1
     model: str = "resnet9"
     seed: int = 0
     threads: int | None = None
@@ -143,11 +186,13 @@ class TrainConfig:
             except (TypeError, ValueError) as error:
                 raise OptionError(name, str(error)) from None
             object.__setattr__(self, name, value)
-        if self.start_size is not None and self.start_size > self.size:
-            raise OptionError(
-                "start_size",
-                f"train: start_size is {self.start_size}; expected at most size, {self.size}",
-            )
+        end, limit = self.size, "size"
+        for name in ("end_size", "start_size"):
+            side = getattr(self, name)
+            if side is not None and side > end:
+                raise OptionError(name, f"train: {name} is {side}; expected at most {limit}, {end}")
+            if side is not None:
+                end, limit = side, name
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:
@@ -208,11 +253,14 @@ _CHECKS: dict[str, Callable[..., Any]] = {
     "label_smoothing": _with(check_real, low=0, high=1),
     "augment": check_flag,
     "zoom": _with(check_real, low=0, high=1, open_low=True),
+    "colour": _with(check_real, low=0, high=1),
     "mixup": _with(check_real, low=0, high=100),
     "warmup": _with(check_real, low=0, high=1),
     "ema": _with(check_real, low=0, high=1, open_high=True),
     "start_size": _optional(_with(check_int, minimum=16, maximum=512)),
+    "end_size": _optional(_with(check_int, minimum=16, maximum=512)),
     "test_flip": check_flag,
+    "val_every": _COUNT,
     "model": _with(check_choice, choices=tuple(MODELS)),
     "seed": _with(check_int, minimum=0),
     "threads": _optional(_with(check_int, minimum=1, maximum=1024)),

@@ -33,11 +33,14 @@ def fit(
     label_smoothing: float = 0.1,
     augment: bool = True,
     zoom: float = 1.0,
+    colour: float = 0.0,
     mixup: float = 0.0,
     warmup: float = 0.3,
     ema: float = 0.0,
     start_size: int | None = None,
+    end_size: int | None = None,
     test_flip: bool = False,
+    val_every: int = 1,
     rng: np.random.Generator | None = None,
     callbacks: Iterable[Callback] = (),
     checkpoint: str | os.PathLike[str] | None = None,
@@ -65,6 +68,9 @@ def fit(
         Random crops and horizontal flips of the training images.
     zoom : float in (0, 1]
         Below 1, augmentation enlarges boxes of ``zoom`` to 1 of the image's area instead.
+    colour : float in [0, 1]
+        Above 0, augmentation also changes brightness, contrast and saturation, each by a factor
+        between ``1 - colour`` and ``1 + colour``.
     mixup : float
         Above 0, images are mixed in pairs, with shares from Beta(mixup, mixup).
     warmup : float in [0, 1]
@@ -73,10 +79,16 @@ def fit(
         Above 0, the model that is evaluated and handed over is the running mean of the weights
         with this decay a step (``WeightAverage``).
     start_size : int, optional
-        The images grow from this side to their own during the first three quarters of the
+        The images grow from this side to ``end_size`` during the first three quarters of the
         epochs.
+    end_size : int, optional
+        Side of the training images in the last quarter; their own if left out. Smaller than the
+        validation images pays with ``zoom``, which makes things look larger in training.
     test_flip : bool
         Evaluate on each validation image and its mirror image, mean of the logits.
+    val_every : int
+        Evaluate after every so many epochs, and after the last one; between them those columns
+        are NaN.
     rng : numpy.random.Generator, optional
         The one source of randomness: order and augmentation. Fresh and unseeded if left out.
     callbacks : iterable of callable
@@ -121,13 +133,16 @@ def fit(
         "label_smoothing": check_real("fit", "label_smoothing", label_smoothing, low=0, high=1),
         "augment": check_flag("fit", "augment", augment),
         "zoom": check_real("fit", "zoom", zoom, low=0, high=1, open_low=True),
+        "colour": check_real("fit", "colour", colour, low=0, high=1),
         "mixup": check_real("fit", "mixup", mixup, low=0),
         "warmup": check_real("fit", "warmup", warmup, low=0, high=1),
         "ema": check_real("fit", "ema", ema, low=0, high=1, open_high=True),
         "start_size": None
         if start_size is None
         else check_int("fit", "start_size", start_size, minimum=8),
+        "end_size": None if end_size is None else check_int("fit", "end_size", end_size, minimum=8),
         "test_flip": check_flag("fit", "test_flip", test_flip),
+        "val_every": check_int("fit", "val_every", val_every, minimum=1),
     }
     check_real("fit", "save_every", save_every, low=0)
     if check_flag("fit", "resume", resume) and checkpoint is None:
@@ -139,10 +154,17 @@ def fit(
             f"fit: augment is True and train.images is {describe(images)}; expected uint8 images "
             "to augment. Pass augment=False for floats"
         )
-    if start_size is not None and images.dtype != np.uint8:
-        raise TypeError(
-            f"fit: start_size is {start_size} for train.images {describe(images)}; expected "
-            "uint8 images to resize"
+    for name in ("start_size", "end_size"):
+        side = settings[name]
+        if side is not None and images.dtype != np.uint8:
+            raise TypeError(
+                f"fit: {name} is {side} for train.images {describe(images)}; expected "
+                "uint8 images to resize"
+            )
+    if end_size is not None and end_size > images.shape[-1]:
+        raise ValueError(
+            f"fit: end_size is {end_size} for train.images {describe(images)}; expected at most "
+            "their own side"
         )
     if checkpoint is not None:
         settings["train_data"] = fingerprint(images, targets)

@@ -17,6 +17,7 @@ __all__ = [
     "EpochRow",
     "columns",
     "format_header",
+    "format_measured",
     "format_row",
     "read_history",
     "write_history",
@@ -146,13 +147,18 @@ def format_row(row: EpochRow, epochs: int) -> str:
     cells = _cells(
         f"{row.epoch}/{epochs}",
         f"{row.train_loss:.4f}",
-        f"{row.val_loss:.4f}",
-        f"{100 * row.val_accuracy:.1f} %",
-        f"{row.val_ece:.3f}",
-        f"{row.train_gap:.2f}",
-        f"{row.val_gap:.2f}",
+        format_measured(row.val_loss, "{:.4f}"),
+        format_measured(100 * row.val_accuracy, "{:.1f} %"),
+        format_measured(row.val_ece, "{:.3f}"),
+        format_measured(row.train_gap, "{:.2f}"),
+        format_measured(row.val_gap, "{:.2f}"),
     )
     return f"{cells}  {row.images_per_second:8.0f}"
+
+
+def format_measured(value: float, form: str) -> str:
+    """Format a number; nothing for one that was not measured."""
+    return "" if math.isnan(value) else form.format(value)
 
 
 def _cells(*texts: str) -> str:

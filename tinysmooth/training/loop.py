@@ -224,7 +224,9 @@ class Loop:
         if not all(np.isfinite(array).all() for array in latest.values()):
             self._diverge("the weights became NaN or infinite")
         judged: Evaluation | None = None
-        if self.held_out is not None:
+        ended = self.progress.epoch + 1
+        due = ended % self.settings["val_every"] == 0 or ended == self.epochs
+        if self.held_out is not None and due:
             with self._averaged():
                 judged = self._evaluate(self.held_out)
             self._stop_if_asked()

@@ -22,7 +22,8 @@ class EpochBatches:
     ----------
     images, targets : ndarray
     settings : mapping
-        ``epochs``, ``batch_size``, ``augment``, ``zoom`` and ``start_size`` as ``fit`` has them.
+        ``epochs``, ``batch_size``, ``augment``, ``zoom``, ``colour``, ``start_size`` and
+        ``end_size`` as ``fit`` has them.
     rng : numpy.random.Generator
     """
 
@@ -34,8 +35,9 @@ class EpochBatches:
         rng: np.random.Generator,
     ) -> None:
         self.images, self.targets, self.settings, self.rng = images, targets, settings, rng
-        self._size = self._full_size = images.shape[-1]
-        self._batches = self._batch(images)
+        self._full_size = images.shape[-1]
+        self._size = 0
+        self._prepare(0)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch, the same for all."""
@@ -43,21 +45,28 @@ class EpochBatches:
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[Array, Array]]:
         """Begin epoch ``epoch``, counted from 0, leaving out its first ``skip`` batches."""
-        start = self.settings["start_size"]
-        size = epoch_size(epoch, self.settings["epochs"], start, self._full_size)
-        if size != self._size:  # one size is kept at a time: that bounds the memory
-            full = size == self._full_size
-            self._batches = self._batch(self.images if full else shrink(self.images, size))
-            self._size = size
+        self._prepare(epoch)
         return self._batches.epoch(skip)
 
-    def _batch(self, images: Array) -> Batches:
-        return Batches(
-            images,
+    def _prepare(self, epoch: int) -> None:
+        """Make the batches of the size that epoch ``epoch`` has."""
+        now = self.settings
+        end = now["end_size"] or self._full_size
+        size = epoch_size(epoch, now["epochs"], now["start_size"], end)
+        if size == self._size:
+            return
+        self._size, full = size, size == self._full_size
+        # Boxes are cut out of the whole images; what is only moved has to be made smaller before
+        # (one size at a time: that bounds the memory).
+        boxes = now["augment"] and now["zoom"] < 1
+        self._batches = Batches(
+            self.images if full or boxes else shrink(self.images, size),
             self.targets,
-            batch_size=self.settings["batch_size"],
+            batch_size=now["batch_size"],
             shuffle=True,
-            augment=self.settings["augment"],
-            zoom=self.settings["zoom"],
+            augment=now["augment"],
+            zoom=now["zoom"],
+            colour=now["colour"],
+            out_size=size if boxes and not full else None,
             rng=self.rng,
         )

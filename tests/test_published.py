@@ -1,0 +1,192 @@
+"""Published comparisons: the files hold what was measured, the pages hold what the files say.
+
+Run as a script, this makes the tables of the pages anew.
+"""
+
+import dataclasses
+import json
+import platform
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_compare import FLAGS, TINY
+
+from tinysmooth import compare
+from tinysmooth.__main__ import main
+from tinysmooth.compare import Grid, driver, fill_in, publish, read_published, start_from
+from tinysmooth.training import OptionError, RunFolder, TrainConfig
+
+ROOT = Path(__file__).parent.parent
+PUBLISHED = ROOT / "chapters" / "published"
+PAGES = ("README.md", "chapters/measured.md")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Two smoothings, two seeds, and the file that publishes them."""
+    grid = Grid(TrainConfig(**TINY), {"label_smoothing": [0.0, 0.2], "seed": [0, 1]})
+    folder = tmp_path_factory.mktemp("published")
+    comparison = compare.compare(grid, folder / "grid")
+    publish(comparison, folder / "drawn.json")
+    return comparison, folder / "drawn.json"
+
+
+# Files
+
+
+def test_a_file_holds_every_cell_with_its_options_and_numbers(done):
+    comparison, path = done
+    again = read_published(path)
+    assert again.comparison.grid.cells() == comparison.grid.cells()
+    assert again.comparison.results == comparison.results
+    assert all("numba" in each for each in again.environments.values())
+    assert again.data["stand_in"] is True
+
+
+def test_a_file_names_neither_the_folders_nor_the_system_of_the_machine(done):
+    comparison, path = done
+    assert platform.platform() not in path.read_text()
+    assert str(comparison.path) not in path.read_text() and "root" not in json.loads(
+        path.read_text()
+    )["base"]  # fmt: skip
+    assert json.loads(path.read_text())["data"]["root"] is None
+
+
+def test_a_comparison_starts_from_published_cells_and_trains_only_the_others(
+    done, tmp_path, monkeypatch
+):
+    comparison, path = done
+    trained = []
+    plain = driver.run_cell
+
+    def spy(options, path):
+        trained.append(path.name)
+        return plain(options, path)
+
+    monkeypatch.setattr(driver, "run_cell", spy)
+    wider = Grid(comparison.grid.base, {"label_smoothing": [0.0, 0.2], "seed": [0, 1, 2]})
+    assert start_from(path, wider, tmp_path / "more") == 4
+    assert start_from(path, wider, tmp_path / "more") == 0
+    more = compare.compare(wider, tmp_path / "more")
+    assert trained == ["eps0-noise0-seed2", "eps0.2-noise0-seed2"]
+    for cell, result in comparison.results.items():
+        assert more.results[cell] == result
+    publish(more, tmp_path / "more.json")
+    assert len(read_published(tmp_path / "more.json").comparison.results) == 6
+
+
+def test_published_cells_with_other_options_are_refused_and_nothing_is_written(done, tmp_path):
+    comparison, path = done
+    other = Grid(dataclasses.replace(comparison.grid.base, epochs=2), comparison.grid.axes)
+    with pytest.raises(OptionError, match="eps0-noise0-seed0 has epochs = 1; expected 2"):
+        start_from(path, other, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content.update(format=7), "format is 7; expected 1"),
+        (lambda content: content["base"].update(lr=-1.0), "lr is -1"),
+        (lambda content: content["cells"][0].update(name="eps9"), "'eps9' is not in the grid"),
+        (lambda content: content["cells"][0]["measured"].pop("loss"), "loss"),
+        (lambda content: content.pop("data"), "data"),
+    ],
+)
+def test_a_damaged_file_is_named(done, tmp_path, change, words):
+    content = json.loads(done[1].read_text())
+    change(content)
+    (tmp_path / "bad.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"bad\.json' is damaged \(.*{words}"):
+        read_published(tmp_path / "bad.json")
+
+
+def test_nothing_finished_is_nothing_to_publish(done, tmp_path):
+    empty = dataclasses.replace(done[0], results={})
+    with pytest.raises(ValueError, match="no cell is finished"):
+        publish(empty, tmp_path / "none.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+# Command line
+
+
+def test_the_command_publishes_and_starts_from_what_was_published(tmp_path, monkeypatch, capsys):
+    argv = ["compare", *FLAGS, "--epsilons", "0,0.1", "--quiet", "--out"]
+    file = str(tmp_path / "p.json")
+    assert main([*argv, str(tmp_path / "a"), "--seeds", "4", "--publish", file]) == 0
+    monkeypatch.setattr(driver, "run_cell", None)
+    assert main([*argv, str(tmp_path / "b"), "--seeds", "4", "--start-from", file]) == 0
+    first, second = ((tmp_path / name / "compare.md").read_text() for name in "ab")
+    tables = [re.findall(r"^\|.*\|$", text, re.M) for text in (first, second)]
+    assert tables[0] == tables[1] and len(tables[0]) == 7
+    assert RunFolder.open(tmp_path / "b" / "eps0-noise0-seed4")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--start-from", "nowhere.json"], "--start-from is nowhere.json, which does not exist"),
+        (["--publish", "nowhere/p.json"], "--publish is nowhere/p.json; expected a file in"),
+    ],
+)
+def test_wrong_usage_is_told_before_any_work(argv, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(driver, "run_cell", None)
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", *FLAGS, *argv])
+    assert caught.value.code == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+# Pages
+
+
+def test_tables_are_filled_in_between_their_marks(done):
+    folder = done[1].parent
+    text = "a\n<!-- measured: drawn means -->\nold\n<!-- end of measured -->\nb\n"
+    filled = fill_in(text, folder)
+    assert filled.startswith("a\n<!-- measured: drawn means -->\n") and "old" not in filled
+    assert filled.endswith("<!-- end of measured -->\nb\n") and fill_in(filled, folder) == filled
+    runs = list(done[0].results.values())
+    losses = [run.loss for run in runs[2:]]
+    mean, spread = np.mean(losses), np.std(losses, ddof=1)
+    assert "| 0.2 | 2 | " in filled and f"| {mean:.3f} ± {spread:.3f} |" in filled
+    change = 100 * np.mean(
+        [b.accuracy - a.accuracy for a, b in zip(runs[:2], runs[2:], strict=True)]
+    )
+    assert f"| {change:+.1f} [" in filled
+    with pytest.raises(ValueError, match="'drawn' is not closed"):
+        fill_in("<!-- measured: drawn -->\n", folder)
+    with pytest.raises(FileNotFoundError):
+        fill_in(text.replace("drawn", "other"), folder)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_tables_of_a_page_are_what_the_published_files_give(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert "<!-- measured: " in text
+    assert fill_in(text, PUBLISHED) == text
+
+
+def test_every_published_file_is_small_stands_on_the_page_and_is_about_photographs():
+    page = (ROOT / "chapters" / "measured.md").read_text(encoding="utf-8")
+    files = sorted(PUBLISHED.iterdir())
+    assert files
+    for file in files:
+        assert file.stat().st_size < 100_000
+        assert f"<!-- measured: {file.stem} -->" in page
+        published = read_published(file)
+        assert published.data["source"] == "imagenette" and not published.data["stand_in"]
+        for result in published.comparison.results.values():
+            values = dataclasses.astuple(result)
+            assert np.isfinite(values).all() and 0.1 < result.accuracy < 1
+
+
+if __name__ == "__main__":
+    for name in PAGES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        (ROOT / name).write_text(fill_in(text, PUBLISHED), encoding="utf-8")
