@@ -546,7 +546,7 @@ def test_a_configuration_survives_json():
         ({"seed": -1}, "seed is -1"),
         ({"threads": 0}, "threads is 0"),
         ({"root": __file__}, "root is .*, a file; expected a folder"),
-        ({"colour": 1}, "'colour' is not an option; expected one of data, root"),
+        ({"hue": 1}, "'hue' is not an option; expected one of data, root"),
     ],
 )
 def test_a_bad_option_is_named_with_what_came_and_what_was_expected(change, words):
