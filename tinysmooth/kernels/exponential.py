@@ -21,7 +21,6 @@ from numba import types
 from numba.extending import intrinsic
 
 from tinysmooth.kernels.vectors import (
-    CONTRACT,
     LANES,
     VECTOR,
     Lanes,
@@ -96,7 +95,7 @@ def exp_of_difference(context: Any, values: Any, top: Any) -> Any:
         scaled = builder.add(builder.bitcast(lifted, INTEGERS), n_in_place)
         # Adding to the bits of a NaN may make a number of it: x * 0 brings the NaN back.
         lower = multiply_add(builder, x, _floats(0.0), _floats(1 / LIFT))
-        return builder.fmul(builder.bitcast(scaled, VECTOR), lower, flags=CONTRACT)
+        return builder.fmul(builder.bitcast(scaled, VECTOR), lower)
 
     return vector(vector, vector), generate
 
@@ -128,7 +127,7 @@ def sum_lanes(context: Any, values: Any) -> Any:
     """Return the sum of the sixteen lanes, as float32."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _folded(builder, args[0], lambda a, b: builder.fadd(a, b, flags=CONTRACT))
+        return _folded(builder, args[0], lambda a, b: builder.fadd(a, b))
 
     return types.float32(vector), generate
 

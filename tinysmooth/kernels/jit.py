@@ -6,10 +6,10 @@ It decides, in one place, what would otherwise be decided in every kernel:
   `tinysmooth.kernels.threads` run it side by side. Kernels are *serial*; Numba's own
   ``parallel=True`` is not used (it triples the time to compile, and its threading layers differ
   between systems and die in forked processes).
-- Fast-math flags: ``contract`` (a * b + c in one rounding) and ``reassoc`` (sums in any order,
-  which
-  lets a loop keep several partial sums). Not ``nnan`` or ``ninf``: they would let LLVM assume that
-  no number is NaN or infinite, and a NaN must come out as a NaN.
+- No fast-math flags. Every kernel has copies of the helpers it calls, and which copy runs depends
+  on what the process has loaded before. With flags LLVM chooses anew for each copy how to round and
+  in which order to add; without, all copies agree to the last bit. A kernel says itself where it
+  wants one rounding (`tinysmooth.kernels.vectors.fma`) and several partial sums.
 - Division as in NumPy: by zero it gives an infinity or NaN. Python's rule, an exception, would also
   keep LLVM from vectorising the loop around it.
 - The cache of machine code (see `tinysmooth.kernels.cache`).
@@ -44,7 +44,6 @@ from tinysmooth.kernels.calls import Code, machine_code, take_apart
 __all__ = ["ENABLED", "Kernel", "cache_folder", "jit", "status"]
 
 ENABLED: bool = not config.DISABLE_JIT
-SAFE_FAST_MATH = frozenset({"contract", "reassoc"})
 
 _KERNELS: dict[Any, Kernel] = {}  # Numba's dispatcher -> our kernel
 _opening = threading.Lock()
@@ -65,15 +64,12 @@ class Kernel:
         What Numba made of the function; the function itself where compilation is disabled.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], fastmath: frozenset[str], wrapper: bool
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], wrapper: bool) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
         self.dispatcher: Any = numba.njit(
             nogil=True,
-            fastmath=set(fastmath),
             error_model="numpy",
             no_cpython_wrapper=not wrapper,
             no_cfunc_wrapper=True,
@@ -137,7 +133,6 @@ class Kernel:
 def jit(
     function: Callable[..., Any] | None = None,
     *,
-    fastmath: frozenset[str] = SAFE_FAST_MATH,
     wrapper: bool = False,
 ) -> Any:
     """Make a kernel of a Python function.
@@ -147,8 +142,6 @@ def jit(
     function : callable
         Written in the part of Python and NumPy that Numba compiles. It must not write to its
         inputs other than those meant as outputs.
-    fastmath : frozenset of str
-        LLVM's fast-math flags; ``frozenset()`` for strict IEEE arithmetic.
     wrapper : bool
         Whether to compile Numba's own way of calling it from Python too: ``kernel.wrapped(...)`` is
         the quicker call where the arguments are few and not only arrays.
@@ -166,8 +159,8 @@ def jit(
     ...         out[i] = 2 * values[i]
     """
     if function is None:
-        return functools.partial(jit, fastmath=fastmath, wrapper=wrapper)
-    return Kernel(function, fastmath, wrapper)
+        return functools.partial(jit, wrapper=wrapper)
+    return Kernel(function, wrapper)
 
 
 class KernelType(types.Dispatcher):  # type: ignore[misc]

@@ -62,7 +62,6 @@ INDEX = ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
 _MASK = ir.VectorType(ir.IntType(1), LANES)
 _LANE_NUMBERS = ir.VectorType(ir.IntType(32), LANES)
-CONTRACT = ("contract",)  # lets a * b + c become one instruction; keeps NaN and infinity
 ALIGNMENT = 4  # all a float32 array promises; at aligned addresses such loads are as fast
 
 
@@ -245,7 +244,7 @@ def _bind_operator(function: Any, instruction: str) -> None:
 
     @lower_builtin(function, vector, vector)
     def _generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return getattr(builder, instruction)(args[0], args[1], flags=CONTRACT)
+        return getattr(builder, instruction)(args[0], args[1])
 
 
 _bind_operator(operator.add, "fadd")
@@ -259,42 +258,60 @@ _bind_operator(operator.mul, "fmul")
 class Lanes:
     """An LLVM vector value that grows code when it is added, subtracted or multiplied.
 
+    A product with a number is written only when it is used; added to something, it becomes one
+    fused multiply-add. So it is decided here where a result is rounded, and not by LLVM, which
+    decides anew for every copy that it makes of a function.
+
     Parameters
     ----------
     builder : llvmlite.ir.IRBuilder
         Receives the instructions.
     value : llvmlite.ir.Value
         A ``<16 x float>``.
+    factor : float, optional
+        What the value is still to be multiplied by.
     """
 
-    __slots__ = ("builder", "value")
+    __slots__ = ("builder", "factor", "unscaled")
 
-    def __init__(self, builder: Any, value: Any) -> None:
-        self.builder, self.value = builder, value
+    def __init__(self, builder: Any, value: Any, factor: float | None = None) -> None:
+        self.builder, self.unscaled, self.factor = builder, value, factor
 
-    def _join(self, instruction: str, other: Lanes | float, swap: bool = False) -> Lanes:
-        if isinstance(other, Lanes):
-            right = other.value
-        else:
-            right = ir.Constant(VECTOR, [float(other)] * LANES)
-        pair = (right, self.value) if swap else (self.value, right)
-        write: Callable[..., Any] = getattr(self.builder, instruction)
-        return Lanes(self.builder, write(*pair, flags=CONTRACT))
+    @property
+    def value(self) -> Any:
+        """The LLVM value, with the product carried out."""
+        if self.factor is None:
+            return self.unscaled
+        return self.builder.fmul(self.unscaled, _constant(self.factor))
+
+    def _sum(self, other: Lanes | float, sign: float) -> Lanes:
+        """Write ``self + sign * other``."""
+        builder = self.builder
+        right = other if isinstance(other, Lanes) else Lanes(builder, _constant(float(other)))
+        if right.factor is not None:
+            factor = _constant(sign * right.factor)
+            return Lanes(builder, multiply_add(builder, right.unscaled, factor, self.value))
+        if self.factor is not None:
+            rest = right.value if sign > 0 else builder.fneg(right.value)
+            factor = _constant(self.factor)
+            return Lanes(builder, multiply_add(builder, self.unscaled, factor, rest))
+        write: Callable[..., Any] = builder.fadd if sign > 0 else builder.fsub
+        return Lanes(builder, write(self.value, right.value))
 
     def __add__(self, other: Lanes | float) -> Lanes:
-        return self._join("fadd", other)
+        return self._sum(other, 1.0)
 
     def __sub__(self, other: Lanes | float) -> Lanes:
-        return self._join("fsub", other)
+        return self._sum(other, -1.0)
 
     def __mul__(self, other: Lanes | float) -> Lanes:
-        return self._join("fmul", other)
+        if isinstance(other, Lanes):
+            return Lanes(self.builder, self.builder.fmul(self.value, other.value))
+        return Lanes(self.builder, self.value, float(other))
 
-    def __radd__(self, other: float) -> Lanes:
-        return self._join("fadd", other, swap=True)
+    __radd__ = __add__
+    __rmul__ = __mul__
 
-    def __rsub__(self, other: float) -> Lanes:
-        return self._join("fsub", other, swap=True)
 
-    def __rmul__(self, other: float) -> Lanes:
-        return self._join("fmul", other, swap=True)
+def _constant(number: float) -> Any:
+    return ir.Constant(VECTOR, [number] * LANES)
