@@ -94,11 +94,11 @@ def test_the_order_in_which_threads_work_changes_no_bit(monkeypatch, order):
     rng = np.random.default_rng(0)
     splits = []
 
-    def run(pool, task):
-        splits.append(task.parts)
-        parts = np.arange(task.parts)[::-1] if order == "backwards" else rng.permutation(task.parts)
-        for part in parts.tolist():
-            task.kernel(part, task.parts, *task.args)
+    def run(team, kernel, code, numbers, parts):
+        splits.append(parts)
+        turns = np.arange(parts)[::-1] if order == "backwards" else rng.permutation(parts)
+        for part in turns.tolist():
+            code.call(numbers.ctypes.data, code.address, part, parts)
 
     def train():
         model, *rest = make(seed=3, batch_size=8)
@@ -110,16 +110,16 @@ def test_the_order_in_which_threads_work_changes_no_bit(monkeypatch, order):
     try:
         expected = train()
         if order == "delayed":
-            plain = threads._Worker.start
+            plain = threads._Worker.wake
 
-            def start(worker, task, part):
+            def wake(worker):  # its part is posted, that of the caller comes later
                 time.sleep(rng.uniform(0, 1e-4))
-                plain(worker, task, part)
-                splits.append(task.parts)
+                splits.append(worker)
+                return plain(worker)
 
-            monkeypatch.setattr(threads._Worker, "start", start)
+            monkeypatch.setattr(threads._Worker, "wake", wake)
         else:
-            monkeypatch.setattr(threads._Pool, "run", run)
+            monkeypatch.setattr(threads._Team, "run", run)
         assert train() == expected
     finally:
         ts.set_num_threads(before)
@@ -183,3 +183,33 @@ def test_many_steps_do_not_grow():
     finally:
         tracemalloc.stop()
     assert grown < 100_000
+
+
+@pytest.mark.parametrize("junk", [np.nan, 1e30])
+@pytest.mark.parametrize(
+    "name, batch_size, size", [("small_convnet", 7, 23), ("resnet9", 5, 20), ("resnet9", 2, 64)]
+)
+def test_what_a_block_of_memory_held_before_does_not_matter(
+    monkeypatch, name, batch_size, size, junk
+):
+    def bits():
+        rng = np.random.default_rng(0)
+        model = getattr(ts.models, name)(rng=rng)
+        optimiser = ts.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+        for _ in range(2):
+            images = rng.standard_normal((batch_size, 3, size, size), np.float32)
+            optimiser.zero_grad()
+            loss = ts.cross_entropy(model(images), np.arange(batch_size) % 10, label_smoothing=0.1)
+            loss.backward()
+            optimiser.step()
+        return [array.tobytes() for array in model.state_dict().values()]
+
+    def empty(shape, dtype=np.float32):
+        array = fresh(shape, dtype)
+        array.fill(junk if array.dtype.kind == "f" else 113)
+        return array
+
+    wanted = bits()
+    fresh = memory.empty
+    monkeypatch.setattr(memory, "empty", empty)
+    assert bits() == wanted
