@@ -69,7 +69,7 @@ def other_options(path):
 
 def unknown_option(path):
     content = json.loads(path.read_text())
-    content["options"]["colour"] = "red"
+    content["options"]["flavour"] = "sweet"
     path.write_text(json.dumps(content))
 
 
@@ -80,7 +80,7 @@ BROKEN = [
     ("train", "history.csv", garble, "history.csv' begins with ['garbage']"),
     ("train", "config.json", garble, "config.json' is damaged"),
     ("train", "config.json", without_data, "config.json' is damaged (it lacks 'data')"),
-    ("train", "config.json", unknown_option, "config.json' is damaged (train: 'colour' is not"),
+    ("train", "config.json", unknown_option, "config.json' is damaged (train: 'flavour' is not"),
     ("train", "config.json", other_options, "epochs is 3; expected 2, as in the checkpoint"),
     ("predict", "weights.npz", flip, "weights.npz' is damaged"),
     ("predict", "weights.npz", garble, "weights.npz' is not an .npz file"),

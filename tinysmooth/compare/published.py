@@ -52,6 +52,13 @@ class Published:
 def publish(done: Comparison, path: str | os.PathLike[str]) -> None:
     """Write every finished cell of a comparison to a file, atomically.
 
+    Parameters
+    ----------
+    done : Comparison
+        Of ``compare``; its folder still holds the runs.
+    path : path
+        The JSON file; one that is there is replaced.
+
     Raises
     ------
     ValueError
@@ -93,6 +100,14 @@ def _without(content: dict[str, Any]) -> dict[str, Any]:
 def read_published(path: str | os.PathLike[str]) -> Published:
     """Read what ``publish`` wrote.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Published
+
     Raises
     ------
     FileNotFoundError
@@ -126,6 +141,14 @@ def start_from(path: str | os.PathLike[str], grid: Grid, out: str | os.PathLike[
     """Put the published cells that a grid has into the folder of its comparison, as finished.
 
     Cells that are in the folder already are left alone.
+
+    Parameters
+    ----------
+    path : path
+        A file that ``publish`` wrote.
+    grid : Grid
+    out : path
+        Folder of the comparison, which need not exist.
 
     Returns
     -------
@@ -170,6 +193,16 @@ def fill_in(text: str, folder: Path) -> str:
     A table stands between the lines ``<!-- measured: NAME -->`` and ``<!-- end of measured -->``
     and comes from ``NAME.json`` in the folder. A word after the name chooses its form: "means"
     for one short row a label smoothing, else everything that a report has.
+
+    Parameters
+    ----------
+    text : str
+    folder : Path
+        Of the published files.
+
+    Returns
+    -------
+    str
 
     Raises
     ------

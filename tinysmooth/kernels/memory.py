@@ -18,6 +18,7 @@ exactly the condition under which the bytes may be written again.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -78,6 +79,7 @@ class _Lease:
     """The base of a pooled array: lends it a block and gives the block back when it dies."""
 
     __slots__ = ("__array_interface__", "_block", "_pool")
+    _is_finalizing = staticmethod(sys.is_finalizing)
 
     def __init__(self, pool: _Pool, block: NDArray[np.uint8], shape: tuple[int, ...], kind: str):
         self._pool = pool
@@ -93,7 +95,9 @@ class _Lease:
         # A finaliser may run anywhere, even inside the pool's own locked code when the garbage
         # collector starts there. Appending to a deque is atomic and takes no lock.
         self._pool.returned.append(self._block)
-        self._pool.collect_if_idle()
+        # When Python shuts down, this module may have lost its names before its last array dies.
+        if not self._is_finalizing():
+            self._pool.collect_if_idle()
 
 
 class _Pool:
