@@ -4,7 +4,7 @@ from tinysmooth.compare.cell import CellResult, measure, read_result, run_cell
 from tinysmooth.compare.driver import Comparison, compare
 from tinysmooth.compare.executors import open_executor
 from tinysmooth.compare.grid import Cell, Grid
-from tinysmooth.compare.published import fill_in, publish, read_published, start_from
+from tinysmooth.compare.published import Published, fill_in, publish, read_published, start_from
 from tinysmooth.compare.report import write_report
 from tinysmooth.compare.statistics import PairedDifference, paired_difference, student_t_quantile
 
@@ -14,6 +14,7 @@ __all__ = [
     "Comparison",
     "Grid",
     "PairedDifference",
+    "Published",
     "compare",
     "fill_in",
     "measure",
