@@ -1,6 +1,7 @@
 """The wrapper around Numba: cache, read-only arrays, messages, and life without any of them."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -87,6 +88,31 @@ def test_an_array_at_an_odd_address_shares_it_too():
     before = _sum.specialisations or 1
     assert _sum(odd) == 15
     assert _sum.specialisations == before
+
+
+@needs_compilation
+def test_kernels_leave_no_rounding_to_the_compiler():
+    """With such flags, copies of a helper in several kernels round differently."""
+    import numba
+
+    from tinysmooth.kernels import vectors as v
+    from tinysmooth.kernels.convolution.transforms import transform_filter
+
+    @jit.jit
+    def mixture(x, out):
+        total = np.float32(0)
+        for i in range(x.size):
+            total += x[i] * x[i]
+        out[256] = total
+        v.store(out, 0, v.load(x, 0) * v.load(x, 16) + v.load(x, 32))
+        transform_filter(x, 0, 48, 16, out, 0, 96, 16)
+
+    floats = numba.float32[::1]
+    mixture.dispatcher.compile((floats, floats))
+    (code,) = mixture.dispatcher.inspect_llvm().values()
+    assert re.search(r"= fmul <16 x float>", code)
+    flags = re.findall(r"= f(?:add|sub|mul|div|neg) (contract|reassoc|fast|nnan|ninf)", code)
+    assert flags == []
 
 
 @needs_compilation
