@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.threads import usable_cpus
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,7 +53,7 @@ def wait_for(path):
 
 
 @pytest.mark.skipif(not ENABLED, reason="nothing is compiled")
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is no second CPU")
+@pytest.mark.skipif(usable_cpus() < 2, reason="there is no second CPU")
 def test_two_processes_share_the_compilation_and_leave_nothing_to_the_next(tmp_path):
     compiled, bits, folder, message = step(tmp_path, "64x8")
     assert message == "tinysmooth: compiling kernels (once)...\n"

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from tinysmooth.checks import check_int
+from tinysmooth.kernels.threads import usable_cpus
 from tinysmooth.training import OptionError
 
 __all__ = ["EXECUTORS", "check_executor", "open_executor"]
@@ -95,7 +96,7 @@ def open_executor(name: str, workers: int | None = None) -> Iterator[Executor | 
     elif name == "process":
         # Spawned, not forked: threads of the kernels do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        count = workers or _usable_cpus()
+        count = workers or usable_cpus()
         with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
             yield pool
     elif name == "mpi":
@@ -129,9 +130,3 @@ def _ranks_started() -> int:
     """Count the ranks that mpiexec started, by what it leaves in the environment."""
     counts = (os.environ.get(name, "") for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))
     return max(int(count) if count.isdecimal() else 1 for count in counts)
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

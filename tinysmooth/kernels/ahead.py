@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tinysmooth.kernels.cache import cache_folder
 from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.threads import usable_cpus
 
 __all__ = ["compile_ahead", "mark_as_done"]
 
@@ -33,7 +34,7 @@ def compile_ahead() -> None:
     if folder is None or (folder / _MARK).exists() or not sys.executable:
         return
     # The helper rehearses with one thread of kernels: with one CPU it would only be in the way.
-    if (os.cpu_count() or 1) < 2 or "TINYSMOOTH_REHEARSAL" in os.environ:
+    if usable_cpus() < 2 or "TINYSMOOTH_REHEARSAL" in os.environ:
         return
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {

@@ -38,6 +38,7 @@ from tinysmooth.kernels.vectors import element
 __all__ = [
     "DONE",
     "FAILED",
+    "LINE",
     "POSTED",
     "boxes_for",
     "post",

@@ -40,7 +40,7 @@ from tinysmooth.kernels import handover
 from tinysmooth.kernels.calls import Code
 from tinysmooth.kernels.jit import ENABLED, Kernel
 
-__all__ = ["get_num_threads", "plan_parts", "run_parallel", "set_num_threads"]
+__all__ = ["get_num_threads", "plan_parts", "run_parallel", "set_num_threads", "usable_cpus"]
 
 SMALLEST_PART = 15_000
 """Work that repays a hand-over, in nanoseconds of one core: three times what that costs."""
@@ -61,7 +61,7 @@ MOST_WORKERS = 255
 _num_threads: int | None = None
 
 
-def _cpus() -> int:
+def usable_cpus() -> int:
     """Return the number of CPUs that this process may use, not that the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -93,7 +93,7 @@ def get_num_threads() -> int:
         name = "TINYSMOOTH_NUM_THREADS"
         wish = os.environ.get(name, "").strip()
         if not wish:
-            _num_threads = _cpus()
+            _num_threads = usable_cpus()
         elif wish.isdecimal():
             _num_threads = _at_least_1("get_num_threads", name, int(wish))
         else:
@@ -242,7 +242,7 @@ class _Team:
         while len(self.workers) < count:
             number = len(self.workers) + 1
             # A thread without a CPU of its own would keep another from working.
-            rounds = self.patience if number < _cpus() else 1
+            rounds = self.patience if number < usable_cpus() else 1
             self.workers.append(_Worker(number, self.boxes[number - 1], rounds))
 
 
