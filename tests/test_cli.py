@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysmooth import data
+from tinysmooth import data, training
 from tinysmooth.__main__ import main
-from tinysmooth.cli import COMMANDS, build_parser
+from tinysmooth.cli import COMMANDS, build_parser, predict
 from tinysmooth.training import PRESET_MINUTES, PRESETS, RunFolder, TrainConfig, load, read_history
 
 QUICK = [
@@ -259,6 +259,33 @@ def test_predict_names_the_most_probable_classes_and_draws_them(capsys, run, pic
         shares = [float(word) for word in line.split() if word.replace(".", "", 1).isdigit()]
         assert len(shares) == 2 and 100 >= shares[0] >= shares[1] >= 0
     assert target.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_and_its_predictions_judge_images_of_the_side_that_training_ended_with(
+    capsys, pictures, tmp_path, monkeypatch
+):
+    """Larger images hold larger things than the network has learned from."""
+    out = tmp_path / "run"
+    argv = ["train", *QUICK, "--size", "32", "--start-size", "16", "--end-size", "24"]
+    assert main([*argv, "--out", str(out), "--quiet"]) == 0
+    finished = training.resume(out, progress=False)
+    whole = data.load_drawn(2, 32, split="val").images.astype(float)
+    assert finished.val.images.shape == (20, 3, 24, 24)
+    # Four old pixels a side become three: each new corner is the mean of its share of the old ones.
+    shares = np.array([[3, 1, 0, 0], [0, 2, 2, 0], [0, 0, 1, 3]]) / 4
+    blocks = whole.reshape(20, 3, 8, 4, 8, 4)
+    means = np.einsum("ra,ncyaxb,sb->ncyrxs", shares, blocks, shares).reshape(20, 3, 24, 24)
+    assert np.abs(finished.val.images - means).max() <= 0.51
+    assert finished.history[-1].val_accuracy == finished.evaluation.accuracy
+    seen = []
+    plain = predict.predict_probs
+    monkeypatch.setattr(
+        predict,
+        "predict_probs",
+        lambda model, images, **k: seen.append(images.shape) or plain(model, images, **k),
+    )
+    assert main(["predict", str(pictures), "--weights", str(out)]) == 0
+    assert seen == [(3, 3, 24, 24)]
 
 
 def test_predict_skips_what_is_no_image_and_says_so(capsys, run, pictures):

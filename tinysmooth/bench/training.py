@@ -20,6 +20,7 @@ from tinysmooth.graph import Array
 from tinysmooth.kernels.threads import get_num_threads
 from tinysmooth.tensor import Tensor
 from tinysmooth.training import decay_groups, evaluate
+from tinysmooth.training.mixing import shrink
 from tinysmooth.training.serving import EpochBatches
 
 __all__ = ["training_rows"]
@@ -61,7 +62,7 @@ def training_rows(
     source : {"auto", "imagenette", "drawn"}
         Where the images come from.
     per_class, val_per_class, size : int
-        Images a class to train on and to judge by, and the side of the latter.
+        Images a class to train on and to judge by, and the side they are loaded with.
     epochs : int, optional
         In place of the recipe's.
     seeds : iterable of int
@@ -77,12 +78,13 @@ def training_rows(
     for seed in seeds:
         train = load(place, size=size, per_class=per_class, split="train", seed=seed)
         val = load(place, size=size, per_class=val_per_class, split="val", seed=seed)
+        judged = (shrink(val.images, settings["end_size"]), val.targets)
         model = models.resnet9(10, rng=np.random.default_rng(seed))
         sides: dict[str, Any] = {}
         if torch is not None:  # first: the twin takes over the weights that ours begins with
             sides["torch"] = _TorchSide(torch, model)
         sides = {"ours": _OurSide(model), **sides}
-        curves = _race(sides, train, val, settings, seed)
+        curves = _race(sides, train, judged, settings, seed)
         target = min(max(accuracy for _, accuracy in curve) for curve in curves.values())
         spent = {
             name: next(seconds for seconds, accuracy in curve if accuracy >= target)
@@ -104,7 +106,7 @@ def training_rows(
 
 
 def _race(
-    sides: dict[str, Any], train: Dataset, val: Dataset, settings: dict[str, Any], seed: int
+    sides: dict[str, Any], train: Dataset, val: Batch, settings: dict[str, Any], seed: int
 ) -> dict[str, list[tuple[float, float]]]:
     """Train all sides in turn; return for each its seconds so far and accuracy, by epoch."""
     curves: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}

@@ -1,6 +1,6 @@
 """Name what is on pictures, with the trained network of a run folder.
 
-Images are cropped to the middle square and shrunk to the size the network was trained on. The
+Images are cropped to the middle square and shrunk to the size the network is judged at. The
 pictures with their probabilities are drawn into a PNG file.
 """
 
@@ -20,6 +20,7 @@ from tinysmooth.data import read_image
 from tinysmooth.report import save_figure
 from tinysmooth.training import RunFolder, load_model
 from tinysmooth.training.evaluation import predict_probs
+from tinysmooth.training.mixing import shrink
 
 __all__ = ["HELP", "NAME", "configure", "run"]
 
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     files = _find_images(args.paths)
     model, config, names = load_model(args.weights)
     images, readable = _read(files, config.size)
+    images = shrink(images, config.judged_size)
     probs = predict_probs(model, images, flip=config.test_flip)
     top = min(args.top, len(names))
     for path, row in zip(readable, probs, strict=True):

@@ -163,7 +163,7 @@ def _on_grid(done: Comparison) -> str:
     text = (
         f"{len(results)} of {len(done.grid.cells())} runs are finished; they took "
         f"{minutes:.1f} minutes of training in all. {base.model}, {base.epochs} epochs, images of "
-        f"{base.size} x {base.size} pixels, {data['num_train']:,} to train on and "
+        f"{base.judged_size} x {base.judged_size} pixels, {data['num_train']:,} to train on and "
         f"{data['num_val']:,} to validate on (of the first run). Where they come from: "
         f"{str(data['description']).rstrip('.')}."
     )

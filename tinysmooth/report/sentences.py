@@ -245,12 +245,10 @@ def _on_files(run: TrainedRun) -> str:
 
 def _sides(config: TrainConfig) -> str:
     """Say how large the training images were."""
-    end = config.end_size or config.size
+    end = config.judged_size
     start = config.start_size or end
     final = f"{end} x {end}"
-    grown = final if start == end else f"{start} x {start} to {final}"
-    judged = f"{config.size} x {config.size}"
-    return grown if end == config.size else f"{grown} (for validation {judged})"
+    return final if start == end else f"{start} x {start} to {final}"
 
 
 def _percent(share: float) -> str:

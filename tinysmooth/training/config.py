@@ -15,8 +15,8 @@ from tinysmooth.models import MODELS
 
 __all__ = ["PRESETS", "PRESET_MINUTES", "OptionError", "TrainConfig"]
 
-# In all: boxes of the images, enlarged, in training images that are smaller than those judged. That
-# buys more epochs in the same time, and things look larger in such boxes than they are.
+# In all: boxes of the images, enlarged, in training images that are smaller than those loaded. That
+# buys more epochs in the same time, and the boxes are cut from the detail of the larger ones.
 PRESETS: dict[str, dict[str, Any]] = {
     # Few images: small batches for enough steps, and strong decay.
     "quick": {
@@ -100,7 +100,7 @@ class TrainConfig:
     per_class, val_per_class : int or None
         Training and validation images a class; None takes all.
     size : int
-        Side of the square images, in pixels.
+        Side of the square images as they are loaded, in pixels.
     noise : int
         Per cent of wrong training labels, from the official lists (0, 1, 5, 25, 50).
     epochs, batch_size : int
@@ -125,7 +125,8 @@ class TrainConfig:
     start_size : int or None
         Side of the training images in the first epochs; they grow to ``end_size``.
     end_size : int or None
-        Side of the training images in the last epochs; None is ``size``.
+        Side of the training images in the last epochs and of all images that are judged; None
+        is ``size``.
     test_flip : bool
         Evaluate on each image and its mirror image.
     val_every : int
@@ -193,6 +194,15 @@ class TrainConfig:
                 raise OptionError(name, f"train: {name} is {side}; expected at most {limit}, {end}")
             if side is not None:
                 end, limit = side, name
+
+    @property
+    def judged_size(self) -> int:
+        """Side of the images that the network is asked about: that of the last epochs.
+
+        A network that has learned from images of one side does worse on larger ones, in which
+        everything is larger than it was.
+        """
+        return self.size if self.end_size is None else self.end_size
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:

@@ -14,6 +14,7 @@ from tinysmooth.training.evaluation import Images, as_arrays
 from tinysmooth.training.fingerprint import fingerprint
 from tinysmooth.training.history import EpochRow
 from tinysmooth.training.loop import Callback, Loop
+from tinysmooth.training.mixing import shrink
 
 __all__ = ["fit"]
 
@@ -82,8 +83,8 @@ def fit(
         The images grow from this side to ``end_size`` during the first three quarters of the
         epochs.
     end_size : int, optional
-        Side of the training images in the last quarter; their own if left out. Smaller than the
-        validation images pays with ``zoom``, which makes things look larger in training.
+        Side of the training images in the last quarter; their own if left out. Larger validation
+        images are judged at this side too.
     test_flip : bool
         Evaluate on each validation image and its mirror image, mean of the logits.
     val_every : int
@@ -166,6 +167,8 @@ def fit(
             f"fit: end_size is {end_size} for train.images {describe(images)}; expected at most "
             "their own side"
         )
+    if held_out is not None and end_size is not None and held_out[0].dtype == np.uint8:
+        held_out = (shrink(held_out[0], end_size), held_out[1])
     if checkpoint is not None:
         settings["train_data"] = fingerprint(images, targets)
     generator = np.random.default_rng() if rng is None else check_rng("fit", "rng", rng)

@@ -24,6 +24,7 @@ from tinysmooth.training.fit import fit
 from tinysmooth.training.history import EpochRow, read_history, write_history
 from tinysmooth.training.interrupt import TrainingInterrupted
 from tinysmooth.training.loop import DivergedError
+from tinysmooth.training.mixing import shrink
 from tinysmooth.training.run_folder import RunFolder
 from tinysmooth.training.storage import load, save
 
@@ -41,7 +42,7 @@ class TrainedRun:
     history : list of EpochRow
     model : Module
     val : Dataset
-        The validation images.
+        The validation images, of the side that they are judged at.
     num_train : int
         How many images it trained on.
     evaluation : Evaluation
@@ -256,6 +257,9 @@ def _load_data(config: TrainConfig, source: Source, *, talk: bool) -> tuple[Data
         source, per_class=config.per_class, split="train", noise=config.noise, **common
     )
     validation = load_data(source, per_class=config.val_per_class, split="val", **common)
+    judged = shrink(validation.images, config.judged_size)
+    judged.setflags(write=False)
+    validation = dataclasses.replace(validation, images=judged)
     if talk:
         print(
             f"Images: {training.description.rstrip('.')}. {training.num_images:,} to train on, "

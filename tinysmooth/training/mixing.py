@@ -88,11 +88,13 @@ def epoch_size(epoch: int, epochs: int, start: int | None, size: int) -> int:
 def shrink(images: Array, size: int) -> Array:
     """Make images smaller by averaging: each new pixel is the mean of the area it covers.
 
+    Images that are no larger already come back as they are.
+
     Parameters
     ----------
     images : ndarray of uint8, (N, C, H, W)
     size : int
-        New height and width, at most the old ones.
+        New height and width.
 
     Returns
     -------
@@ -105,6 +107,8 @@ def shrink(images: Array, size: int) -> Array:
     3
     """
     count, channels, height, width = images.shape
+    if max(height, width) <= size:
+        return images
     rows, columns = _coverage(height, size), _coverage(width, size)
     out = np.empty((count, size, size, channels), np.uint8)
     for first in range(0, count, _CHUNK):
