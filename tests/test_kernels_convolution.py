@@ -295,6 +295,7 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
     for few, chosen in ((2**30, True), (0, True), (0, False)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(winograd_route, "FEW_FLOATS", few)
+            patch.setattr(winograd_route, "FEW_FLOATS_OF_GRADIENT", few)
             patch.setattr(winograd_route, "pays", lambda *a, **k: chosen and case.stride == (1, 1))  # noqa: B023
             for name in NAMES:
                 out = case.run(fast, name, np.float32)

@@ -15,7 +15,6 @@ from tinysmooth.kernels.ahead import compile_ahead
 from tinysmooth.kernels.convolution import few_channels, im2col, windows_route, winograd_route
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, output_size
 from tinysmooth.kernels.jit import ENABLED
-from tinysmooth.kernels.threads import get_num_threads
 
 __all__ = ["conv2d_backward_data", "conv2d_backward_weight", "conv2d_forward"]
 
@@ -34,9 +33,7 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
     size = output_size(height, width, kernel, stride, padding)
     if batch == 0:
         return memory.empty((0, *size, filters), np.float32)
-    if winograd_enabled and winograd_route.pays(
-        batch, size, channels, filters, kernel, stride, parts=1
-    ):
+    if winograd_enabled and winograd_route.pays(batch, size, channels, filters, kernel, stride):
         return winograd_route.convolve(x, weight, size, padding, backward=False)
     return windows_route.convolve(x, weight, size, stride, padding)
 
@@ -52,9 +49,7 @@ def conv2d_backward_data(
     batch, size = input_shape[0], (input_shape[1], input_shape[2])
     if batch == 0:
         return memory.empty(input_shape, np.float32)
-    if winograd_enabled and winograd_route.pays(
-        batch, size, filters, channels, kernel, stride, parts=1
-    ):
+    if winograd_enabled and winograd_route.pays(batch, size, filters, channels, kernel, stride):
         opposite = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         return winograd_route.convolve(grad, weight, size, opposite, backward=True)
     if few_channels.pays(channels, kernel):
@@ -74,7 +69,7 @@ def conv2d_backward_weight(
     if batch == 0:
         return memory.zeros(weight_shape, np.float32)
     if winograd_enabled and winograd_route.pays(
-        batch, size, channels, filters, kernel, stride, parts=get_num_threads()
+        batch, size, channels, filters, kernel, stride, gradient=True
     ):
         return winograd_route.filter_gradient(x, grad, weight_shape, padding)
     return windows_route.filter_gradient(x, grad, weight_shape, stride, padding)

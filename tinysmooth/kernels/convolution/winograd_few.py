@@ -17,7 +17,9 @@ filters and goes over all tiles::
         grad --> D [36][tiles][64]
         for each 16 channels:  sums [36][16][64] = V[p].T @ D[p]  --transform--> 64 x 16 filters
 
-V is made by every thread for itself: with few tiles that is less than a second hand-off costs.
+V is made by every thread for itself: with few tiles that is less than a second hand-off costs. For
+the gradient it pays up to as many tiles as filters: `winograd_tiles` keeps sums [36][C][K] in each
+thread, writes them and reads them back.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from tinysmooth.kernels.convolution.winograd_tiles import (
     forward_tiles,
 )
 from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
-from tinysmooth.kernels.threads import plan_parts, run_parallel
+from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES
 
 FEWEST_CHANNELS = 8
@@ -50,10 +50,13 @@ FILTERS_AS_PIXELS = 25
 TRANSFORMED_PER_NANOSECOND = 8
 """Floats of transformed filters that one core writes in a nanosecond, roughly."""
 
+FEW_FLOATS = 2**13
+"""Floats of a slice of V up to which each thread makes all of V for itself: 36 slices are little
+more than a megabyte."""
 
-FEW_FLOATS = 2**12
-"""Floats of a slice of V up to which one thread makes all of V for itself: 36 slices are half a
-megabyte."""
+FEW_FLOATS_OF_GRADIENT = 2**16
+"""The same for the gradient of filters that are no fewer than the tiles. There, V may leave the L2
+cache: the sums that are then not kept, one set a thread, would be larger."""
 
 
 class Depth(NamedTuple):
@@ -82,25 +85,31 @@ def _depth(channels: int, kernel: Pair) -> Depth:
     return Depth(down, across, channels, step, down * across * step)
 
 
-def _few(tiles: int, depth: Depth) -> bool:
+def _few(tiles: int, depth: Depth, filters: int, gradient: bool) -> bool:
     """Tell whether the tiles are so few that filters are best transformed where they are used."""
-    return tiles * depth.row <= FEW_FLOATS
+    many_filters = gradient and tiles <= filters
+    return tiles * depth.row <= (FEW_FLOATS_OF_GRADIENT if many_filters else FEW_FLOATS)
 
 
 def pays(
-    batch: int, size: Pair, channels: int, filters: int, kernel: Pair, stride: Pair, parts: int
+    batch: int,
+    size: Pair,
+    channels: int,
+    filters: int,
+    kernel: Pair,
+    stride: Pair,
+    gradient: bool = False,
 ) -> bool:
-    """Tell whether this route is faster than windows.
+    """Tell whether this route is faster than windows; `gradient`: for the gradient of filters.
 
-    Compares products a channel and filter; `parts` is 1 for a convolution, and the number of
-    threads for the gradient of filters, where each has sums of its own.
+    Compares products a channel and filter. For the gradient, each thread has sums of its own.
     """
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return False
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
     depth = _depth(channels, kernel)
-    fixed = parts * FILTERS_AS_TILES
-    if _few(tiles, depth):
+    fixed = (get_num_threads() if gradient else 1) * FILTERS_AS_TILES
+    if _few(tiles, depth, filters, gradient):
         tiles, fixed = round_up(tiles, ROWS_STEP), USED_FILTERS_AS_TILES
     ours = POSITIONS * depth.shifts * (TRANSFORM_COST * tiles + fixed)
     return ours < kernel[0] * kernel[1] * (batch * size[0] * size[1] + FILTERS_AS_PIXELS)
@@ -140,7 +149,7 @@ def convolve(
     numbers = (*x.shape, *size, filters, *padding, *depth[:2])
     patch = PATCH * PATCH * round_up(channels, LANES)
 
-    if _few(tiles, depth):
+    if _few(tiles, depth, filters, gradient=False):
         block = round_up(tiles, ROWS_STEP)
         parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
         floats = block * (depth.row + PANEL) + depth.shifts * LANES * PANEL + 3 * SLICE_GAP
@@ -181,7 +190,7 @@ def filter_gradient(
     numbers = (*x.shape, rows, columns, filters, *padding, *depth[:2])
     patch = PATCH * PATCH * max(round_up(channels, LANES), PANEL)
 
-    if _few(tiles, depth):
+    if _few(tiles, depth, filters, gradient=True):
         block = round_up(tiles, ROWS_STEP)
         parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
         floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
