@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def check_real(
     fix: str = "",
 ) -> float:
     """Return ``value`` as a ``float`` within [low, high]; an open end is excluded, NaN refused."""
-    if isinstance(value, bool | np.bool_ | str | bytes) or not isinstance(value, SupportsFloat):
+    if isinstance(value, bool | np.bool_ | str | bytes) or not hasattr(value, "__float__"):
         raise TypeError(f"{where}: {name} is {describe(value)}; expected a number")
     if isinstance(value, np.ndarray) and value.ndim:
         raise TypeError(f"{where}: {name} is {describe(value)}; expected a single number")
@@ -115,7 +115,7 @@ def check_flag(where: str, name: str, value: object) -> bool:
 
 def check_pair(where: str, name: str, value: object, *, minimum: int) -> tuple[int, int]:
     """Return ``value`` as two integers (vertical, horizontal); one integer stands for both."""
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    if isinstance(value, tuple | list | Sequence) and not isinstance(value, str | bytes):
         if len(value) != 2:
             raise ValueError(
                 f"{where}: {name} is {value!r}; expected one integer or two (vertical, horizontal)"

@@ -262,7 +262,7 @@ def _collect_arrays(value: object, found: dict[int, Array], depth: int) -> None:
             _collect_arrays(_cell_content(cell), found, depth - 1)
         for default in value.__defaults__ or ():
             _collect_arrays(default, found, depth - 1)
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    elif isinstance(value, tuple | list | Sequence) and not isinstance(value, str | bytes):
         for item in value:
             _collect_arrays(item, found, depth - 1)
     elif isinstance(value, Mapping):

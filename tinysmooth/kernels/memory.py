@@ -212,7 +212,7 @@ def empty(shape: int | Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[
     >>> a.shape, a.ctypes.data % 64
     ((64, 32, 32, 3), 0)
     """
-    dims = tuple(map(int, shape)) if isinstance(shape, Sequence) else (int(shape),)
+    dims = tuple(map(int, shape)) if isinstance(shape, tuple | Sequence) else (int(shape),)
     kind = np.dtype(dtype)
     if kind.kind not in "biufc" or any(dim < 0 for dim in dims):
         return np.empty(dims, kind)  # objects need NumPy's care, and negative sizes its error
