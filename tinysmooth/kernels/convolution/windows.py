@@ -49,7 +49,7 @@ DEPTH_BLOCK = 768
 """Rows of a panel of filters taken at a time: 192 KB, which stay in the L2 cache for all windows
 of a block."""
 
-APART = 128
+APART = 256
 """Channels from which on even windows that need no zeros are copied for the gradient of filters:
 pixels as far apart as that compete for the same places of the L1 cache."""
 
