@@ -270,8 +270,15 @@ def test_shrinking_averages_the_area_that_a_pixel_covers():
     column = np.array([0, 90, 240], np.uint8).reshape(1, 1, 3, 1).repeat(3, axis=3)
     np.testing.assert_array_equal(shrink(column, 2)[0, 0, :, 0], [30, 190])
     np.testing.assert_array_equal(shrink(image, 6), image)
+    assert shrink(image, 9) is image  # never larger
     flat = np.full((2, 3, 50, 50), 77, np.uint8)
     assert (shrink(flat, 17) == 77).all()
+    with pytest.raises(TypeError, match="shrink: images is a float64 array .* expected a uint8"):
+        shrink(image / 2, 3)
+    with pytest.raises(ValueError, match=r"shrink: images .* expected shape \(N, C, H, W\)"):
+        shrink(image[0], 3)
+    with pytest.raises(ValueError, match="shrink: size is 0; expected an integer >= 1"):
+        shrink(image, 0)
 
 
 def test_images_grow_in_steps_of_eight_and_end_at_their_size():

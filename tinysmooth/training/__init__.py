@@ -8,6 +8,7 @@ from tinysmooth.training.history import EpochRow, read_history
 from tinysmooth.training.interrupt import TrainingInterrupted
 from tinysmooth.training.job import TrainedRun, load_model, resume, train
 from tinysmooth.training.loop import DivergedError
+from tinysmooth.training.mixing import shrink
 from tinysmooth.training.run_folder import RunFolder
 from tinysmooth.training.storage import CorruptFileError, load, save
 
@@ -31,5 +32,6 @@ __all__ = [
     "read_history",
     "resume",
     "save",
+    "shrink",
     "train",
 ]

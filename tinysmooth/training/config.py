@@ -27,7 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "start_size": 32,
         "end_size": 48,
         "test_flip": True,
-        "val_every": 18,
+        "val_every": 27,
     },
     "tiny": {
         "per_class": 500,

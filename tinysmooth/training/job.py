@@ -145,7 +145,8 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
 def load_model(path: str | os.PathLike[str]) -> tuple[Module, TrainConfig, tuple[str, ...]]:
     """Return the trained model of a run folder, its configuration and the names of its classes.
 
-    The model is in evaluation mode.
+    The model is in evaluation mode. It is at its best on images of ``config.size`` pixels that
+    `shrink` brought to ``config.judged_size``.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinysmooth.checks import check_int, describe
 from tinysmooth.losses import loss_floor
 
 __all__ = ["Mixture", "epoch_size", "least_loss", "mix", "shrink"]
@@ -100,12 +101,22 @@ def shrink(images: Array, size: int) -> Array:
     -------
     ndarray of uint8, (N, C, size, size), channels-last in memory
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the images are no uint8 array of that shape, or the size is no integer >= 1.
+
     Examples
     --------
     >>> image = np.array([[[[0, 2], [4, 6]]]], np.uint8)
     >>> shrink(image, 1).item()
     3
     """
+    size = check_int("shrink", "size", size, minimum=1)
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        raise TypeError(f"shrink: images is {describe(images)}; expected a uint8 array")
+    if images.ndim != 4:
+        raise ValueError(f"shrink: images is {describe(images)}; expected shape (N, C, H, W)")
     count, channels, height, width = images.shape
     if max(height, width) <= size:
         return images
