@@ -27,7 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "start_size": 32,
         "end_size": 48,
         "test_flip": True,
-        "val_every": 27,
+        "val_every": 18,
     },
     "tiny": {
         "per_class": 500,
