@@ -21,13 +21,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Few images: small batches for enough steps, and strong decay.
     "quick": {
         "per_class": 100,
-        "epochs": 54,
+        "epochs": 48,
         "zoom": 0.35,
         "colour": 0.4,
         "start_size": 32,
         "end_size": 48,
         "test_flip": True,
-        "val_every": 18,
+        "val_every": 16,
     },
     "tiny": {
         "per_class": 500,
