@@ -16,7 +16,7 @@ from test_compare import FLAGS, TINY
 from tinysmooth import compare
 from tinysmooth.__main__ import main
 from tinysmooth.compare import Grid, driver, fill_in, publish, read_published, start_from
-from tinysmooth.training import OptionError, RunFolder, TrainConfig
+from tinysmooth.training import PRESETS, OptionError, RunFolder, TrainConfig
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "chapters" / "published"
@@ -31,6 +31,25 @@ def done(tmp_path_factory):
     comparison = compare.compare(grid, folder / "grid")
     publish(comparison, folder / "drawn.json")
     return comparison, folder / "drawn.json"
+
+
+# The presets
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_readme_tells_the_epochs_and_images_of_the_presets(name):
+    rows = (ROOT / "README.md").read_text().splitlines()
+    (row,) = [row for row in rows if row.startswith("| `tinysmooth train") and f"{name}`" in row]
+    images = PRESETS[name]["per_class"]
+    assert f"{PRESETS[name]['epochs']} epochs" in row
+    assert ("all 9,469" if images is None else f"{images} a class") in row
+
+
+def test_the_published_preset_quick_is_the_preset():
+    base = read_published(PUBLISHED / "quick.json").comparison.grid.base
+    assert {name: getattr(base, name) for name in PRESETS["quick"]} == PRESETS["quick"]
+    page = (ROOT / "chapters/measured.md").read_text()
+    assert f"in place of the {base.epochs} of the preset `quick`" in page
 
 
 # Files
