@@ -53,7 +53,7 @@ def test_step_rows_without_pytorch_report_ours_alone():
 
 def test_both_sides_of_a_training_are_served_alike_and_learn_alike():
     torch = pytest.importorskip("torch")
-    options = {"source": "drawn", "per_class": 3, "val_per_class": 20, "size": 48, "epochs": 2}
+    options = {"data": "drawn", "per_class": 3, "val_per_class": 20, "size": 48, "epochs": 2}
     (row,) = training.training_rows(torch, **options)
     assert row["ratio"] == pytest.approx(row["ours_s"] / row["torch_s"])
     # Two steps from the same weights: rounding may turn one image of the 200, not more.
@@ -61,6 +61,23 @@ def test_both_sides_of_a_training_are_served_alike_and_learn_alike():
     assert row["value"] >= 100 * min(row["ours_accuracy"], row["torch_accuracy"])
     (alone,) = training.training_rows(None, **options)
     assert alone["ours_accuracy"] == row["ours_accuracy"] and alone["ratio"] is None
+
+
+def test_a_training_follows_the_recipe_of_a_preset(monkeypatch):
+    seen = []
+
+    class Served(training.EpochBatches):
+        def epoch(self, epoch, skip=0):
+            for batch in super().epoch(epoch, skip):
+                seen.append(batch[0].shape)
+                yield batch
+
+    monkeypatch.setattr(training, "EpochBatches", Served)
+    sizes = {"start_size": 16, "end_size": 24, "size_step": 8, "size": 32}
+    few = {"data": "drawn", "per_class": 7, "val_per_class": 2, "epochs": 4}
+    (row,) = training.training_rows(None, preset="tiny", **sizes, **few)
+    assert row["shape"] == "70 images, 4 epochs"
+    assert seen == [(64, 3, 16, 16), (6, 3, 16, 16)] * 3 + [(64, 3, 24, 24), (6, 3, 24, 24)]
 
 
 def test_the_small_network_is_the_same_in_every_library_that_is_installed():

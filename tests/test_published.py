@@ -3,10 +3,12 @@
 Run as a script, this makes the tables of the pages anew.
 """
 
+import argparse
 import dataclasses
 import json
 import platform
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from test_compare import FLAGS, TINY
 
 from tinysmooth import compare
 from tinysmooth.__main__ import main
+from tinysmooth.cli import compare as cli_compare
 from tinysmooth.compare import Grid, driver, fill_in, publish, read_published, start_from
 from tinysmooth.training import PRESETS, OptionError, RunFolder, TrainConfig
 
@@ -50,6 +53,28 @@ def test_the_published_preset_quick_is_the_preset():
     assert {name: getattr(base, name) for name in PRESETS["quick"]} == PRESETS["quick"]
     page = (ROOT / "chapters/measured.md").read_text()
     assert f"in place of the {base.epochs} of the preset `quick`" in page
+
+
+COMMANDS = re.findall(
+    r"    (tinysmooth compare (?:.*\\\n)*.*)\n\n<!-- measured: (\S+) -->",
+    (ROOT / "chapters/measured.md").read_text(),
+)
+
+
+def test_every_file_has_its_command_on_the_page():
+    assert {name for _, name in COMMANDS} == {path.stem for path in PUBLISHED.glob("*.json")}
+
+
+@pytest.mark.parametrize(("command", "name"), COMMANDS, ids=[name for _, name in COMMANDS])
+def test_the_commands_on_the_page_are_those_of_the_files(command, name):
+    parser = argparse.ArgumentParser()
+    cli_compare.configure(parser)
+    arguments = shlex.split(command.replace("\\\n", " ").replace("DIR", str(ROOT)))[2:]
+    asked = cli_compare._read_grid(parser.parse_args(arguments))
+    known = read_published(PUBLISHED / f"{name}.json").comparison.grid
+    here = {"root": None, "threads": None}
+    assert dataclasses.replace(asked.base, **here) == dataclasses.replace(known.base, **here)
+    assert asked.axes == known.axes
 
 
 # Files

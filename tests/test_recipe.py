@@ -26,7 +26,7 @@ from tinysmooth.training.mixing import epoch_size, least_loss, mix, shrink
 
 EVERYTHING = {
     "ema": 0.6, "mixup": 0.4, "zoom": 0.5, "colour": 0.3, "start_size": 8, "end_size": 8,
-    "warmup": 0.5, "test_flip": True, "val_every": 2, "p": 0.2,
+    "size_step": 4, "warmup": 0.5, "test_flip": True, "val_every": 2, "p": 0.2,
 }  # fmt: skip
 
 
@@ -305,6 +305,14 @@ def test_the_first_epochs_train_on_smaller_images(monkeypatch):
     assert [shape[2:] for shape in seen] == [(16, 16)] * 3 + [(24, 24)]
 
 
+def test_images_grow_by_the_steps_that_are_asked_for():
+    def growth(step):
+        return [epoch_size(epoch, 8, 32, 64, step) for epoch in range(8)]
+
+    assert growth(16) == [32, 32, 32, 48, 48, 48, 64, 64]
+    assert growth(32) == growth(512) == [32] * 6 + [64] * 2
+
+
 @pytest.mark.parametrize("zoom", [1.0, 0.5])
 def test_the_last_epochs_train_and_all_are_judged_at_the_end_size(monkeypatch, zoom):
     trained, judged = [], []
@@ -323,9 +331,9 @@ def test_the_last_epochs_train_and_all_are_judged_at_the_end_size(monkeypatch, z
     rng = np.random.default_rng(0)
     images = load_drawn(per_class=3, size=32)
     model = nn.Sequential(nn.GlobalAvgPool2d(), nn.Flatten(), nn.Linear(3, 10, rng=rng))
-    fit(model, images, images, epochs=4, batch_size=30, start_size=16, end_size=24, zoom=zoom,
-        rng=rng, progress=False)  # fmt: skip
-    assert trained == [(16, 16)] * 3 + [(24, 24)]
+    fit(model, images, images, epochs=4, batch_size=30, start_size=16, end_size=24, size_step=3,
+        zoom=zoom, rng=rng, progress=False)  # fmt: skip
+    assert trained == [(16, 16), (19, 19), (22, 22), (24, 24)]
     assert judged == [(24, 24)] * 4
 
 
@@ -400,6 +408,7 @@ def test_a_run_with_every_option_stopped_and_resumed_ends_with_the_same_bits(
         {"start_size": None},
         {"warmup": 0.1},
         {"end_size": None},
+        {"size_step": 8},
         {"val_every": 1},
     ],
 )
@@ -426,6 +435,7 @@ def test_resuming_with_another_recipe_is_refused(tmp_path, change):
         ({"end_size": 4}, "end_size is 4"),
         ({"end_size": 128}, "end_size is 128; expected at most size, 64"),
         ({"start_size": 56, "end_size": 48}, "start_size is 56; expected at most end_size, 48"),
+        ({"size_step": 0}, "size_step is 0; expected an integer >= 1"),
         ({"test_flip": 1}, "test_flip is 1"),
         ({"val_every": 0}, "val_every is 0; expected an integer >= 1"),
         ({"val_every": 1.5}, "val_every is 1.5"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,41 +22,60 @@ from tinysmooth.bench import (
 from tinysmooth.kernels.cache import cpu_description
 from tinysmooth.kernels.threads import get_num_threads
 
-__all__ = ["PARTS", "describe_machine", "find_torch", "format_rows", "run_parts"]
+__all__ = ["PARTS", "Wishes", "describe_machine", "find_torch", "format_rows", "run_parts"]
 
 Rows = list[dict[str, Any]]
 
-PARTS: dict[str, tuple[str, Callable[..., Rows]]] = {
-    "limits": ("what the hardware can do", lambda torch, compile: limits.limit_rows()),
+
+class Wishes(NamedTuple):
+    """What parts may be asked for beside PyTorch.
+
+    Attributes
+    ----------
+    compile : bool
+        Time ``torch.compile`` too.
+    preset, root : str or None
+        Whose recipe the part training follows to its end, on images from where.
+    """
+
+    compile: bool = False
+    preset: str | None = None
+    root: str | None = None
+
+
+NO_WISHES = Wishes()
+
+PARTS: dict[str, tuple[str, Callable[[Any, Wishes], Rows]]] = {
+    "limits": ("what the hardware can do", lambda torch, wishes: limits.limit_rows()),
     "convolution": (
         "each convolution, forward and both backwards",
-        lambda torch, compile: convolution.convolution_rows(torch),
+        lambda torch, wishes: convolution.convolution_rows(torch),
     ),
     "layers": (
         "each fused layer, pooling and optimiser",
-        lambda torch, compile: layers.layer_rows(torch),
+        lambda torch, wishes: layers.layer_rows(torch),
     ),
-    "loss": ("the loss", lambda torch, compile: loss.loss_rows(torch)),
+    "loss": ("the loss", lambda torch, wishes: loss.loss_rows(torch)),
     "steps": (
         "a whole training step",
-        lambda torch, compile: steps.step_rows(torch, compile=compile),
+        lambda torch, wishes: steps.step_rows(torch, compile=wishes.compile),
     ),
     "scaling": (
         "batch sizes, image sizes and threads",
-        lambda torch, compile: steps.scaling_rows(torch),
+        lambda torch, wishes: steps.scaling_rows(torch),
     ),
-    "startup": ("start of a process", lambda torch, compile: processes.startup_rows(torch)),
-    "memory": ("peak of memory", lambda torch, compile: processes.memory_rows(torch)),
+    "startup": ("start of a process", lambda torch, wishes: processes.startup_rows(torch)),
+    "memory": ("peak of memory", lambda torch, wishes: processes.memory_rows(torch)),
     "training": (
         "a whole training, to the same accuracy",
-        lambda torch, compile: training.training_rows(torch),
+        lambda torch, wishes: training.training_rows(torch, preset=wishes.preset, root=wishes.root),
     ),
     "rivals": (
         "the same small network in other libraries",
-        lambda torch, compile: rivals.rival_rows(torch),
+        lambda torch, wishes: rivals.rival_rows(torch),
     ),
 }
-"""By name: what a part measures and the function that does it: (torch or None, compile) -> rows."""
+"""By name: what a part measures and the function that does it: (torch or None, wishes) -> rows."""
 
 COLUMNS = (
     ("name", "{}"),
@@ -104,7 +123,7 @@ def describe_machine(torch: Any = None) -> dict[str, Any]:
 
 
 def run_parts(
-    names: Sequence[str], torch: Any = None, *, compile: bool = False
+    names: Sequence[str], torch: Any = None, wishes: Wishes = NO_WISHES
 ) -> Iterator[tuple[str, Rows]]:
     """Run parts by name; yield each with its rows as soon as it is done.
 
@@ -114,11 +133,10 @@ def run_parts(
         Keys of ``PARTS``.
     torch : module, optional
         PyTorch, to compare with.
-    compile : bool
-        Whether to time ``torch.compile`` too.
+    wishes : Wishes
     """
     for name in names:
-        yield name, PARTS[name][1](torch, compile)
+        yield name, PARTS[name][1](torch, wishes)
 
 
 def format_rows(rows: Rows) -> str:

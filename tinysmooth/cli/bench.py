@@ -12,11 +12,19 @@ import argparse
 import json
 from pathlib import Path
 
-from tinysmooth.bench.driver import PARTS, describe_machine, find_torch, format_rows, run_parts
+from tinysmooth.bench.driver import (
+    PARTS,
+    Wishes,
+    describe_machine,
+    find_torch,
+    format_rows,
+    run_parts,
+)
 from tinysmooth.cli.options import UsageError, whole
 from tinysmooth.kernels.threads import set_num_threads
 from tinysmooth.plots import benchmark_ratios
 from tinysmooth.report import save_figure
+from tinysmooth.training import PRESETS
 
 __all__ = ["HELP", "NAME", "configure", "run"]
 
@@ -35,6 +43,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=whole, metavar="T", help="threads of both sides")
     parser.add_argument("--no-torch", action="store_true", help="ours alone")
     parser.add_argument("--compile", action="store_true", help="time torch.compile too (slow)")
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        choices=sorted(PRESETS),
+        help="recipe that the part training follows to its end (default: 16 epochs of quick)",
+    )
+    parser.add_argument("--root", metavar="DIR", help="folder of Imagenette, for the part training")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
     torch = None if args.no_torch else find_torch()
     machine = describe_machine(torch)
     print("\n".join(f"{name:<10} {value}" for name, value in machine.items()))
-    results = {}
-    for name, rows in run_parts(args.parts or list(PARTS), torch, compile=args.compile):
+    results, wishes = {}, Wishes(args.compile, args.preset, args.root)
+    for name, rows in run_parts(args.parts or list(PARTS), torch, wishes):
         results[name] = rows
         print(f"\n{PARTS[name][0]}\n{format_rows(rows)}", flush=True)
     if args.out is not None:

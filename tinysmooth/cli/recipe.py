@@ -38,6 +38,7 @@ RECIPE: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "ema": (real, "DECAY", "keep the running mean of the weights; 0 keeps the last ones"),
     "start_size": (whole, "PX", "let the training images grow from this side"),
     "end_size": (whole, "PX", "side that the images grow to and are judged at (default: --size)"),
+    "size_step": (whole, "PX", "by how much the images grow at once"),
     "val_every": (whole, "E", "evaluate after every so many epochs, and after the last"),
     "model": (str, "NAME", f"network: {', '.join(MODELS)}"),
     "seed": (whole, "S", "of all randomness"),

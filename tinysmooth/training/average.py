@@ -8,9 +8,18 @@ import numpy as np
 
 from tinysmooth.nn import Module
 
-__all__ = ["WeightAverage"]
+__all__ = ["WeightAverage", "average_share"]
 
 Array = np.ndarray[Any, Any]
+
+
+def average_share(decay: float, steps: int) -> float:
+    """Share of the way that the average goes to the weights after step ``steps``, counted from 1.
+
+    >>> [round(average_share(0.99, steps), 3) for steps in (1, 90, 10_000)]
+    [0.818, 0.09, 0.01]
+    """
+    return 1.0 - min(decay, (1 + steps) / (10 + steps))
 
 
 class WeightAverage:
@@ -50,7 +59,7 @@ class WeightAverage:
 
     def update(self, model: Module, steps: int) -> None:
         """Take in the weights after ``steps`` steps in all."""
-        share = 1.0 - min(self.decay, (1 + steps) / (10 + steps))
+        share = average_share(self.decay, steps)
         for name, latest in model.state_dict().items():
             average = self.state[name]
             if average.dtype.kind == "f":

@@ -12,6 +12,7 @@ from typing import Any
 from tinysmooth.checks import check_choice, check_flag, check_int, check_real, describe
 from tinysmooth.data import KINDS, NOISE_LEVELS
 from tinysmooth.models import MODELS
+from tinysmooth.training.mixing import SIZE_STEP
 
 __all__ = ["PRESETS", "PRESET_MINUTES", "OptionError", "TrainConfig"]
 
@@ -26,6 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "colour": 0.4,
         "start_size": 32,
         "end_size": 48,
+        "size_step": 16,
         "test_flip": True,
         "val_every": 16,
     },
@@ -59,16 +61,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "hour": {
         "per_class": None,
-        "size": 80,
-        "epochs": 88,
+        "size": 96,
+        "epochs": 64,
         "batch_size": 64,
         "lr": 0.05,
         "weight_decay": 1e-3,
         "ema": 0.998,
         "zoom": 0.35,
         "colour": 0.4,
-        "start_size": 40,
-        "end_size": 64,
+        "start_size": 32,
+        "end_size": 80,
+        "size_step": 16,
         "test_flip": True,
         "val_every": 8,
     },
@@ -127,6 +130,8 @@ class TrainConfig:
     end_size : int or None
         Side of the training images in the last epochs and of all images that are judged; None
         is ``size``.
+    size_step : int
+        By how many pixels the training images grow at once.
     test_flip : bool
         Evaluate on each image and its mirror image.
     val_every : int
@@ -174,6 +179,7 @@ class TrainConfig:
     ema: float = 0.99
     start_size: int | None = None
     end_size: int | None = None
+    size_step: int = SIZE_STEP
     test_flip: bool = False
     val_every: int = 1
     model: str = "resnet9"
@@ -269,6 +275,7 @@ _CHECKS: dict[str, Callable[..., Any]] = {
     "ema": _with(check_real, low=0, high=1, open_high=True),
     "start_size": _optional(_with(check_int, minimum=16, maximum=512)),
     "end_size": _optional(_with(check_int, minimum=16, maximum=512)),
+    "size_step": _with(check_int, minimum=1, maximum=512),
     "test_flip": check_flag,
     "val_every": _COUNT,
     "model": _with(check_choice, choices=tuple(MODELS)),

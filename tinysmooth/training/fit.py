@@ -14,7 +14,7 @@ from tinysmooth.training.evaluation import Images, as_arrays
 from tinysmooth.training.fingerprint import fingerprint
 from tinysmooth.training.history import EpochRow
 from tinysmooth.training.loop import Callback, Loop
-from tinysmooth.training.mixing import shrink
+from tinysmooth.training.mixing import SIZE_STEP, shrink
 
 __all__ = ["fit"]
 
@@ -40,6 +40,7 @@ def fit(
     ema: float = 0.0,
     start_size: int | None = None,
     end_size: int | None = None,
+    size_step: int = SIZE_STEP,
     test_flip: bool = False,
     val_every: int = 1,
     rng: np.random.Generator | None = None,
@@ -85,6 +86,8 @@ def fit(
     end_size : int, optional
         Side of the training images in the last quarter; their own if left out. Larger validation
         images are judged at this side too.
+    size_step : int
+        By how many pixels the images grow at once.
     test_flip : bool
         Evaluate on each validation image and its mirror image, mean of the logits.
     val_every : int
@@ -142,6 +145,7 @@ def fit(
         if start_size is None
         else check_int("fit", "start_size", start_size, minimum=8),
         "end_size": None if end_size is None else check_int("fit", "end_size", end_size, minimum=8),
+        "size_step": check_int("fit", "size_step", size_step, minimum=1),
         "test_flip": check_flag("fit", "test_flip", test_flip),
         "val_every": check_int("fit", "val_every", val_every, minimum=1),
     }

@@ -231,6 +231,7 @@ def _run(
             ema=config.ema,
             start_size=config.start_size,
             end_size=config.end_size,
+            size_step=config.size_step,
             test_flip=config.test_flip,
             val_every=config.val_every,
             rng=rng,

@@ -9,13 +9,15 @@ import numpy as np
 from tinysmooth.checks import check_int, describe
 from tinysmooth.losses import loss_floor
 
-__all__ = ["Mixture", "epoch_size", "least_loss", "mix", "shrink"]
+__all__ = ["SIZE_STEP", "Mixture", "epoch_size", "least_loss", "mix", "shrink"]
 
 Array = np.ndarray[Any, Any]
 
 _FULL_SIZE_FROM = 0.75  # share of the epochs after which the images have their full size
-_SIZE_STEP = 8  # pixels; the networks halve their images three times
 _CHUNK = 256  # images resized at once: bounds the memory
+
+SIZE_STEP = 8
+"""Pixels by which images grow if nothing else is asked for: the networks halve them three times."""
 
 
 class Mixture(NamedTuple):
@@ -66,23 +68,25 @@ def least_loss(targets: Array, num_classes: int, label_smoothing: float) -> floa
     return float(-np.mean(np.sum(aims * np.log(np.where(aims > 0, aims, 1.0)), axis=1)))
 
 
-def epoch_size(epoch: int, epochs: int, start: int | None, size: int) -> int:
+def epoch_size(epoch: int, epochs: int, start: int | None, size: int, step: int = SIZE_STEP) -> int:
     """Side of the training images in epoch ``epoch``, counted from 0.
 
-    Grows from ``start`` in steps of 8 pixels and is ``size`` during the last quarter of the
-    epochs (progressive resizing, as in Howard's DAWNBench entry of 2018).
+    Grows from ``start`` in steps of ``step`` pixels and is ``size`` during the last quarter of
+    the epochs (progressive resizing, as in Howard's DAWNBench entry of 2018).
 
     Examples
     --------
     >>> [epoch_size(epoch, 8, 40, 64) for epoch in range(8)]
     [40, 40, 48, 48, 56, 56, 64, 64]
+    >>> [epoch_size(epoch, 8, 40, 64, 16) for epoch in range(8)]
+    [40, 40, 40, 56, 56, 56, 64, 64]
     >>> epoch_size(0, 8, None, 64)
     64
     """
     growing = _FULL_SIZE_FROM * epochs
     if start is None or start >= size or epoch >= growing:
         return size
-    sizes = range(start, size, _SIZE_STEP)
+    sizes = range(start, size, step)
     return sizes[min(len(sizes) - 1, int(epoch / growing * len(sizes)))]
 
 

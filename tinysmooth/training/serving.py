@@ -22,8 +22,8 @@ class EpochBatches:
     ----------
     images, targets : ndarray
     settings : mapping
-        ``epochs``, ``batch_size``, ``augment``, ``zoom``, ``colour``, ``start_size`` and
-        ``end_size`` as ``fit`` has them.
+        ``epochs``, ``batch_size``, ``augment``, ``zoom``, ``colour``, ``start_size``,
+        ``end_size`` and ``size_step`` as ``fit`` has them.
     rng : numpy.random.Generator
     """
 
@@ -52,7 +52,7 @@ class EpochBatches:
         """Make the batches of the size that epoch ``epoch`` has."""
         now = self.settings
         end = now["end_size"] or self._full_size
-        size = epoch_size(epoch, now["epochs"], now["start_size"], end)
+        size = epoch_size(epoch, now["epochs"], now["start_size"], end, now["size_step"])
         if size == self._size:
             return
         self._size, full = size, size == self._full_size
