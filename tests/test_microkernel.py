@@ -1,9 +1,11 @@
 """The generated tiles and the vector type against NumPy."""
 
 import os
+import re
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
 
@@ -45,6 +47,21 @@ def test_a_panel_product_writes_or_adds_the_matrix_product(width, rows, depth, a
     product(a, np.arange(rows) * depth, np.arange(depth), b, c, add=add)
     np.testing.assert_allclose(c[:-1], a @ b + 7 * add, rtol=0, atol=1e-5 * max(depth, 10))
     assert (c[-1] == 7).all(), "wrote beyond its rows"
+
+
+@needs_compilation
+@pytest.mark.parametrize(("height", "vectors"), [(6, 4), (8, 2), (12, 1), (6, 1)])
+def test_the_loop_of_a_tile_is_not_unrolled(height, vectors):
+    tile = microkernel.make_microkernel(height, vectors)
+
+    @numba.njit
+    def run(a, rows, columns, b, c):
+        tile(a, 0, rows, 0, columns, columns.size, b, 0, 64, c, 0, 64, 0)
+
+    floats, table = numba.float32[::1], numba.int64[::1]
+    run.compile((floats, table, table, floats, floats))
+    (code,) = run.inspect_llvm().values()
+    assert len(re.findall(r"call .*<16 x float> @llvm\.fma", code)) == height * vectors
 
 
 @needs_compilation

@@ -17,13 +17,14 @@ exactly the condition under which the bytes may be written again.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -75,20 +76,28 @@ class Statistics:
     kept: int
 
 
+class _Block(NamedTuple):
+    """Aligned bytes, with what NumPy takes a microsecond to say of them."""
+
+    data: NDArray[np.uint8]
+    size: int
+    address: int
+
+
 class _Lease:
     """The base of a pooled array: lends it a block and gives the block back when it dies."""
 
     __slots__ = ("__array_interface__", "_block", "_pool")
     _is_finalizing = staticmethod(sys.is_finalizing)
 
-    def __init__(self, pool: _Pool, block: NDArray[np.uint8], shape: tuple[int, ...], kind: str):
+    def __init__(self, pool: _Pool, block: _Block, shape: tuple[int, ...], kind: str):
         self._pool = pool
         self._block = block
         self.__array_interface__ = {
             "version": 3,
             "shape": shape,
             "typestr": kind,
-            "data": (block.ctypes.data, False),
+            "data": (block.address, False),
         }
 
     def __del__(self) -> None:
@@ -104,10 +113,10 @@ class _Pool:
     """Free blocks by size, and the count of those lent out."""
 
     def __init__(self) -> None:
-        self.returned: deque[NDArray[np.uint8]] = deque()
+        self.returned: deque[_Block] = deque()
         self._lock = threading.Lock()
         # Oldest use first: a size moves to the end when it is used, so the first goes first.
-        self._free: dict[int, list[NDArray[np.uint8]]] = {}
+        self._free: dict[int, list[_Block]] = {}
         self._allocated = self._reused = self._in_use = self._peak = self._kept = 0
 
     def lend(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
@@ -116,11 +125,12 @@ class _Pool:
         with self._lock:
             self._collect()
             block = self._take_free(size)
+            if block is not None:
+                self._count_in(block)
         if block is None:
             block = self._allocate(size)
-        with self._lock:
-            self._in_use += block.size
-            self._peak = max(self._peak, self._in_use)
+            with self._lock:
+                self._count_in(block)
         return np.asarray(_Lease(self, block, shape, dtype.str))
 
     def collect_if_idle(self) -> None:
@@ -148,6 +158,12 @@ class _Pool:
         """Replace the lock in a forked child, where its holder may no longer exist."""
         self._lock = threading.Lock()
 
+    def _count_in(self, block: _Block) -> None:
+        """Note that a block is in use. Needs the lock."""
+        self._in_use += block.size
+        if self._in_use > self._peak:
+            self._peak = self._in_use
+
     def _collect(self) -> None:
         """Move returned blocks to the free ones and stay within the bound. Needs the lock."""
         while self.returned:
@@ -163,7 +179,7 @@ class _Pool:
             if not self._free[oldest]:
                 del self._free[oldest]
 
-    def _take_free(self, size: int) -> NDArray[np.uint8] | None:
+    def _take_free(self, size: int) -> _Block | None:
         """Return a free block of at least ``size`` bytes, or None. Needs the lock."""
         for _ in range(1 + STEPS_TO_SEARCH):
             blocks = self._free.pop(size, None)
@@ -177,7 +193,7 @@ class _Pool:
             size = _round_up(size + 1)
         return None
 
-    def _allocate(self, size: int) -> NDArray[np.uint8]:
+    def _allocate(self, size: int) -> _Block:
         """Get a new aligned block from the system; give the free ones back if it has no more."""
         try:
             block = _aligned_bytes(size)
@@ -212,7 +228,7 @@ def empty(shape: int | Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[
     >>> a.shape, a.ctypes.data % 64
     ((64, 32, 32, 3), 0)
     """
-    dims = tuple(map(int, shape)) if isinstance(shape, tuple | Sequence) else (int(shape),)
+    dims = tuple(map(int, shape)) if isinstance(shape, _SEVERAL) else (int(shape),)
     kind = np.dtype(dtype)
     if kind.kind not in "biufc" or any(dim < 0 for dim in dims):
         return np.empty(dims, kind)  # objects need NumPy's care, and negative sizes its error
@@ -220,7 +236,7 @@ def empty(shape: int | Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[
     for dim in dims:
         nbytes *= dim
     if nbytes < SMALLEST_POOLED:
-        return np.ndarray(dims, kind, buffer=_aligned_bytes(nbytes))
+        return np.ndarray(dims, kind, buffer=_aligned_bytes(nbytes).data)
     return _POOL.lend(dims, kind, nbytes)
 
 
@@ -260,12 +276,15 @@ def _round_up(nbytes: int) -> int:
     return -(-nbytes // step) * step
 
 
-def _aligned_bytes(size: int) -> NDArray[np.uint8]:
+def _aligned_bytes(size: int) -> _Block:
     raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size]
+    address = ctypes.addressof(_BYTE.from_buffer(raw))  # half the time of raw.ctypes.data
+    start = -address % ALIGNMENT
+    return _Block(raw[start : start + size], size, address + start)
 
 
+_BYTE = ctypes.c_char
+_SEVERAL = (tuple, Sequence)  # in this order: a tuple is recognised at once
 _POOL = _Pool()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_POOL.renew_lock)

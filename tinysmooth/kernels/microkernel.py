@@ -36,7 +36,9 @@ so a loop variable is written as a *phi node* at the head of the loop: "0 if we 
 k + 1 if we come from the end of the body". Each of the 24 sums is such a phi node of type <16 x
 float>, and nothing ever stores them to memory before the loop ends, so LLVM keeps them in
 registers. Numba's own loops cannot say this: an array of sums would be loaded and stored at each
-step.
+step. LLVM would also unroll the loop, and the loads of two steps at once need more registers than
+there are: sums went through memory and a tile of 8 x 2 took a third longer, so the loop says that
+it is to stay as it is.
 
 Loop-carried values::
 
@@ -65,6 +67,7 @@ from tinysmooth.kernels.vectors import (
     as_vector,
     broadcast,
     element,
+    keep_rolled,
     multiply_add,
 )
 
@@ -135,7 +138,8 @@ def make_microkernel(height: int, vectors: int) -> Any:
         k.add_incoming(following, loop)
         for phi, value in zip(sums, totals, strict=True):
             phi.add_incoming(value, loop)
-        builder.cbranch(builder.icmp_signed("<", following, depth), loop, end)
+        again = builder.cbranch(builder.icmp_signed("<", following, depth), loop, end)
+        keep_rolled(builder, again)
 
         # Sums of short pieces, added up: their rounding errors do not pass through one long sum.
         builder.position_at_end(end)

@@ -110,6 +110,16 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, [a, b, c])
 
 
+def keep_rolled(builder: Any, branch: Any) -> None:
+    """Tell LLVM not to unroll the loop that `branch` goes round."""
+    module = builder.module
+    hint = module.add_metadata(["llvm.loop.unroll.disable"])
+    # LLVM knows the description of a loop by its first entry, which is the description itself.
+    description = ir.values.MDValue(module, [], name=str(len(module.metadata)))
+    description.operands = (description, hint)
+    branch.set_metadata("llvm.loop", description)
+
+
 def first_lanes(builder: Any, count: Any) -> Any:
     """Return the mask of the lanes below `count`."""
     lanes = ir.Constant(_LANE_NUMBERS, list(range(LANES)))

@@ -1,7 +1,8 @@
 """One tile of Winograd's convolution: pixels in, 36 positions out, and back.
 
-The transforms know neither borders nor tails. Tiles that hang over the border of the image, and
-channel counts that are not multiples of 16, go through a small zero-padded patch.
+The transforms know neither borders nor tails. Tiles that hang over the border of the image go
+through a small zero-padded patch, and so do parts of out and of its gradient whose channels are no
+multiple of 16.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def input_tile(
     source, base = x, ((image * height + top) * width + left) * channels
     row, pixel = width * channels, channels
     inside = top >= 0 and left >= 0 and top + PATCH <= height and left + PATCH <= width
-    if not inside or channels != padded:
+    last = base + (PATCH - 1) * (row + pixel)
+    # Lanes behind the channels may hold those of the next pixel: nothing is multiplied by them.
+    if not inside or last + padded > x.size:
         copy_patch(x, image, top, left, height, width, channels, 0, channels, PATCH, patch)
         source, base, row, pixel = patch, 0, PATCH * padded, padded
     for c in range(0, padded, LANES):

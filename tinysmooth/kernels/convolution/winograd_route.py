@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,9 @@ more than a megabyte."""
 FEW_FLOATS_OF_GRADIENT = 2**16
 """The same for the gradient of filters that are no fewer than the tiles. There, V may leave the L2
 cache: the sums that are then not kept, one set a thread, would be larger."""
+
+TABLES = 256
+"""Tables that are remembered: to make one takes as long as a small convolution."""
 
 
 class Depth(NamedTuple):
@@ -127,12 +131,17 @@ def _tile_block(tiles: int, parts: int, most: int) -> int:
     return round_up(-(-share // blocks), 12)
 
 
+@functools.lru_cache(maxsize=TABLES)
 def _tables(depth: Depth, block: int) -> np.ndarray:
-    """Return the offsets of the tiles of a slice of V, and then those of a tile's channels."""
+    """Return the offsets of the tiles of a slice of V, and then those of a tile's channels.
+
+    The last channel is repeated up to a whole number of tiles of the microkernel.
+    """
     out = np.empty(block + round_up(depth.used, ROWS_STEP), np.int64)
     out[:block] = np.arange(0, block * depth.row, depth.row)
     shifted = out[block : block + depth.used].reshape(depth.shifts, depth.channels)
     shifted[:] = np.arange(0, depth.row, depth.step)[:, None] + np.arange(depth.channels)
+    out[block + depth.used :] = out[block + depth.used - 1]
     return out
 
 

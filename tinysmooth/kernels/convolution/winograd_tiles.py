@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinysmooth.kernels.convolution.packing import fill_up
 from tinysmooth.kernels.convolution.winograd_patches import (
     POSITIONS,
     SHIFT,
@@ -161,7 +160,7 @@ def filter_gradient_tiles(
     patch = mine[POSITIONS * (v_slice + d_slice) :]
     tiles_of_v, channels_of_v = tables[:block], tables[block:]
     tiles = batch * down * across
-    filled = fill_up(channels_of_v, depth)
+    filled = (depth + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
     begin, stop = tiles * part // parts, tiles * (part + 1) // parts
     for start in range(begin, stop, block):
         count = input_tiles(
