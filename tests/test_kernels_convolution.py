@@ -9,6 +9,7 @@ from tinysmooth.kernels import threads
 from tinysmooth.kernels.convolution import (
     definition,
     fast,
+    few_filters,
     im2col,
     loops,
     reference,
@@ -164,6 +165,10 @@ ROUTES = [
     Case(26, 1, (3, 450), 2, 6, (2, 5), (1, 1), (0, 2)),
     Case(27, 2, (5, 5), 100, 20, (3, 3), (2, 2), (1, 1)),
     Case(28, 2, (11, 12), 6, 9, (2, 1), (3, 3), (1, 0)),
+    # Two, three and four windows in a vector, with and without a border, with a step.
+    Case(29, 3, (9, 12), 1, 8, (5, 5), (1, 1), (0, 0)),
+    Case(30, 2, (7, 9), 3, 5, (3, 3), (1, 1), (1, 1)),
+    Case(31, 2, (10, 19), 5, 4, (4, 5), (2, 2), (2, 1)),
 ]
 
 
@@ -175,6 +180,28 @@ def test_each_route_of_the_fast_rung(case, num_threads):
         out = case.run(fast, name, np.float32)
         assert error(out, case.run(im2col, name)) < FLOAT32_TOLERANCE[name]
         assert np.array_equal(out, case.run(fast, name, np.float32)), "same threads, same bits"
+
+
+@pytest.mark.parametrize(
+    ("filters", "across", "columns", "step", "together"),
+    [(8, 6, 3, 1, 2), (8, 7, 3, 1, 1), (5, 9, 3, 2, 3), (1, 32, 2, 1, 16), (9, 6, 3, 1, 1),
+     (16, 6, 3, 1, 1), (40, 6, 3, 1, 1), (4, 8, 1, 1, 1), (4, 8, 2, 2, 1)],
+)  # fmt: skip
+def test_windows_share_a_vector_where_that_saves_products(filters, across, columns, step, together):
+    assert few_filters.windows_together(filters, across, columns, step) == together
+
+
+def test_few_filters_take_their_own_route_unless_every_digit_is_wanted(monkeypatch):
+    calls = []
+    plain = windows_route.convolve
+    monkeypatch.setattr(
+        windows_route, "convolve", lambda *args: calls.append(args[1].shape) or plain(*args)
+    )
+    case = ROUTES[-3]
+    case.run(fast, "conv2d_forward", np.float32)
+    monkeypatch.setattr(fast, "winograd_enabled", False)
+    case.run(fast, "conv2d_forward", np.float32)
+    assert calls == [(16, 1, 5, 6), (8, 1, 5, 5)]
 
 
 def test_switching_winograd_off_gains_the_last_digits(monkeypatch):
@@ -195,12 +222,14 @@ def test_nan_and_infinity_reach_their_outputs(stride):
 
 
 @pytest.mark.parametrize("padding", [0, 1])
-def test_a_nan_reaches_no_window_that_does_not_cover_it(monkeypatch, padding):
-    monkeypatch.setattr(fast, "winograd_enabled", False)  # spreads it over a tile, and says so
+@pytest.mark.parametrize("filters", [18, 8])
+def test_a_nan_reaches_no_window_that_does_not_cover_it(monkeypatch, padding, filters):
+    # Winograd spreads it over a tile and few filters over a vector, and both say so.
+    monkeypatch.setattr(fast, "winograd_enabled", False)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 9, 8, 3)).astype(np.float32)
     x[0, 4, 5, 1] = np.nan
-    weight = rng.standard_normal((18, 3, 3, 3)).astype(np.float32)
+    weight = rng.standard_normal((filters, 3, 3, 3)).astype(np.float32)
     out = fast.conv2d_forward(x, weight, (1, 1), (padding, padding))
     exact = im2col.conv2d_forward(x.astype(np.float64), weight, (1, 1), (padding, padding))
     np.testing.assert_array_equal(np.isnan(out), np.isnan(exact))

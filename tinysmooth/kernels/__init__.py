@@ -115,7 +115,9 @@ def use_kernels(name: str, winograd: bool = True) -> _Restore:
         The compiled kernels, or the plain NumPy ones that they are tested against.
     winograd : bool, optional
         Whether compiled float32 convolutions may use Winograd's algorithm, which is several times
-        faster and costs about a decimal digit. No effect on the reference and on float64.
+        faster and costs about a decimal digit, and compute several windows of few filters at once.
+        In both, a pixel that is not finite may spoil results beside those that it belongs to. No
+        effect on the reference and on float64.
 
     Returns
     -------

@@ -40,7 +40,8 @@ V, M and one slice of U stay in the 1 MB of L2 cache; x is read once and out is 
 
 The other ways out of step 2: with hardly a tile, `winograd_few` transforms filters where it uses
 them; with a stride, one tap, or few channels, `windows` lets the same microkernel walk through the
-image itself, its tables telling where each window and each tap lies.
+image itself, its tables telling where each window and each tap lies; and filters too few for a
+vector share it between neighbouring windows in `few_filters`.
 
 **How exact.** Largest error relative to the largest number of the result, against float64: at most
 2e-5 for out and for the gradient of x, 1e-4 for the gradient of the filters. Without Winograd

@@ -3,6 +3,7 @@
 - float64, or compilation disabled: im2col and NumPy's matrix product, exact up to rounding.
 - stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off.
 - the gradient of images with few channels: taps as columns (`few_channels`).
+- a few filters and their gradient: several windows in a vector (`few_filters`).
 - everything else in float32: windows, a direct sum.
 """
 
@@ -12,7 +13,13 @@ import numpy as np
 
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.ahead import compile_ahead
-from tinysmooth.kernels.convolution import few_channels, im2col, windows_route, winograd_route
+from tinysmooth.kernels.convolution import (
+    few_channels,
+    few_filters,
+    im2col,
+    windows_route,
+    winograd_route,
+)
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, output_size
 from tinysmooth.kernels.jit import ENABLED
 
@@ -35,6 +42,9 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
         return memory.empty((0, *size, filters), np.float32)
     if winograd_enabled and winograd_route.pays(batch, size, channels, filters, kernel, stride):
         return winograd_route.convolve(x, weight, size, padding, backward=False)
+    together = few_filters.windows_together(filters, size[1], kernel[1], stride[1])
+    if winograd_enabled and together > 1:
+        return few_filters.convolve(x, weight, size, stride, padding, together)
     return windows_route.convolve(x, weight, size, stride, padding)
 
 
@@ -72,4 +82,7 @@ def conv2d_backward_weight(
         batch, size, channels, filters, kernel, stride, gradient=True
     ):
         return winograd_route.filter_gradient(x, grad, weight_shape, padding)
+    together = few_filters.windows_together(filters, size[1], kernel[1], stride[1])
+    if winograd_enabled and together > 1:
+        return few_filters.filter_gradient(x, grad, weight_shape, stride, padding, together)
     return windows_route.filter_gradient(x, grad, weight_shape, stride, padding)

@@ -178,7 +178,8 @@ def convolve(
 
     parts = plan_parts(tiles * products / PRODUCTS_PER_NANOSECOND, limit=tiles)
     # Few tiles keep V in the L2 cache; where U is large, more tiles share each load of it.
-    block = _tile_block(tiles, parts, 48 if depth.row < 128 else 72)
+    most = 48 if depth.row < 128 else 36 if depth.shifts > 1 else 72
+    block = _tile_block(tiles, parts, most)
     floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
     workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
     blocks = (workspace, _tables(depth, block), (*numbers, depth.used, depth.row, block))
