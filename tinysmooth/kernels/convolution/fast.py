@@ -40,9 +40,11 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
     size = output_size(height, width, kernel, stride, padding)
     if batch == 0:
         return memory.empty((0, *size, filters), np.float32)
-    if winograd_enabled and winograd_route.pays(batch, size, channels, filters, kernel, stride):
-        return winograd_route.convolve(x, weight, size, padding, backward=False)
     together = few_filters.windows_together(filters, size[1], kernel[1], stride[1])
+    share = few_filters.share_of_products(together, kernel[1], stride[1])
+    shape = (batch, size, channels, filters, kernel, stride)
+    if winograd_enabled and winograd_route.pays(*shape, share=share):
+        return winograd_route.convolve(x, weight, size, padding, backward=False)
     if winograd_enabled and together > 1:
         return few_filters.convolve(x, weight, size, stride, padding, together)
     return windows_route.convolve(x, weight, size, stride, padding)
@@ -78,11 +80,11 @@ def conv2d_backward_weight(
     batch, size = grad.shape[0], (grad.shape[1], grad.shape[2])
     if batch == 0:
         return memory.zeros(weight_shape, np.float32)
-    if winograd_enabled and winograd_route.pays(
-        batch, size, channels, filters, kernel, stride, gradient=True
-    ):
-        return winograd_route.filter_gradient(x, grad, weight_shape, padding)
     together = few_filters.windows_together(filters, size[1], kernel[1], stride[1])
+    share = few_filters.share_of_products(together, kernel[1], stride[1])
+    shape = (batch, size, channels, filters, kernel, stride)
+    if winograd_enabled and winograd_route.pays(*shape, gradient=True, share=share):
+        return winograd_route.filter_gradient(x, grad, weight_shape, padding)
     if winograd_enabled and together > 1:
         return few_filters.filter_gradient(x, grad, weight_shape, stride, padding, together)
     return windows_route.filter_gradient(x, grad, weight_shape, stride, padding)

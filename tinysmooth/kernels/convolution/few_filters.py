@@ -43,6 +43,17 @@ def windows_together(filters: int, across: int, columns: int, step: int) -> int:
     )
 
 
+def share_of_products(together: int, columns: int, step: int) -> float:
+    """Return what is left of the products of the windows route.
+
+    Examples
+    --------
+    >>> share_of_products(2, columns=3, step=1)
+    0.6666666666666666
+    """
+    return (columns + (together - 1) * step) / (together * columns)
+
+
 def _wider(weight: np.ndarray, step: int, together: int) -> np.ndarray:
     filters, channels, rows, columns = weight.shape
     wide = np.zeros(

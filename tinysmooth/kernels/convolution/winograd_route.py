@@ -36,8 +36,12 @@ from tinysmooth.kernels.vectors import LANES
 FEWEST_CHANNELS = 8
 """Below, the transforms cost more than the products they save."""
 
-TRANSFORM_COST = 1.35
-"""Time of a tile's products and transforms, in units of its products."""
+INPUT_TILE = 550
+"""Transforming sixteen channels of an input tile takes as long as so many multiply-adds of vectors:
+mostly the time to write 36 lines of memory far from each other."""
+
+OUTPUT_TILE = 300
+"""The same for sixteen filters of an output tile."""
 
 FILTERS_AS_TILES = 25
 """Writing the transformed filters takes as long as the products of this many tiles."""
@@ -103,10 +107,12 @@ def pays(
     kernel: Pair,
     stride: Pair,
     gradient: bool = False,
+    share: float = 1.0,
 ) -> bool:
-    """Tell whether this route is faster than windows; `gradient`: for the gradient of filters.
+    """Tell whether this route is faster than windows.
 
-    Compares products a channel and filter. For the gradient, each thread has sums of its own.
+    Compares multiply-adds of vectors. For the `gradient` of filters, each thread has sums of its
+    own. `share` is that of its products which the other route needs for few filters.
     """
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return False
@@ -115,8 +121,11 @@ def pays(
     fixed = (get_num_threads() if gradient else 1) * FILTERS_AS_TILES
     if _few(tiles, depth, filters, gradient):
         tiles, fixed = round_up(tiles, ROWS_STEP), USED_FILTERS_AS_TILES
-    ours = POSITIONS * depth.shifts * (TRANSFORM_COST * tiles + fixed)
-    return ours < kernel[0] * kernel[1] * (batch * size[0] * size[1] + FILTERS_AS_PIXELS)
+    inputs, outputs = -(-channels // LANES), -(-filters // LANES)
+    transforms = tiles * (INPUT_TILE * depth.shifts * inputs + OUTPUT_TILE * outputs)
+    ours = POSITIONS * depth.used * outputs * (tiles + fixed) + transforms
+    pixels = share * batch * size[0] * size[1] + FILTERS_AS_PIXELS
+    return ours < kernel[0] * kernel[1] * channels * outputs * pixels
 
 
 def _gathered(shape: Shape) -> int:
