@@ -1,13 +1,17 @@
 """The rung that ``use_kernels("compiled")`` runs: chooses the route for each shape.
 
 - float64, or compilation disabled: im2col and NumPy's matrix product, exact up to rounding.
-- stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off.
-- the gradient of images with few channels: taps as columns (`few_channels`).
-- a few filters and their gradient: several windows in a vector (`few_filters`).
-- everything else in float32: windows, a direct sum.
+- otherwise the route that costs least for these shapes, as each estimates itself:
+
+  - stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off;
+  - few filters: several windows in a vector (`few_filters`), which goes with Winograd;
+  - the gradient of images with few channels or large filters: taps as columns (`few_channels`);
+  - everything else: windows, a direct sum.
 """
 
 from __future__ import annotations
+
+import enum
 
 import numpy as np
 
@@ -40,12 +44,10 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
     size = output_size(height, width, kernel, stride, padding)
     if batch == 0:
         return memory.empty((0, *size, filters), np.float32)
-    together = few_filters.windows_together(filters, size[1], kernel[1], stride[1])
-    share = few_filters.share_of_products(together, kernel[1], stride[1])
-    shape = (batch, size, channels, filters, kernel, stride)
-    if winograd_enabled and winograd_route.pays(*shape, share=share):
+    route, together = _route(batch, size, channels, filters, kernel, stride)
+    if route is Route.WINOGRAD:
         return winograd_route.convolve(x, weight, size, padding, backward=False)
-    if winograd_enabled and together > 1:
+    if route is Route.FEW_FILTERS:
         return few_filters.convolve(x, weight, size, stride, padding, together)
     return windows_route.convolve(x, weight, size, stride, padding)
 
@@ -61,10 +63,15 @@ def conv2d_backward_data(
     batch, size = input_shape[0], (input_shape[1], input_shape[2])
     if batch == 0:
         return memory.empty(input_shape, np.float32)
-    if winograd_enabled and winograd_route.pays(batch, size, filters, channels, kernel, stride):
+    pixels = grad.shape[0] * grad.shape[1] * grad.shape[2]
+    gathering = few_channels.cost(pixels, channels, filters, kernel)
+    route, together = _route(batch, size, filters, channels, kernel, stride, gathering=gathering)
+    if route is Route.WINOGRAD:
         opposite = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         return winograd_route.convolve(grad, weight, size, opposite, backward=True)
-    if few_channels.pays(channels, kernel):
+    if route is Route.FEW_FILTERS:
+        return few_filters.convolve_backward(grad, weight, input_shape, padding, together)
+    if route is Route.FEW_CHANNELS:
         return few_channels.convolve_backward(grad, weight, input_shape, stride, padding)
     return windows_route.convolve_backward(grad, weight, input_shape, stride, padding)
 
@@ -80,11 +87,50 @@ def conv2d_backward_weight(
     batch, size = grad.shape[0], (grad.shape[1], grad.shape[2])
     if batch == 0:
         return memory.zeros(weight_shape, np.float32)
-    together = few_filters.windows_together(filters, size[1], kernel[1], stride[1])
-    share = few_filters.share_of_products(together, kernel[1], stride[1])
-    shape = (batch, size, channels, filters, kernel, stride)
-    if winograd_enabled and winograd_route.pays(*shape, gradient=True, share=share):
+    route, together = _route(batch, size, channels, filters, kernel, stride, gradient=True)
+    if route is Route.WINOGRAD:
         return winograd_route.filter_gradient(x, grad, weight_shape, padding)
-    if winograd_enabled and together > 1:
+    if route is Route.FEW_FILTERS:
         return few_filters.filter_gradient(x, grad, weight_shape, stride, padding, together)
     return windows_route.filter_gradient(x, grad, weight_shape, stride, padding)
+
+
+class Route(enum.Enum):
+    """The ways to go; the values are the rooms."""
+
+    WINOGRAD = "winograd_route"
+    FEW_FILTERS = "few_filters"
+    FEW_CHANNELS = "few_channels"
+    WINDOWS = "windows_route"
+
+
+def _route(
+    batch: int,
+    size: Pair,
+    channels: int,
+    filters: int,
+    kernel: Pair,
+    stride: Pair,
+    *,
+    gradient: bool = False,
+    gathering: float | None = None,
+) -> tuple[Route, int]:
+    """Return the quickest route from `channels` to `filters`, and the windows in a vector.
+
+    `gathering` is what `few_channels` costs, for the gradient of images, which exchanges channels
+    and filters, has `size` pixels and sees each tap in one of stride times stride of them.
+    """
+    windows, area = batch * size[0] * size[1], kernel[0] * kernel[1]
+    seen = area if gathering is None else area / (stride[0] * stride[1])
+    costs = {Route.WINDOWS: windows_route.cost(windows * seen / area, area * channels, filters)}
+    together = 1
+    if gathering is not None:
+        costs[Route.FEW_CHANNELS] = gathering
+    if winograd_enabled:
+        shape = (batch, size, channels, filters, kernel, stride)
+        costs[Route.WINOGRAD] = winograd_route.cost(*shape, gradient=gradient)
+        if gathering is None or stride == (1, 1):
+            together = few_filters.windows_together(filters, size[1], kernel[1], stride[1])
+        few = (windows, channels, filters, kernel, stride[1], together)
+        costs[Route.FEW_FILTERS] = few_filters.cost(*few)
+    return min(costs, key=lambda route: costs[route]), together

@@ -1,4 +1,4 @@
-"""Gradient of images with few channels: all taps as columns of one product, then added up.
+"""Gradient of images with few channels or large filters: taps as columns of a product, added up.
 
 The windows route gives each channel of x a lane of a vector, sixteen at a time: with three
 channels thirteen lanes would work for nothing. Here the lanes are all taps of all channels::
@@ -9,6 +9,9 @@ channels thirteen lanes would work for nothing. Here the lanes are all taps of a
 with i stride + r = y + padding, likewise for j. It is the transpose of im2col, done for a band of
 rows of x at a time so that the columns stay in the cache. A pixel *gathers* its taps (a few short
 loads and one store); adding each column to where it belongs would wait for the store before it.
+
+The work follows the pixels of out, while that of the windows route follows those of x: where
+filters are nearly as large as the image, out has far fewer.
 
 Bands overlap: the rows of out that reach two bands are multiplied twice, R - 1 in `BAND` rows.
 """
@@ -33,31 +36,43 @@ from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
 BAND = 16
 """Rows of x that are made at a time."""
 
-WORTH_IT = 0.7
-"""Share of the other route's products below which this one is faster, in spite of its second
-step."""
+GATHERED_TAP = 14
+"""Adding a tap of sixteen channels to a pixel takes as long as so many multiply-adds of vectors."""
+
+PACKED_TAP = 1.5
+"""Nanoseconds it takes one core to pack a number of the filters, roughly."""
 
 
-def pays(channels: int, kernel: Pair) -> bool:
-    """Tell whether taps as lanes waste less than channels as lanes."""
+def cost(pixels: int, channels: int, filters: int, kernel: Pair) -> float:
+    """Return the time of so many pixels of out, in multiply-adds of vectors."""
     taps = kernel[0] * kernel[1]
-    return channels <= LANES and round_up(taps * channels, LANES) < WORTH_IT * taps * LANES
+    gathering = GATHERED_TAP * taps * -(-channels // LANES)
+    return pixels * (filters * -(-taps * channels // LANES) + gathering)
 
 
 @jit
-def pack_taps(weight: np.ndarray, shape: tuple[int, int, int], b: np.ndarray) -> None:
-    """Copy filters (K, C, R S) to ``b[panel][K][width]``: a column is (tap, channel)."""
+def pack_taps(
+    part: int, parts: int, weight: np.ndarray, shape: tuple[int, int, int], b: np.ndarray
+) -> None:
+    """Copy a part of the filters (K, C, R S) to ``b[panel][K][width]``: a column is (tap, channel).
+
+    Columns that fill up the last panel are zeros.
+    """
     filters, channels, area = shape
     lanes = (area * channels + LANES - 1) // LANES * LANES
-    zero_rows(b, 0, 0, 1, b.size)
     first = 0
     while first < lanes:
         width = panel_width(first, lanes)
-        for column in range(first, min(first + width, area * channels)):
-            tap, channel = divmod(column, channels)
-            to = first * filters + column - first
-            for k in range(filters):
-                b[to + k * width] = weight[(k * channels + channel) * area + tap]
+        stop = min(first + width, area * channels)
+        for k in range(filters * part // parts, filters * (part + 1) // parts):
+            to, at = first * filters + k * width, k * channels * area
+            tap, channel = divmod(first, channels)
+            for column in range(stop - first):
+                b[to + column] = weight[at + channel * area + tap]
+                channel += 1
+                if channel == channels:
+                    tap, channel = tap + 1, 0
+            zero_rows(b, to + stop - first, 0, 1, first + width - stop)
         first += width
 
 
@@ -132,12 +147,13 @@ def gather_band(
             u0 = max(0, j - columns + 1)
             u1 = min((kernel_columns - s + right - 1) // right, j + 1)
             at = row + (j - u0) * lanes + (s + u0 * right) * channels
-            total = splat(0.0)
-            for _ in range(t0, t1):
-                for u in range(u1 - u0):
-                    total = total + load(c, at + u * next_column)
-                at += next_row
-            store_tail(out, to, total, channels)
+            for channel in range(0, channels, LANES):
+                total, tap = splat(0.0), at + channel
+                for _ in range(t0, t1):
+                    for u in range(u1 - u0):
+                        total = total + load(c, tap + u * next_column)
+                    tap += next_row
+                store_tail(out, to + channel, total, min(LANES, channels - channel))
             to += channels
             s += 1
             if s == right:
@@ -155,7 +171,8 @@ def convolve_backward(
     lanes = round_up(taps, LANES)
 
     b = memory.empty((filters * lanes,), np.float32)
-    pack_taps(weight.reshape(-1), (filters, channels, kernel[0] * kernel[1]), b)
+    bank = (weight.reshape(-1), (filters, channels, kernel[0] * kernel[1]), b)
+    run_parallel(pack_taps, *bank, work=PACKED_TAP * b.size)
 
     out = memory.empty(input_shape, np.float32)
     bands = batch * -(-height // BAND)

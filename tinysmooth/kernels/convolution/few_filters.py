@@ -14,10 +14,15 @@ its result (N, Ho, Wo / 2, 2 K) is (N, Ho, Wo, K) in the same memory. It takes (
 time; 5x5 filters take (6 / 5) / 2. The gradient of the wider filters holds that of W twice, for the
 even and for the odd windows, to be added up; what it has in the place of the zeros is dropped.
 
+The gradient of x, at a step of one pixel, is a convolution of grad with the filters turned by 180
+degrees, whose results are the channels: a few channels are put together in the same way.
+
 The zeros are multiplied: a pixel that is not finite reaches the windows beside those that cover it.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -43,15 +48,22 @@ def windows_together(filters: int, across: int, columns: int, step: int) -> int:
     )
 
 
-def share_of_products(together: int, columns: int, step: int) -> float:
-    """Return what is left of the products of the windows route.
+def cost(
+    windows: int, channels: int, filters: int, kernel: Pair, step: int, together: int
+) -> float:
+    """Return the time of so many windows, in multiply-adds of vectors; infinity for windows alone.
 
     Examples
     --------
-    >>> share_of_products(2, columns=3, step=1)
-    0.6666666666666666
+    With 3x3 filters, two windows take two thirds of their time.
+
+    >>> cost(1200, 3, 8, (3, 3), 1, 2) / windows_route.cost(1200, 27, 8)
+    0.6802721088435374
     """
-    return (columns + (together - 1) * step) / (together * columns)
+    if together == 1:
+        return math.inf
+    columns = kernel[1] + (together - 1) * step
+    return windows_route.cost(windows / together, kernel[0] * columns * channels, filters)
 
 
 def _wider(weight: np.ndarray, step: int, together: int) -> np.ndarray:
@@ -72,6 +84,16 @@ def convolve(
     steps = (stride[0], stride[1] * together)
     out = windows_route.convolve(x, wide, (size[0], size[1] // together), steps, padding)
     return out.reshape(x.shape[0], *size, weight.shape[0])
+
+
+def convolve_backward(
+    grad: np.ndarray, weight: np.ndarray, input_shape: Shape, padding: Pair, together: int
+) -> np.ndarray:
+    """Return the gradient of the images (N, H, W, C) for a stride of 1."""
+    turned = weight.transpose(1, 0, 2, 3)[..., ::-1, ::-1]
+    opposite = (weight.shape[2] - 1 - padding[0], weight.shape[3] - 1 - padding[1])
+    size = (input_shape[1], input_shape[2])
+    return convolve(grad, turned, size, (1, 1), opposite, together)
 
 
 def filter_gradient(

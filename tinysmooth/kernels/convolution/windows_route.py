@@ -42,8 +42,16 @@ PACKED_PER_NANOSECOND = 5
 PLANS = 256
 """Shapes whose plans are remembered: to make one takes as long as a small convolution."""
 
+FILTERS_AS_WINDOWS = 25
+"""Packing filters takes as long as the products of this many windows."""
+
 Order = tuple[int, int, int, int]
 FORWARD: Order = (0, 0, 1, 1)
+
+
+def cost(windows: float, depth: int, filters: int) -> float:
+    """Return the time of so many windows of `depth` numbers, in multiply-adds of vectors."""
+    return (windows + FILTERS_AS_WINDOWS) * depth * -(-filters // LANES)
 
 
 def _strip_floats(grid: Grid, rows: int) -> int:

@@ -1,8 +1,9 @@
-"""Runs the fused Winograd kernels: sizes, workspaces, threads, and when the route pays."""
+"""Runs the fused Winograd kernels: sizes, workspaces, threads, and what the route costs."""
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -48,9 +49,6 @@ FILTERS_AS_TILES = 25
 
 USED_FILTERS_AS_TILES = 10
 """The same where they are used at once and not kept."""
-
-FILTERS_AS_PIXELS = 25
-"""Packing filters for the other route takes as long as the products of this many pixels."""
 
 TRANSFORMED_PER_NANOSECOND = 8
 """Floats of transformed filters that one core writes in a nanosecond, roughly."""
@@ -99,7 +97,7 @@ def _few(tiles: int, depth: Depth, filters: int, gradient: bool) -> bool:
     return tiles * depth.row <= (FEW_FLOATS_OF_GRADIENT if many_filters else FEW_FLOATS)
 
 
-def pays(
+def cost(
     batch: int,
     size: Pair,
     channels: int,
@@ -107,15 +105,13 @@ def pays(
     kernel: Pair,
     stride: Pair,
     gradient: bool = False,
-    share: float = 1.0,
-) -> bool:
-    """Tell whether this route is faster than windows.
+) -> float:
+    """Return the time this route takes, in multiply-adds of vectors; infinity where it cannot run.
 
-    Compares multiply-adds of vectors. For the `gradient` of filters, each thread has sums of its
-    own. `share` is that of its products which the other route needs for few filters.
+    For the `gradient` of filters, each thread has sums of its own.
     """
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
-        return False
+        return math.inf
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
     depth = _depth(channels, kernel)
     fixed = (get_num_threads() if gradient else 1) * FILTERS_AS_TILES
@@ -123,9 +119,7 @@ def pays(
         tiles, fixed = round_up(tiles, ROWS_STEP), USED_FILTERS_AS_TILES
     inputs, outputs = -(-channels // LANES), -(-filters // LANES)
     transforms = tiles * (INPUT_TILE * depth.shifts * inputs + OUTPUT_TILE * outputs)
-    ours = POSITIONS * depth.used * outputs * (tiles + fixed) + transforms
-    pixels = share * batch * size[0] * size[1] + FILTERS_AS_PIXELS
-    return ours < kernel[0] * kernel[1] * channels * outputs * pixels
+    return POSITIONS * depth.used * outputs * (tiles + fixed) + transforms
 
 
 def _gathered(shape: Shape) -> int:
