@@ -193,6 +193,45 @@ def test_windows_share_a_vector_where_that_saves_products(filters, across, colum
     assert few_filters.windows_together(filters, across, columns, step) == together
 
 
+@pytest.mark.parametrize(
+    ("shape", "how", "route"),
+    [
+        ((64, 32, 64, 64), (3, 1, 1), "WINOGRAD"),
+        ((64, 3, 32, 64), (3, 1, 1), "WINDOWS"),  # hardly a channel to transform
+        ((64, 64, 128, 32), (3, 2, 1), "WINDOWS"),
+        ((64, 64, 64, 32), (1, 1, 0), "WINDOWS"),
+        ((64, 1, 8, 28), (5, 1, 0), "FEW_FILTERS"),
+    ],
+)
+def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, route):
+    batch, channels, filters, side = shape
+    kernel, stride, padding = how
+    size = output_size(side, side, (kernel,) * 2, (stride,) * 2, (padding,) * 2)
+    found = fast._route(batch, size, channels, filters, (kernel,) * 2, (stride,) * 2)
+    assert found[0] is fast.Route[route]
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "side", "kernel", "stride", "route"),
+    [
+        (64, 64, 32, 3, 1, "WINOGRAD"),
+        (3, 6, 32, 5, 1, "FEW_FILTERS"),
+        (3, 64, 64, 7, 2, "FEW_CHANNELS"),
+        (16, 120, 5, 5, 1, "FEW_CHANNELS"),  # 1 pixel of out reaches 25 pixels of x
+        (64, 128, 33, 3, 2, "WINDOWS"),
+    ],
+)
+def test_so_does_each_gradient_of_images(
+    monkeypatch, channels, filters, side, kernel, stride, route
+):
+    case = Case(0, 16, (side, side), channels, filters, (kernel,) * 2, (stride,) * 2, (0, 0))
+    taken = []
+    plain = fast._route
+    monkeypatch.setattr(fast, "_route", lambda *a, **k: taken.append(plain(*a, **k)) or taken[-1])
+    case.run(fast, "conv2d_backward_data", np.float32)
+    assert taken[0][0] is fast.Route[route]
+
+
 def test_few_filters_take_their_own_route_unless_every_digit_is_wanted(monkeypatch):
     calls = []
     plain = windows_route.convolve

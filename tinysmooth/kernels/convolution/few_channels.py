@@ -39,6 +39,9 @@ BAND = 16
 GATHERED_TAP = 14
 """Adding a tap of sixteen channels to a pixel takes as long as so many multiply-adds of vectors."""
 
+FILTERS_AS_PIXELS = 85
+"""Packing the filters takes as long as the products of this many pixels."""
+
 PACKED_TAP = 1.5
 """Nanoseconds it takes one core to pack a number of the filters, roughly."""
 
@@ -46,8 +49,9 @@ PACKED_TAP = 1.5
 def cost(pixels: int, channels: int, filters: int, kernel: Pair) -> float:
     """Return the time of so many pixels of out, in multiply-adds of vectors."""
     taps = kernel[0] * kernel[1]
+    products = filters * -(-taps * channels // LANES)
     gathering = GATHERED_TAP * taps * -(-channels // LANES)
-    return pixels * (filters * -(-taps * channels // LANES) + gathering)
+    return (pixels + FILTERS_AS_PIXELS) * products + pixels * gathering
 
 
 @jit
