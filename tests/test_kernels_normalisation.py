@@ -16,6 +16,8 @@ SHAPES = [
     (1, 1, 9, 17),  # no room for a window
     (16, 12, 13, 32),  # enough work for two threads
     (5, 1, 1, 20),  # one pixel an image
+    (3, 9, 7, 80),  # four vectors at a time and one more
+    (2, 9, 16, 8),  # eight pixels read as one
 ]
 
 

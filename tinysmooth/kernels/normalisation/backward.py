@@ -29,10 +29,13 @@ from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.normalisation.forward import BLOCK, NANOSECONDS_PER_FLOAT
 from tinysmooth.kernels.normalisation.lanes import (
+    FOUR,
     LANES,
     floor_of,
     pad_channels,
+    pixels_together,
     read,
+    repeat_channels,
     select_above,
     select_larger,
     write,
@@ -45,6 +48,75 @@ Array = NDArray[Any]
 
 SCALE, SHIFT, MEAN, DIRECT, SLOPE, CONSTANT = range(6)
 """Rows of the table of coefficients, one number a channel each."""
+
+
+@jit
+def _sum_one(
+    x: Array,
+    grad: Array,
+    first: int,
+    last: int,
+    channels: int,
+    c: int,
+    table: Array,
+    low: Any,
+    out: Array,
+) -> None:
+    """Sum d and d * (x - mean) for one vector of channels into ``out[0]`` and ``out[1]``."""
+    count = channels - c
+    scale, shift, mean = load(table[SCALE], c), load(table[SHIFT], c), load(table[MEAN], c)
+    total = product = zero = splat(np.float32(0))
+    for pixel in range(first, last):
+        value = read(x, pixel * channels + c, count)
+        d = read(grad, pixel * channels + c, count)
+        d = select_above(fma(value, scale, shift), low, d, zero)
+        total = total + d
+        product = fma(d, value - mean, product)
+    store(out[0], c, total)
+    store(out[1], c, product)
+
+
+@jit
+def _sum_four(
+    x: Array,
+    grad: Array,
+    first: int,
+    last: int,
+    channels: int,
+    c: int,
+    table: Array,
+    low: Any,
+    out: Array,
+) -> None:
+    """Do as `_sum_one` for four vectors of channels."""
+    c1, c2, c3 = c + LANES, c + 2 * LANES, c + 3 * LANES
+    scale_0, scale_1 = load(table[SCALE], c), load(table[SCALE], c1)
+    scale_2, scale_3 = load(table[SCALE], c2), load(table[SCALE], c3)
+    shift_0, shift_1 = load(table[SHIFT], c), load(table[SHIFT], c1)
+    shift_2, shift_3 = load(table[SHIFT], c2), load(table[SHIFT], c3)
+    mean_0, mean_1 = load(table[MEAN], c), load(table[MEAN], c1)
+    mean_2, mean_3 = load(table[MEAN], c2), load(table[MEAN], c3)
+    zero = splat(np.float32(0))
+    sum_0 = sum_1 = sum_2 = sum_3 = zero
+    product_0 = product_1 = product_2 = product_3 = zero
+    for pixel in range(first, last):
+        at = pixel * channels
+        x_0, x_1, x_2, x_3 = load(x, at + c), load(x, at + c1), load(x, at + c2), load(x, at + c3)
+        d_0 = select_above(fma(x_0, scale_0, shift_0), low, load(grad, at + c), zero)
+        d_1 = select_above(fma(x_1, scale_1, shift_1), low, load(grad, at + c1), zero)
+        d_2 = select_above(fma(x_2, scale_2, shift_2), low, load(grad, at + c2), zero)
+        d_3 = select_above(fma(x_3, scale_3, shift_3), low, load(grad, at + c3), zero)
+        sum_0, sum_1, sum_2, sum_3 = sum_0 + d_0, sum_1 + d_1, sum_2 + d_2, sum_3 + d_3
+        product_0, product_1 = fma(d_0, x_0 - mean_0, product_0), fma(d_1, x_1 - mean_1, product_1)
+        product_2, product_3 = fma(d_2, x_2 - mean_2, product_2), fma(d_3, x_3 - mean_3, product_3)
+    store(out[0], c, sum_0)
+    store(out[0], c1, sum_1)
+    store(out[0], c2, sum_2)
+    store(out[0], c3, sum_3)
+    store(out[1], c, product_0)
+    store(out[1], c1, product_1)
+    store(out[1], c2, product_2)
+    store(out[1], c3, product_3)
 
 
 @jit
@@ -63,25 +135,14 @@ def _sum_parts(
     """Sum d and d * (x - mean) over this part's pixels into ``sums[part]``."""
     begin = pixels * part // parts
     end = pixels * (part + 1) // parts
-    zero = splat(np.float32(0))
     low = splat(floor)
     for first in range(begin, end, BLOCK):
         last = min(first + BLOCK, end)
-        for c in range(0, channels, LANES):
-            count = channels - c
-            scale = load(table[SCALE], c)
-            shift = load(table[SHIFT], c)
-            mean = load(table[MEAN], c)
-            total = zero
-            product = zero
-            for pixel in range(first, last):
-                value = read(x, pixel * channels + c, count)
-                d = read(grad, pixel * channels + c, count)
-                d = select_above(fma(value, scale, shift), low, d, zero)
-                total = total + d
-                product = fma(d, value - mean, product)
-            store(block_sums[part, 0], c, total)
-            store(block_sums[part, 1], c, product)
+        fours = channels // FOUR * FOUR
+        for c in range(0, fours, FOUR):
+            _sum_four(x, grad, first, last, channels, c, table, low, block_sums[part])
+        for c in range(fours, channels, LANES):
+            _sum_one(x, grad, first, last, channels, c, table, low, block_sums[part])
         for c in range(channels):
             sums[part, 0, c] += block_sums[part, 0, c]
             sums[part, 1, c] += block_sums[part, 1, c]
@@ -268,17 +329,19 @@ def batch_norm_backward(
     floor = floor_of(relu)
     work = 2 * x.size * NANOSECONDS_PER_FLOAT
     parts = plan_parts(work)
-    block_sums = np.empty((parts, 2, table.shape[1]), np.float32)
-    sums = np.zeros((parts, 2, channels), np.float64)
+    together = 1 if pool else pixels_together(pixels, channels)
+    tables = repeat_channels(table, channels, together)
+    block_sums = np.empty((parts, 2, tables.shape[1]), np.float32)
+    sums = np.zeros((parts, 2, together * channels), np.float64)
 
     if pool:
         size: tuple[int, ...] = (count * (height // 2), height, width, channels)
         run_parallel(_sum_pool_parts, *arrays, *size, table, floor, block_sums, sums, parts=parts)
     else:
-        size = (pixels, channels)
-        run_parallel(_sum_parts, *arrays, *size, table, floor, block_sums, sums, parts=parts)
+        size = (pixels // together, together * channels)
+        run_parallel(_sum_parts, *arrays, *size, tables, floor, block_sums, sums, parts=parts)
 
-    dbias, product = sums.sum(axis=0)
+    dbias, product = sums.reshape(-1, 2, together, channels).sum(axis=(0, 2))
     dweight = product * inv_std
     direct = np.multiply(weight, inv_std, dtype=np.float64)
     table[DIRECT, :channels] = direct
@@ -290,5 +353,6 @@ def batch_norm_backward(
         size = (count * ((height + 1) // 2), height, width, channels)
         run_parallel(_dx_pool_parts, *arrays, *size, table, floor, dx.reshape(-1), parts=parts)
     else:
+        size = (pixels, channels)
         run_parallel(_dx_parts, *arrays, *size, table, floor, dx.reshape(-1), parts=parts)
     return dx, dweight.astype(weight.dtype), dbias.astype(weight.dtype)

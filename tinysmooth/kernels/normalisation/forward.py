@@ -7,7 +7,10 @@ as often as by batch norm alone::
     x --sweep 2--> x * scale + shift --> ReLU --> 2x2 maximum --> + residual --> out
                    (one vector, in registers from end to end)
 
-A sweep is cut into parts by rows of pixels, one for each thread.
+A sweep is cut into parts by rows of pixels, one for each thread. The sums of sweep 1 are held in
+registers, for four vectors of channels at a time: memory is then read almost in its order, which
+doubles the pace of reading one vector of every pixel. Images with fewer channels are read as if
+several pixels were one (`lanes.pixels_together`), and their sums added up.
 """
 
 from __future__ import annotations
@@ -20,10 +23,13 @@ from numpy.typing import NDArray
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.normalisation.lanes import (
+    FOUR,
     LANES,
     floor_of,
     pad_channels,
+    pixels_together,
     read,
+    repeat_channels,
     select_above,
     select_larger,
     write,
@@ -44,6 +50,60 @@ PIVOT_SAMPLES = 64
 
 
 @jit
+def _sum_four(
+    x: Array, first: int, last: int, channels: int, c: int, pivot: Array, out: Array
+) -> None:
+    """Sum four vectors of channels from `c` on over pixels first to last; see `_sum_one`."""
+    c1, c2, c3 = c + LANES, c + 2 * LANES, c + 3 * LANES
+    center_0, center_1 = load(pivot, c), load(pivot, c1)
+    center_2, center_3 = load(pivot, c2), load(pivot, c3)
+    sum_0 = sum_1 = sum_2 = sum_3 = splat(np.float32(0))
+    square_0 = square_1 = square_2 = square_3 = splat(np.float32(0))
+    for pixel in range(first, last):
+        at = pixel * channels
+        value_0, value_1 = load(x, at + c) - center_0, load(x, at + c1) - center_1
+        value_2, value_3 = load(x, at + c2) - center_2, load(x, at + c3) - center_3
+        sum_0, sum_1 = sum_0 + value_0, sum_1 + value_1
+        sum_2, sum_3 = sum_2 + value_2, sum_3 + value_3
+        square_0, square_1 = fma(value_0, value_0, square_0), fma(value_1, value_1, square_1)
+        square_2, square_3 = fma(value_2, value_2, square_2), fma(value_3, value_3, square_3)
+    store(out[0], c, sum_0)
+    store(out[0], c1, sum_1)
+    store(out[0], c2, sum_2)
+    store(out[0], c3, sum_3)
+    store(out[1], c, square_0)
+    store(out[1], c1, square_1)
+    store(out[1], c2, square_2)
+    store(out[1], c3, square_3)
+
+
+@jit
+def _sum_one(
+    x: Array, first: int, last: int, channels: int, c: int, pivot: Array, out: Array
+) -> None:
+    """Sum x - pivot and its square for one vector of channels into ``out[0]`` and ``out[1]``."""
+    count = channels - c
+    center = load(pivot, c)
+    # Two sums of each kind: an addition need not wait for the one before.
+    sum_a = sum_b = square_a = square_b = splat(np.float32(0))
+    pixel = first
+    while pixel + 1 < last:
+        a = read(x, pixel * channels + c, count) - center
+        b = read(x, (pixel + 1) * channels + c, count) - center
+        sum_a = sum_a + a
+        sum_b = sum_b + b
+        square_a = fma(a, a, square_a)
+        square_b = fma(b, b, square_b)
+        pixel += 2
+    if pixel < last:
+        a = read(x, pixel * channels + c, count) - center
+        sum_a = sum_a + a
+        square_a = fma(a, a, square_a)
+    store(out[0], c, sum_a + sum_b)
+    store(out[1], c, square_a + square_b)
+
+
+@jit
 def _sum_parts(
     part: int,
     parts: int,
@@ -59,26 +119,11 @@ def _sum_parts(
     end = pixels * (part + 1) // parts
     for first in range(begin, end, BLOCK):
         last = min(first + BLOCK, end)
-        for c in range(0, channels, LANES):
-            count = channels - c
-            center = load(pivot, c)
-            # Two sums of each kind: an addition need not wait for the one before.
-            sum_a = sum_b = square_a = square_b = splat(np.float32(0))
-            pixel = first
-            while pixel + 1 < last:
-                a = read(x, pixel * channels + c, count) - center
-                b = read(x, (pixel + 1) * channels + c, count) - center
-                sum_a = sum_a + a
-                sum_b = sum_b + b
-                square_a = fma(a, a, square_a)
-                square_b = fma(b, b, square_b)
-                pixel += 2
-            if pixel < last:
-                a = read(x, pixel * channels + c, count) - center
-                sum_a = sum_a + a
-                square_a = fma(a, a, square_a)
-            store(block_sums[part, 0], c, sum_a + sum_b)
-            store(block_sums[part, 1], c, square_a + square_b)
+        fours = channels // FOUR * FOUR
+        for c in range(0, fours, FOUR):
+            _sum_four(x, first, last, channels, c, pivot, block_sums[part])
+        for c in range(fours, channels, LANES):
+            _sum_one(x, first, last, channels, c, pivot, block_sums[part])
         for c in range(channels):
             sums[part, 0, c] += block_sums[part, 0, c]
             sums[part, 1, c] += block_sums[part, 1, c]
@@ -171,10 +216,15 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     sample = rows[:: -(-pixels // PIVOT_SAMPLES)]
     pivot = pad_channels(channels, sample.mean(axis=0, dtype=np.float64))
     parts = plan_parts(x.size * NANOSECONDS_PER_FLOAT)
-    block_sums = np.empty((parts, 2, pivot.size), np.float32)
-    sums = np.zeros((parts, 2, channels), np.float64)
-    run_parallel(_sum_parts, flat, pixels, channels, pivot[0], block_sums, sums, parts=parts)
-    offset, square = sums.sum(axis=0) / pixels
+    together = pixels_together(pixels, channels)
+    size, pivots = (
+        (pixels // together, together * channels),
+        repeat_channels(pivot, channels, together),
+    )
+    block_sums = np.empty((parts, 2, pivots.shape[1]), np.float32)
+    sums = np.zeros((parts, 2, size[1]), np.float64)
+    run_parallel(_sum_parts, flat, *size, pivots[0], block_sums, sums, parts=parts)
+    offset, square = sums.reshape(-1, 2, together, channels).sum(axis=(0, 2)) / pixels
     mean = pivot[0, :channels] + offset
     var = np.maximum(square - offset * offset, 0)
     if not (np.isfinite(mean).all() and np.isfinite(var).all()):

@@ -21,9 +21,42 @@ from numpy.typing import NDArray
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.vectors import LANES, load, load_tail, store, store_tail, vector
 
-__all__ = ["LANES", "floor_of", "pad_channels", "read", "select_above", "select_larger", "write"]
+__all__ = [
+    "FOUR",
+    "LANES",
+    "floor_of",
+    "pad_channels",
+    "pixels_together",
+    "read",
+    "repeat_channels",
+    "select_above",
+    "select_larger",
+    "write",
+]
 
 Array = NDArray[Any]
+
+FOUR = 4 * LANES
+"""Channels whose sums are held in registers at a time."""
+
+
+def pixels_together(pixels: int, channels: int) -> int:
+    """Return how many pixels to read as if they were one with as many times the channels.
+
+    Examples
+    --------
+    >>> pixels_together(100, 16), pixels_together(100, 64), pixels_together(101, 16)
+    (4, 1, 1)
+    """
+    together = FOUR // channels if FOUR % channels == 0 else 1
+    return together if pixels % together == 0 else 1
+
+
+def repeat_channels(
+    table: NDArray[np.float32], channels: int, together: int
+) -> NDArray[np.float32]:
+    """Return a table of `pad_channels` for so many pixels together."""
+    return table if together == 1 else np.tile(table[:, :channels], together)
 
 
 def pad_channels(channels: int, *rows: Any) -> NDArray[np.float32]:
