@@ -169,18 +169,19 @@ def _sum_pool_parts(
     below = width * channels
     zero = splat(np.float32(0))
     low = splat(floor)
+    total, product = block_sums[part, 0], block_sums[part, 1]
     for row in range(rows * part // parts, rows * (part + 1) // parts):
         top = (row // out_height * height + row % out_height * 2) * below
         for first in range(0, out_width, BLOCK):
             last = min(first + BLOCK, out_width)
             for c in range(0, channels, LANES):
-                count = channels - c
-                scale = load(table[SCALE], c)
-                shift = load(table[SHIFT], c)
-                mean = load(table[MEAN], c)
-                total = zero
-                product = zero
-                for column in range(first, last):
+                store(total, c, zero)
+                store(product, c, zero)
+            for column in range(first, last):
+                for c in range(0, channels, LANES):
+                    count = channels - c
+                    scale = load(table[SCALE], c)
+                    shift = load(table[SHIFT], c)
                     corner = top + 2 * column * channels + c
                     x_best = read(x, corner, count)
                     best = fma(x_best, scale, shift)
@@ -198,13 +199,12 @@ def _sum_pool_parts(
                     best = select_larger(value, best, value, best)
                     d = read(grad, (row * out_width + column) * channels + c, count)
                     d = select_above(best, low, d, zero)
-                    total = total + d
-                    product = fma(d, x_best - mean, product)
-                store(block_sums[part, 0], c, total)
-                store(block_sums[part, 1], c, product)
+                    # Here the sums are in memory: so much is done for each that it does not show.
+                    store(total, c, load(total, c) + d)
+                    store(product, c, fma(d, x_best - load(table[MEAN], c), load(product, c)))
             for c in range(channels):
-                sums[part, 0, c] += block_sums[part, 0, c]
-                sums[part, 1, c] += block_sums[part, 1, c]
+                sums[part, 0, c] += total[c]
+                sums[part, 1, c] += product[c]
 
 
 @jit
