@@ -45,9 +45,10 @@ __all__ = ["get_num_threads", "plan_parts", "run_parallel", "set_num_threads", "
 SMALLEST_PART = 15_000
 """Work that repays a hand-over, in nanoseconds of one core: three times what that costs."""
 
-PATIENCE = 200e-6
+PATIENCE = 400e-6
 """Seconds that a worker watches its box. Python needs 30 to 100 microseconds between two kernels of
-a training step; more would take the CPU from other libraries for longer."""
+a training step, and 300 after one that has filled the caches; a worker that has fallen asleep by
+then costs as much again to wake. More would take the CPU from other libraries for longer."""
 
 LONGEST_SPIN = 5
 """Patience of the caller, in units of `PATIENCE`, for workers that were awake."""

@@ -38,6 +38,7 @@ from tinysmooth.kernels.normalisation.lanes import (
     repeat_channels,
     select_above,
     select_larger,
+    store_four,
     write,
 )
 from tinysmooth.kernels.reference import normalisation as reference
@@ -109,14 +110,8 @@ def _sum_four(
         sum_0, sum_1, sum_2, sum_3 = sum_0 + d_0, sum_1 + d_1, sum_2 + d_2, sum_3 + d_3
         product_0, product_1 = fma(d_0, x_0 - mean_0, product_0), fma(d_1, x_1 - mean_1, product_1)
         product_2, product_3 = fma(d_2, x_2 - mean_2, product_2), fma(d_3, x_3 - mean_3, product_3)
-    store(out[0], c, sum_0)
-    store(out[0], c1, sum_1)
-    store(out[0], c2, sum_2)
-    store(out[0], c3, sum_3)
-    store(out[1], c, product_0)
-    store(out[1], c1, product_1)
-    store(out[1], c2, product_2)
-    store(out[1], c3, product_3)
+    store_four(out[0], c, sum_0, sum_1, sum_2, sum_3)
+    store_four(out[1], c, product_0, product_1, product_2, product_3)
 
 
 @jit

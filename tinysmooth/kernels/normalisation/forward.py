@@ -32,6 +32,7 @@ from tinysmooth.kernels.normalisation.lanes import (
     repeat_channels,
     select_above,
     select_larger,
+    store_four,
     write,
 )
 from tinysmooth.kernels.reference import normalisation as reference
@@ -67,14 +68,8 @@ def _sum_four(
         sum_2, sum_3 = sum_2 + value_2, sum_3 + value_3
         square_0, square_1 = fma(value_0, value_0, square_0), fma(value_1, value_1, square_1)
         square_2, square_3 = fma(value_2, value_2, square_2), fma(value_3, value_3, square_3)
-    store(out[0], c, sum_0)
-    store(out[0], c1, sum_1)
-    store(out[0], c2, sum_2)
-    store(out[0], c3, sum_3)
-    store(out[1], c, square_0)
-    store(out[1], c1, square_1)
-    store(out[1], c2, square_2)
-    store(out[1], c3, square_3)
+    store_four(out[0], c, sum_0, sum_1, sum_2, sum_3)
+    store_four(out[1], c, square_0, square_1, square_2, square_3)
 
 
 @jit

@@ -31,6 +31,7 @@ __all__ = [
     "repeat_channels",
     "select_above",
     "select_larger",
+    "store_four",
     "write",
 ]
 
@@ -87,6 +88,15 @@ def write(array: Array, offset: int, value: Any, count: int) -> None:
         store_tail(array, offset, value, count)
     else:
         store(array, offset, value)
+
+
+@jit
+def store_four(array: Array, offset: int, a: Any, b: Any, c: Any, d: Any) -> None:
+    """Write four vectors side by side."""
+    store(array, offset, a)
+    store(array, offset + LANES, b)
+    store(array, offset + 2 * LANES, c)
+    store(array, offset + 3 * LANES, d)
 
 
 @intrinsic
