@@ -11,6 +11,7 @@ from tinysmooth.kernels import threads
 from tinysmooth.kernels.convolution import (
     definition,
     fast,
+    few_channels,
     few_filters,
     im2col,
     loops,
@@ -221,28 +222,21 @@ def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, r
         (64, 128, 33, 3, 2, "WINDOWS"),
     ],
 )
-def test_so_does_each_gradient_of_images(
-    monkeypatch, channels, filters, side, kernel, stride, route
-):
-    case = Case(0, 16, (side, side), channels, filters, (kernel,) * 2, (stride,) * 2, (0, 0))
-    taken = []
-    plain = fast._route
-    monkeypatch.setattr(fast, "_route", lambda *a, **k: taken.append(plain(*a, **k)) or taken[-1])
-    case.run(fast, "conv2d_backward_data", np.float32)
-    assert taken[0][0] is fast.Route[route]
-
-
-def test_few_filters_take_their_own_route_unless_every_digit_is_wanted(monkeypatch):
-    calls = []
-    plain = windows_route.convolve
-    monkeypatch.setattr(
-        windows_route, "convolve", lambda *args: calls.append(args[1].shape) or plain(*args)
+def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride, route):
+    size = output_size(side, side, (kernel,) * 2, (stride,) * 2, (0, 0))
+    pixels = 16 * size[0] * size[1]
+    found, _ = fast._route(
+        *(16, (side, side), filters, channels, (kernel,) * 2, (stride,) * 2),
+        gathering=few_channels.cost(pixels, channels, filters, (kernel,) * 2),
     )
-    case = ROUTES[-3]
-    case.run(fast, "conv2d_forward", np.float32)
+    assert found is fast.Route[route]
+
+
+def test_few_filters_share_a_vector_unless_every_digit_is_wanted(monkeypatch):
+    shape = (64, (24, 24), 1, 8, (5, 5), (1, 1))
+    assert fast._route(*shape) == (fast.Route.FEW_FILTERS, 2)
     monkeypatch.setattr(fast, "winograd_enabled", False)
-    case.run(fast, "conv2d_forward", np.float32)
-    assert calls == [(16, 1, 5, 6), (8, 1, 5, 5)]
+    assert fast._route(*shape) == (fast.Route.WINDOWS, 1)
 
 
 def test_switching_winograd_off_gains_the_last_digits(monkeypatch):
