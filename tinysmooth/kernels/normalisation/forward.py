@@ -212,10 +212,8 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     pivot = pad_channels(channels, sample.mean(axis=0, dtype=np.float64))
     parts = plan_parts(x.size * NANOSECONDS_PER_FLOAT)
     together = pixels_together(pixels, channels)
-    size, pivots = (
-        (pixels // together, together * channels),
-        repeat_channels(pivot, channels, together),
-    )
+    size = (pixels // together, together * channels)
+    pivots = repeat_channels(pivot, channels, together)
     block_sums = np.empty((parts, 2, pivots.shape[1]), np.float32)
     sums = np.zeros((parts, 2, size[1]), np.float64)
     run_parallel(_sum_parts, flat, *size, pivots[0], block_sums, sums, parts=parts)
