@@ -73,11 +73,12 @@ def test_a_training_follows_the_recipe_of_a_preset(monkeypatch):
                 yield batch
 
     monkeypatch.setattr(training, "EpochBatches", Served)
-    sizes = {"start_size": 16, "end_size": 24, "size_step": 8, "size": 32}
+    sizes = {"start_size": 16, "end_size": 24, "size_step": 4, "size": 32}
     few = {"data": "drawn", "per_class": 7, "val_per_class": 2, "epochs": 4}
     (row,) = training.training_rows(None, preset="tiny", **sizes, **few)
     assert row["shape"] == "70 images, 4 epochs"
-    assert seen == [(64, 3, 16, 16), (6, 3, 16, 16)] * 3 + [(64, 3, 24, 24), (6, 3, 24, 24)]
+    sides = (16, 16, 20, 24)
+    assert seen == [(count, 3, side, side) for side in sides for count in (64, 6)]
 
 
 def test_the_small_network_is_the_same_in_every_library_that_is_installed():

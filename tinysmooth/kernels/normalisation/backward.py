@@ -27,9 +27,18 @@ from numpy.typing import NDArray
 
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.normalisation.forward import BLOCK, NANOSECONDS_PER_FLOAT
+from tinysmooth.kernels.normalisation.backward_sums import (
+    CONSTANT,
+    DIRECT,
+    MEAN,
+    SCALE,
+    SHIFT,
+    SLOPE,
+    sum_parts,
+    sum_pool_parts,
+)
+from tinysmooth.kernels.normalisation.forward import NANOSECONDS_PER_FLOAT
 from tinysmooth.kernels.normalisation.lanes import (
-    FOUR,
     LANES,
     floor_of,
     pad_channels,
@@ -38,168 +47,13 @@ from tinysmooth.kernels.normalisation.lanes import (
     repeat_channels,
     select_above,
     select_larger,
-    store_four,
     write,
 )
 from tinysmooth.kernels.reference import normalisation as reference
 from tinysmooth.kernels.threads import plan_parts, run_parallel
-from tinysmooth.kernels.vectors import fma, load, splat, store
+from tinysmooth.kernels.vectors import fma, load, splat
 
 Array = NDArray[Any]
-
-SCALE, SHIFT, MEAN, DIRECT, SLOPE, CONSTANT = range(6)
-"""Rows of the table of coefficients, one number a channel each."""
-
-
-@jit
-def _sum_one(
-    x: Array,
-    grad: Array,
-    first: int,
-    last: int,
-    channels: int,
-    c: int,
-    table: Array,
-    low: Any,
-    out: Array,
-) -> None:
-    """Sum d and d * (x - mean) for one vector of channels into ``out[0]`` and ``out[1]``."""
-    count = channels - c
-    scale, shift, mean = load(table[SCALE], c), load(table[SHIFT], c), load(table[MEAN], c)
-    total = product = zero = splat(np.float32(0))
-    for pixel in range(first, last):
-        value = read(x, pixel * channels + c, count)
-        d = read(grad, pixel * channels + c, count)
-        d = select_above(fma(value, scale, shift), low, d, zero)
-        total = total + d
-        product = fma(d, value - mean, product)
-    store(out[0], c, total)
-    store(out[1], c, product)
-
-
-@jit
-def _sum_four(
-    x: Array,
-    grad: Array,
-    first: int,
-    last: int,
-    channels: int,
-    c: int,
-    table: Array,
-    low: Any,
-    out: Array,
-) -> None:
-    """Do as `_sum_one` for four vectors of channels."""
-    c1, c2, c3 = c + LANES, c + 2 * LANES, c + 3 * LANES
-    scale_0, scale_1 = load(table[SCALE], c), load(table[SCALE], c1)
-    scale_2, scale_3 = load(table[SCALE], c2), load(table[SCALE], c3)
-    shift_0, shift_1 = load(table[SHIFT], c), load(table[SHIFT], c1)
-    shift_2, shift_3 = load(table[SHIFT], c2), load(table[SHIFT], c3)
-    mean_0, mean_1 = load(table[MEAN], c), load(table[MEAN], c1)
-    mean_2, mean_3 = load(table[MEAN], c2), load(table[MEAN], c3)
-    zero = splat(np.float32(0))
-    sum_0 = sum_1 = sum_2 = sum_3 = zero
-    product_0 = product_1 = product_2 = product_3 = zero
-    for pixel in range(first, last):
-        at = pixel * channels
-        x_0, x_1, x_2, x_3 = load(x, at + c), load(x, at + c1), load(x, at + c2), load(x, at + c3)
-        d_0 = select_above(fma(x_0, scale_0, shift_0), low, load(grad, at + c), zero)
-        d_1 = select_above(fma(x_1, scale_1, shift_1), low, load(grad, at + c1), zero)
-        d_2 = select_above(fma(x_2, scale_2, shift_2), low, load(grad, at + c2), zero)
-        d_3 = select_above(fma(x_3, scale_3, shift_3), low, load(grad, at + c3), zero)
-        sum_0, sum_1, sum_2, sum_3 = sum_0 + d_0, sum_1 + d_1, sum_2 + d_2, sum_3 + d_3
-        product_0, product_1 = fma(d_0, x_0 - mean_0, product_0), fma(d_1, x_1 - mean_1, product_1)
-        product_2, product_3 = fma(d_2, x_2 - mean_2, product_2), fma(d_3, x_3 - mean_3, product_3)
-    store_four(out[0], c, sum_0, sum_1, sum_2, sum_3)
-    store_four(out[1], c, product_0, product_1, product_2, product_3)
-
-
-@jit
-def _sum_parts(
-    part: int,
-    parts: int,
-    x: Array,
-    grad: Array,
-    pixels: int,
-    channels: int,
-    table: Array,
-    floor: float,
-    block_sums: Array,
-    sums: Array,
-) -> None:
-    """Sum d and d * (x - mean) over this part's pixels into ``sums[part]``."""
-    begin = pixels * part // parts
-    end = pixels * (part + 1) // parts
-    low = splat(floor)
-    for first in range(begin, end, BLOCK):
-        last = min(first + BLOCK, end)
-        fours = channels // FOUR * FOUR
-        for c in range(0, fours, FOUR):
-            _sum_four(x, grad, first, last, channels, c, table, low, block_sums[part])
-        for c in range(fours, channels, LANES):
-            _sum_one(x, grad, first, last, channels, c, table, low, block_sums[part])
-        for c in range(channels):
-            sums[part, 0, c] += block_sums[part, 0, c]
-            sums[part, 1, c] += block_sums[part, 1, c]
-
-
-@jit
-def _sum_pool_parts(
-    part: int,
-    parts: int,
-    x: Array,
-    grad: Array,
-    rows: int,
-    height: int,
-    width: int,
-    channels: int,
-    table: Array,
-    floor: float,
-    block_sums: Array,
-    sums: Array,
-) -> None:
-    """Do as `_sum_parts` through the pooling, for this part's rows of windows."""
-    out_height = height // 2
-    out_width = width // 2
-    below = width * channels
-    zero = splat(np.float32(0))
-    low = splat(floor)
-    total, product = block_sums[part, 0], block_sums[part, 1]
-    for row in range(rows * part // parts, rows * (part + 1) // parts):
-        top = (row // out_height * height + row % out_height * 2) * below
-        for first in range(0, out_width, BLOCK):
-            last = min(first + BLOCK, out_width)
-            for c in range(0, channels, LANES):
-                store(total, c, zero)
-                store(product, c, zero)
-            for column in range(first, last):
-                for c in range(0, channels, LANES):
-                    count = channels - c
-                    scale = load(table[SCALE], c)
-                    shift = load(table[SHIFT], c)
-                    corner = top + 2 * column * channels + c
-                    x_best = read(x, corner, count)
-                    best = fma(x_best, scale, shift)
-                    x_next = read(x, corner + channels, count)
-                    value = fma(x_next, scale, shift)
-                    x_best = select_larger(value, best, x_next, x_best)
-                    best = select_larger(value, best, value, best)
-                    x_next = read(x, corner + below, count)
-                    value = fma(x_next, scale, shift)
-                    x_best = select_larger(value, best, x_next, x_best)
-                    best = select_larger(value, best, value, best)
-                    x_next = read(x, corner + below + channels, count)
-                    value = fma(x_next, scale, shift)
-                    x_best = select_larger(value, best, x_next, x_best)
-                    best = select_larger(value, best, value, best)
-                    d = read(grad, (row * out_width + column) * channels + c, count)
-                    d = select_above(best, low, d, zero)
-                    # Here the sums are in memory: so much is done for each that it does not show.
-                    store(total, c, load(total, c) + d)
-                    store(product, c, fma(d, x_best - load(table[MEAN], c), load(product, c)))
-            for c in range(channels):
-                sums[part, 0, c] += total[c]
-                sums[part, 1, c] += product[c]
 
 
 @jit
@@ -331,10 +185,10 @@ def batch_norm_backward(
 
     if pool:
         size: tuple[int, ...] = (count * (height // 2), height, width, channels)
-        run_parallel(_sum_pool_parts, *arrays, *size, table, floor, block_sums, sums, parts=parts)
+        run_parallel(sum_pool_parts, *arrays, *size, table, floor, block_sums, sums, parts=parts)
     else:
         size = (pixels // together, together * channels)
-        run_parallel(_sum_parts, *arrays, *size, tables, floor, block_sums, sums, parts=parts)
+        run_parallel(sum_parts, *arrays, *size, tables, floor, block_sums, sums, parts=parts)
 
     dbias, product = sums.reshape(-1, 2, together, channels).sum(axis=(0, 2))
     dweight = product * inv_std
