@@ -20,7 +20,7 @@ from tinysmooth.kernels.convolution import (
     winograd,
     winograd_route,
 )
-from tinysmooth.kernels.convolution.geometry import output_size
+from tinysmooth.kernels.convolution.geometry import Work, output_size
 from tinysmooth.kernels.convolution.transforms import (
     both_ways,
     filter_gradient_transform,
@@ -208,7 +208,7 @@ def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, r
     batch, channels, filters, side = shape
     kernel, stride, padding = how
     size = output_size(side, side, (kernel,) * 2, (stride,) * 2, (padding,) * 2)
-    found = fast._route(batch, size, channels, filters, (kernel,) * 2, (stride,) * 2)
+    found = fast._route(Work(batch, size, channels, filters, (kernel,) * 2, (stride,) * 2))
     assert found[0] is fast.Route[route]
 
 
@@ -226,17 +226,17 @@ def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride
     size = output_size(side, side, (kernel,) * 2, (stride,) * 2, (0, 0))
     pixels = 16 * size[0] * size[1]
     found, _ = fast._route(
-        *(16, (side, side), filters, channels, (kernel,) * 2, (stride,) * 2),
+        Work(16, (side, side), filters, channels, (kernel,) * 2, (stride,) * 2),
         gathering=few_channels.cost(pixels, channels, filters, (kernel,) * 2),
     )
     assert found is fast.Route[route]
 
 
 def test_few_filters_share_a_vector_unless_every_digit_is_wanted(monkeypatch):
-    shape = (64, (24, 24), 1, 8, (5, 5), (1, 1))
-    assert fast._route(*shape) == (fast.Route.FEW_FILTERS, 2)
+    work = Work(64, (24, 24), 1, 8, (5, 5), (1, 1))
+    assert fast._route(work) == (fast.Route.FEW_FILTERS, 2)
     monkeypatch.setattr(fast, "winograd_enabled", False)
-    assert fast._route(*shape) == (fast.Route.WINDOWS, 1)
+    assert fast._route(work) == (fast.Route.WINDOWS, 1)
 
 
 def test_switching_winograd_off_gains_the_last_digits(monkeypatch):

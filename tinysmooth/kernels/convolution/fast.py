@@ -24,13 +24,22 @@ from tinysmooth.kernels.convolution import (
     windows_route,
     winograd_route,
 )
-from tinysmooth.kernels.convolution.geometry import Pair, Shape, output_size
+from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
 from tinysmooth.kernels.jit import ENABLED
 
 __all__ = ["conv2d_backward_data", "conv2d_backward_weight", "conv2d_forward"]
 
 winograd_enabled = True
 """Set by ``use_kernels("compiled", winograd=...)``; read once a call."""
+
+
+class Route(enum.Enum):
+    """The ways to go; the values are the rooms."""
+
+    WINOGRAD = "winograd_route"
+    FEW_FILTERS = "few_filters"
+    FEW_CHANNELS = "few_channels"
+    WINDOWS = "windows_route"
 
 
 def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pair) -> np.ndarray:
@@ -44,7 +53,8 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
     size = output_size(height, width, kernel, stride, padding)
     if batch == 0:
         return memory.empty((0, *size, filters), np.float32)
-    route, together = _route(batch, size, channels, filters, kernel, stride)
+    work = Work(batch, size, channels, filters, kernel, stride)
+    route, together = _route(work)
     if route is Route.WINOGRAD:
         return winograd_route.convolve(x, weight, size, padding, backward=False)
     if route is Route.FEW_FILTERS:
@@ -65,7 +75,8 @@ def conv2d_backward_data(
         return memory.empty(input_shape, np.float32)
     pixels = grad.shape[0] * grad.shape[1] * grad.shape[2]
     gathering = few_channels.cost(pixels, channels, filters, kernel)
-    route, together = _route(batch, size, filters, channels, kernel, stride, gathering=gathering)
+    work = Work(batch, size, filters, channels, kernel, stride)
+    route, together = _route(work, gathering=gathering)
     if route is Route.WINOGRAD:
         opposite = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         return winograd_route.convolve(grad, weight, size, opposite, backward=True)
@@ -87,7 +98,8 @@ def conv2d_backward_weight(
     batch, size = grad.shape[0], (grad.shape[1], grad.shape[2])
     if batch == 0:
         return memory.zeros(weight_shape, np.float32)
-    route, together = _route(batch, size, channels, filters, kernel, stride, gradient=True)
+    work = Work(batch, size, channels, filters, kernel, stride)
+    route, together = _route(work, gradient=True)
     if route is Route.WINOGRAD:
         return winograd_route.filter_gradient(x, grad, weight_shape, padding)
     if route is Route.FEW_FILTERS:
@@ -95,42 +107,24 @@ def conv2d_backward_weight(
     return windows_route.filter_gradient(x, grad, weight_shape, stride, padding)
 
 
-class Route(enum.Enum):
-    """The ways to go; the values are the rooms."""
-
-    WINOGRAD = "winograd_route"
-    FEW_FILTERS = "few_filters"
-    FEW_CHANNELS = "few_channels"
-    WINDOWS = "windows_route"
-
-
 def _route(
-    batch: int,
-    size: Pair,
-    channels: int,
-    filters: int,
-    kernel: Pair,
-    stride: Pair,
-    *,
-    gradient: bool = False,
-    gathering: float | None = None,
+    work: Work, *, gradient: bool = False, gathering: float | None = None
 ) -> tuple[Route, int]:
-    """Return the quickest route from `channels` to `filters`, and the windows in a vector.
+    """Return the quickest route, and the windows in a vector.
 
-    `gathering` is what `few_channels` costs, for the gradient of images, which exchanges channels
-    and filters, has `size` pixels and sees each tap in one of stride times stride of them.
+    `gradient` is for the filters. `gathering` is what `few_channels` costs, for the gradient of
+    images, each of whose pixels sees one in stride times stride of the taps.
     """
-    windows, area = batch * size[0] * size[1], kernel[0] * kernel[1]
-    seen = area if gathering is None else area / (stride[0] * stride[1])
-    costs = {Route.WINDOWS: windows_route.cost(windows * seen / area, area * channels, filters)}
+    (rows, columns), (down, across) = work.kernel, work.stride
+    shared = 1 if gathering is None else down * across
+    depth = rows * columns * work.channels
+    costs = {Route.WINDOWS: windows_route.cost(work.windows / shared, depth, work.filters)}
     together = 1
     if gathering is not None:
         costs[Route.FEW_CHANNELS] = gathering
     if winograd_enabled:
-        shape = (batch, size, channels, filters, kernel, stride)
-        costs[Route.WINOGRAD] = winograd_route.cost(*shape, gradient=gradient)
-        if gathering is None or stride == (1, 1):
-            together = few_filters.windows_together(filters, size[1], kernel[1], stride[1])
-        few = (windows, channels, filters, kernel, stride[1], together)
-        costs[Route.FEW_FILTERS] = few_filters.cost(*few)
+        costs[Route.WINOGRAD] = winograd_route.cost(work, gradient)
+        if shared == 1:
+            together = few_filters.windows_together(work.filters, work.size[1], columns, across)
+        costs[Route.FEW_FILTERS] = few_filters.cost(work, together)
     return min(costs, key=lambda route: costs[route]), together

@@ -27,7 +27,7 @@ import math
 import numpy as np
 
 from tinysmooth.kernels.convolution import windows_route
-from tinysmooth.kernels.convolution.geometry import Pair, Shape
+from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work
 from tinysmooth.kernels.vectors import LANES
 
 
@@ -48,22 +48,21 @@ def windows_together(filters: int, across: int, columns: int, step: int) -> int:
     )
 
 
-def cost(
-    windows: int, channels: int, filters: int, kernel: Pair, step: int, together: int
-) -> float:
+def cost(work: Work, together: int) -> float:
     """Return the time of so many windows, in multiply-adds of vectors; infinity for windows alone.
 
     Examples
     --------
     With 3x3 filters, two windows take two thirds of their time.
 
-    >>> cost(1200, 3, 8, (3, 3), 1, 2) / windows_route.cost(1200, 27, 8)
+    >>> work = Work(12, (10, 10), channels=3, filters=8, kernel=(3, 3), stride=(1, 1))
+    >>> cost(work, together=2) / windows_route.cost(work.windows, 27, 8)
     0.6802721088435374
     """
     if together == 1:
         return math.inf
-    columns = kernel[1] + (together - 1) * step
-    return windows_route.cost(windows / together, kernel[0] * columns * channels, filters)
+    depth = work.kernel[0] * (work.kernel[1] + (together - 1) * work.stride[1]) * work.channels
+    return windows_route.cost(work.windows / together, depth, work.filters)
 
 
 def _wider(weight: np.ndarray, step: int, together: int) -> np.ndarray:

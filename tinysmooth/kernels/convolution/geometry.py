@@ -16,8 +16,29 @@ Learning*, 2016, section 9.1, equation 9.6).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
+
+
+class Work(NamedTuple):
+    """The shapes that decide what a convolution costs; `size` is that of its result.
+
+    The gradient of images is a convolution as well, from the filters to the channels.
+    """
+
+    batch: int
+    size: Pair
+    channels: int
+    filters: int
+    kernel: Pair
+    stride: Pair
+
+    @property
+    def windows(self) -> int:
+        """Number of windows: the pixels of the result."""
+        return self.batch * self.size[0] * self.size[1]
 
 
 def output_size(height: int, width: int, kernel: Pair, stride: Pair, padding: Pair) -> Pair:

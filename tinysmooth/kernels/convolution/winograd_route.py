@@ -14,6 +14,7 @@ from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
     Pair,
     Shape,
+    Work,
     round_up,
 )
 from tinysmooth.kernels.convolution.winograd_few import (
@@ -97,19 +98,12 @@ def _few(tiles: int, depth: Depth, filters: int, gradient: bool) -> bool:
     return tiles * depth.row <= (FEW_FLOATS_OF_GRADIENT if many_filters else FEW_FLOATS)
 
 
-def cost(
-    batch: int,
-    size: Pair,
-    channels: int,
-    filters: int,
-    kernel: Pair,
-    stride: Pair,
-    gradient: bool = False,
-) -> float:
+def cost(work: Work, gradient: bool = False) -> float:
     """Return the time this route takes, in multiply-adds of vectors; infinity where it cannot run.
 
     For the `gradient` of filters, each thread has sums of its own.
     """
+    batch, size, channels, filters, kernel, stride = work
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return math.inf
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)

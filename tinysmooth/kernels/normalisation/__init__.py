@@ -1,7 +1,8 @@
 """Batch normalisation fused with ReLU, 2x2 max-pooling and a residual, compiled.
 
 The formulas stand in `tinysmooth.kernels.reference.normalisation`. `lanes` holds the vector
-vocabulary, `forward` the statistics and the normalised image, `backward` the gradients.
+vocabulary, `forward` the statistics and the normalised image, `backward_sums` and `backward` the
+gradients.
 
 float32 only: float64 serves gradient checks and proofs on small arrays, where compiling takes
 longer than the reference, so float64 is handed to the reference.
