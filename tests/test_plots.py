@@ -71,6 +71,13 @@ def test_curves_show_the_history_and_both_limits(history):
     assert draws(figure)
 
 
+def test_the_calibration_error_has_room_above_and_begins_at_zero(history):
+    history = {**history, "val_ece": [0.066, 0.075, 0.069]}
+    figure = plots.training_curves(history, label_smoothing=0.1, loss_floor=0.5, resting_gap=4.5)
+    bottom, top = figure.axes[2].get_ylim()
+    assert bottom == 0 and 1.05 * 0.075 < top < 1.2 * 0.075
+
+
 def test_curves_of_a_one_hot_run_have_no_resting_gap_and_another_colour(history):
     figure = plots.training_curves(
         history, label_smoothing=0.0, loss_floor=0.0, resting_gap=float("inf")

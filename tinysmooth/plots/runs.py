@@ -64,7 +64,9 @@ def training_curves(
     calibration.set(
         title="Validation calibration error (15 bins)", ylabel="mean |accuracy - confidence|"
     )
-    calibration.set_ylim(bottom=0.0)
+    # From zero on, and with room above: the usual margin follows the spread, which may be small.
+    largest = np.fmax.reduce(column["val_ece"], initial=0.0)
+    calibration.set_ylim(0.0, 1.08 * largest if largest > 0 else None)
 
     _line(gaps, epoch, column["train_gap"], colour, "training", training=True)
     _line(gaps, epoch, column["val_gap"], colour, "validation")
