@@ -54,13 +54,26 @@ def test_step_rows_without_pytorch_report_ours_alone():
 def test_both_sides_of_a_training_are_served_alike_and_learn_alike():
     torch = pytest.importorskip("torch")
     options = {"data": "drawn", "per_class": 3, "val_per_class": 20, "size": 48, "epochs": 2}
-    (row,) = training.training_rows(torch, **options)
-    assert row["ratio"] == pytest.approx(row["ours_s"] / row["torch_s"])
+    reached, ended = training.training_rows(torch, **options)
+    assert ended["ratio"] == pytest.approx(ended["ours_s"] / ended["torch_s"])
     # Two steps from the same weights: rounding may turn one image of the 200, not more.
-    assert row["ours_accuracy"] == pytest.approx(row["torch_accuracy"], abs=0.006)
-    assert row["value"] >= 100 * min(row["ours_accuracy"], row["torch_accuracy"])
-    (alone,) = training.training_rows(None, **options)
-    assert alone["ours_accuracy"] == row["ours_accuracy"] and alone["ratio"] is None
+    assert ended["ours_accuracy"] == pytest.approx(ended["torch_accuracy"], abs=0.006)
+    _, alone = training.training_rows(None, **options)
+    assert alone["ours_accuracy"] == ended["ours_accuracy"] and alone["ratio"] is None
+
+
+def test_the_time_to_an_accuracy_ends_with_the_first_epoch_that_has_it(monkeypatch):
+    curves = {
+        "ours": [(1.0, 0.5), (2.0, 0.7), (3.0, 0.9), (4.0, 0.8)],
+        "torch": [(2.5, 0.6), (5.0, 0.7), (7.5, 0.6), (10.0, 0.6)],
+    }
+    monkeypatch.setattr(training, "_race", lambda *args: curves)
+    options = {"data": "drawn", "per_class": 1, "val_per_class": 1, "size": 48}
+    reached, ended = training.training_rows(None, **options)
+    assert reached["name"].endswith("to 70.0%")
+    assert (reached["ours_s"], reached["torch_s"], reached["ratio"]) == (2.0, 5.0, 0.4)
+    assert (ended["ours_s"], ended["torch_s"], ended["ratio"]) == (4.0, 10.0, 0.4)
+    assert (ended["ours_accuracy"], ended["torch_accuracy"]) == (0.8, 0.6)
 
 
 def test_a_training_follows_the_recipe_of_a_preset(monkeypatch):
@@ -75,8 +88,8 @@ def test_a_training_follows_the_recipe_of_a_preset(monkeypatch):
     monkeypatch.setattr(training, "EpochBatches", Served)
     sizes = {"start_size": 16, "end_size": 24, "size_step": 4, "size": 32}
     few = {"data": "drawn", "per_class": 7, "val_per_class": 2, "epochs": 4}
-    (row,) = training.training_rows(None, preset="tiny", **sizes, **few)
-    assert row["shape"] == "70 images, 4 epochs"
+    rows = training.training_rows(None, preset="tiny", **sizes, **few)
+    assert {row["shape"] for row in rows} == {"70 images, 4 epochs"}
     sides = (16, 16, 20, 24)
     assert seen == [(count, 3, side, side) for side in sides for count in (64, 6)]
 

@@ -105,6 +105,7 @@ def many_parts(monkeypatch):
 def forget_plans():
     for plan in ("_plan_forward", "_plan_backward", "_plan_gradient"):
         getattr(windows_route, plan).cache_clear()
+    fast._quickest.cache_clear()
 
 
 SMALL = [
@@ -362,6 +363,8 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
             patch.setattr(winograd_route, "FEW_FLOATS_OF_GRADIENT", few)
             costs = 0 if chosen and case.stride == (1, 1) else math.inf
             patch.setattr(winograd_route, "cost", lambda *a, **k: costs)  # noqa: B023
+            forget_plans()
             for name in NAMES:
                 out = case.run(fast, name, np.float32)
                 assert error(out, exact[name]) < FLOAT32_TOLERANCE[name]
+    forget_plans()

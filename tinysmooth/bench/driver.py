@@ -67,7 +67,7 @@ PARTS: dict[str, tuple[str, Callable[[Any, Wishes], Rows]]] = {
     "startup": ("start of a process", lambda torch, wishes: processes.startup_rows(torch)),
     "memory": ("peak of memory", lambda torch, wishes: processes.memory_rows(torch)),
     "training": (
-        "a whole training, to the same accuracy",
+        "a whole training, to the same accuracy and to the end",
         lambda torch, wishes: training.training_rows(torch, preset=wishes.preset, root=wishes.root),
     ),
     "rivals": (
@@ -94,6 +94,8 @@ COLUMNS = (
     ("ours_mib", "{:.0f}"),
     ("torch_mib", "{:.0f}"),
     ("ratio", "{:.2f}"),
+    ("ours_accuracy", "{:.1%}"),
+    ("torch_accuracy", "{:.1%}"),
     ("gflops", "{:.0f}"),
     ("gb_per_s", "{:.1f}"),
 )

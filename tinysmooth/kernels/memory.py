@@ -18,6 +18,8 @@ exactly the condition under which the bytes may be written again.
 from __future__ import annotations
 
 import ctypes
+import functools
+import math
 import os
 import sys
 import threading
@@ -230,11 +232,9 @@ def empty(shape: int | Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[
     """
     dims = tuple(map(int, shape)) if isinstance(shape, _SEVERAL) else (int(shape),)
     kind = np.dtype(dtype)
-    if kind.kind not in "biufc" or any(dim < 0 for dim in dims):
+    if kind.kind not in "biufc" or min(dims, default=0) < 0:
         return np.empty(dims, kind)  # objects need NumPy's care, and negative sizes its error
-    nbytes = kind.itemsize
-    for dim in dims:
-        nbytes *= dim
+    nbytes = kind.itemsize * math.prod(dims)
     if nbytes < SMALLEST_POOLED:
         return np.ndarray(dims, kind, buffer=_aligned_bytes(nbytes).data)
     return _POOL.lend(dims, kind, nbytes)
@@ -270,6 +270,7 @@ def statistics() -> Statistics:
     return _POOL.statistics()
 
 
+@functools.lru_cache(maxsize=1024)
 def _round_up(nbytes: int) -> int:
     """Round up to the next size class, for instance to 8, 9, ..., 15, 16, 18, 20, ... times 2^k."""
     step = max(ALIGNMENT, 1 << max((nbytes - 1).bit_length() - STEPS_PER_OCTAVE.bit_length(), 0))

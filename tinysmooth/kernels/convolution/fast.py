@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 
 import numpy as np
 
@@ -26,11 +27,15 @@ from tinysmooth.kernels.convolution import (
 )
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
 from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.threads import get_num_threads
 
 __all__ = ["conv2d_backward_data", "conv2d_backward_weight", "conv2d_forward"]
 
 winograd_enabled = True
 """Set by ``use_kernels("compiled", winograd=...)``; read once a call."""
+
+ROUTES = 256
+"""Shapes whose route is remembered: to find it takes as long as a small convolution."""
 
 
 class Route(enum.Enum):
@@ -115,6 +120,14 @@ def _route(
     `gradient` is for the filters. `gathering` is what `few_channels` costs, for the gradient of
     images, each of whose pixels sees one in stride times stride of the taps.
     """
+    return _quickest(work, gradient, gathering, winograd_enabled, get_num_threads())
+
+
+@functools.lru_cache(maxsize=ROUTES)
+def _quickest(
+    work: Work, gradient: bool, gathering: float | None, winograd: bool, threads: int
+) -> tuple[Route, int]:
+    """Do what `_route` says; all that the costs depend on is an argument."""
     (rows, columns), (down, across) = work.kernel, work.stride
     shared = 1 if gathering is None else down * across
     depth = rows * columns * work.channels
@@ -122,8 +135,8 @@ def _route(
     together = 1
     if gathering is not None:
         costs[Route.FEW_CHANNELS] = gathering
-    if winograd_enabled:
-        costs[Route.WINOGRAD] = winograd_route.cost(work, gradient)
+    if winograd:
+        costs[Route.WINOGRAD] = winograd_route.cost(work, gradient, threads)
         if shared == 1:
             together = few_filters.windows_together(work.filters, work.size[1], columns, across)
         costs[Route.FEW_FILTERS] = few_filters.cost(work, together)

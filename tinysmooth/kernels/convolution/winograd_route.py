@@ -32,7 +32,7 @@ from tinysmooth.kernels.convolution.winograd_tiles import (
     forward_tiles,
 )
 from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
-from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
+from tinysmooth.kernels.threads import plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES
 
 FEWEST_CHANNELS = 8
@@ -98,17 +98,17 @@ def _few(tiles: int, depth: Depth, filters: int, gradient: bool) -> bool:
     return tiles * depth.row <= (FEW_FLOATS_OF_GRADIENT if many_filters else FEW_FLOATS)
 
 
-def cost(work: Work, gradient: bool = False) -> float:
+def cost(work: Work, gradient: bool, threads: int) -> float:
     """Return the time this route takes, in multiply-adds of vectors; infinity where it cannot run.
 
-    For the `gradient` of filters, each thread has sums of its own.
+    For the `gradient` of filters, each of the threads has sums of its own.
     """
     batch, size, channels, filters, kernel, stride = work
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return math.inf
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
     depth = _depth(channels, kernel)
-    fixed = (get_num_threads() if gradient else 1) * FILTERS_AS_TILES
+    fixed = (threads if gradient else 1) * FILTERS_AS_TILES
     if _few(tiles, depth, filters, gradient):
         tiles, fixed = round_up(tiles, ROWS_STEP), USED_FILTERS_AS_TILES
     inputs, outputs = -(-channels // LANES), -(-filters // LANES)

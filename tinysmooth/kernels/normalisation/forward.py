@@ -209,7 +209,7 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     # var = E[(x - pivot)^2] - (E[x] - pivot)^2 loses digits only when the pivot is far from the
     # mean for the size of the deviations; with the mean of a sample it is not.
     sample = rows[:: -(-pixels // PIVOT_SAMPLES)]
-    pivot = pad_channels(channels, sample.mean(axis=0, dtype=np.float64))
+    pivot = pad_channels(channels, sample.sum(axis=0, dtype=np.float64) / len(sample))
     parts = plan_parts(x.size * NANOSECONDS_PER_FLOAT)
     together = pixels_together(pixels, channels)
     size = (pixels // together, together * channels)
@@ -218,12 +218,10 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     sums = np.zeros((parts, 2, size[1]), np.float64)
     run_parallel(_sum_parts, flat, *size, pivots[0], block_sums, sums, parts=parts)
     offset, square = sums.reshape(-1, 2, together, channels).sum(axis=(0, 2)) / pixels
-    mean = pivot[0, :channels] + offset
-    var = np.maximum(square - offset * offset, 0)
-    if not (np.isfinite(mean).all() and np.isfinite(var).all()):
+    if not np.isfinite(square).all():
         # Infinite or NaN input, or a square beyond float32: the reference says which.
         return reference.batch_norm_statistics(x)
-    return mean, var
+    return pivot[0, :channels] + offset, np.maximum(square - offset * offset, 0)
 
 
 def batch_norm_apply(
