@@ -28,6 +28,7 @@ ROOMS = [
     "ops",
     "kernels",
     "primitive",
+    "arguments",
     "tensor",
     "graph",
     "checks",

@@ -14,8 +14,10 @@ the output to the leaves. Two promises are kept here and nowhere else:
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -31,6 +33,31 @@ Array: TypeAlias = NDArray[Any]
 Pullback: TypeAlias = Callable[[Array], Any]
 
 _lock = threading.Lock()
+_dropped: deque[Memory] = deque()
+
+
+def _settle() -> None:
+    """Take back the holds of nodes that died, unless the lock is held: its holder does it then.
+
+    A node may die anywhere, even inside the locked code below when the garbage collector starts
+    there. To wait for the lock would be to wait for oneself; appending to a deque needs no lock.
+    """
+    while _dropped and _lock.acquire(blocking=False):
+        try:
+            while _dropped:
+                _dropped.popleft()._count(-1)
+        finally:
+            _lock.release()
+
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked child, where its holder may no longer exist."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Memory:
@@ -51,27 +78,28 @@ class Memory:
             self.handles.append((weakref.ref(handle), array.flags.writeable))
             if self.holds:
                 handle.flags.writeable = False
+        _settle()
         return handle
 
     def hold(self) -> None:
         """Note that a rule has saved these numbers."""
         with _lock:
-            self.holds += 1
-            if self.holds == 1:
-                self._protect(True)
+            self._count(1)
+        _settle()
 
     def release(self) -> None:
-        """Undo one ``hold``."""
-        with _lock:
-            self.holds -= 1
-            if self.holds == 0:
-                self._protect(False)
+        """Undo one ``hold``, now or as soon as nobody is in here."""
+        _dropped.append(self)
+        _settle()
 
-    def _protect(self, protected: bool) -> None:
-        for reference, writeable in self.handles:
-            handle = reference()
-            if handle is not None:
-                handle.flags.writeable = writeable and not protected
+    def _count(self, change: int) -> None:
+        """Change the number of holds; only the first and the last matter. Needs the lock."""
+        before, self.holds = self.holds, self.holds + change
+        if not (before and self.holds):
+            for reference, writeable in self.handles:
+                handle = reference()
+                if handle is not None:
+                    handle.flags.writeable = writeable and not self.holds
 
 
 class Node:

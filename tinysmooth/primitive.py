@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import itertools
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ContextDecorator
-from functools import wraps
-from types import CellType, FunctionType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinysmooth.arguments import Parameters, has_tensor, tensors_in
+from tinysmooth.checks import describe
 from tinysmooth.graph import Array, Memory, Node, Pullback
 from tinysmooth.tensor import Tensor
 
@@ -41,8 +44,22 @@ class no_grad(ContextDecorator):  # noqa: N801  (PyTorch's spelling)
     False
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *misplaced: object) -> None:
+        if misplaced:
+            raise TypeError("no_grad takes no argument; as a decorator it is written @no_grad()")
         self._before: list[bool] = []
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate a function, so that nothing is recorded while it runs."""
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(
+                f"no_grad: {function.__name__} is a generator, whose body runs after the call; "
+                "expected a plain function. Write `with no_grad():` inside it"
+            )
+        return super().__call__(function)
+
+    def _recreate_cm(self) -> no_grad:
+        return no_grad()  # one for each call: calls overlap in other threads
 
     def __enter__(self) -> no_grad:
         """Stop recording."""
@@ -65,7 +82,8 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
     ``Array`` also numbers or lists (a number takes the dtype of the others and never widens it).
     An argument may be a list or tuple of tensors; its pullback then returns a sequence.
 
-    The operation is entered in ``PRIMITIVES`` under the function's name.
+    The operation is entered in ``PRIMITIVES`` under the function's name. What it raises when it is
+    called wrongly names the argument; see `tinysmooth.arguments` for what may come.
 
     Parameters
     ----------
@@ -93,38 +111,26 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
     array([ 3., 12.])
     >>> _ = PRIMITIVES.pop("cube")
     """
-    signature = inspect.signature(function)
-    names = tuple(signature.parameters)
-    for parameter in signature.parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise TypeError(
-                f"primitive: {function.__name__} takes *{parameter.name}; expected named "
-                "arguments. Take a sequence of tensors as one argument instead"
-            )
-    numeric = frozenset(
-        name for name, p in signature.parameters.items() if p.annotation in ("Array", Array)
-    )
+    parameters = Parameters(function)
+    name = function.__name__
 
-    @wraps(function)
+    @functools.wraps(function)
     def operation(*args: Any, **kwargs: Any) -> Tensor:
-        if len(args) > len(names):
-            signature.bind(*args, **kwargs)  # raises Python's own message
-        given = dict(zip(names, args, strict=False))
-        if given.keys() & kwargs.keys():
-            signature.bind(*args, **kwargs)
-        given.update(kwargs)
-        inputs = {name: value for name, value in given.items() if _has_tensor(value)}
-        arrays = _unwrap(function.__name__, given, inputs, numeric)
-        out, pullbacks = function(**arrays)
-        out = np.asarray(out)
+        given = parameters.bind(args, kwargs)
+        inputs = {name: value for name, value in given.items() if has_tensor(value)}
+        recording = is_grad_enabled() and any(
+            tensor._requires for value in inputs.values() for tensor in tensors_in(value)
+        )
+        arrays = parameters.unwrap(given, own=recording)
+        out, pullbacks = _checked(name, function(**arrays))
         node = None
-        if is_grad_enabled() and out.dtype.kind == "f":
-            node = _record(function.__name__, inputs, arrays, out, pullbacks)
+        if recording and out.dtype.kind == "f":
+            node = _record(name, inputs, pullbacks)
         result = Tensor._wrap(out, node)
         if out.base is not None or any(value is out for value in arrays.values()):
             _share_memory(result, inputs)
         if node is not None:
-            node.saved = _hold_saved(node, inputs, arrays, result)
+            node.saved = _hold_saved(node, inputs, result)
         return result
 
     operation.__annotations__ = {**function.__annotations__, "return": "Tensor"}
@@ -132,62 +138,19 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
     return operation
 
 
-def _has_tensor(value: object) -> bool:
-    if isinstance(value, Tensor):
-        return True
-    return isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value)
-
-
-def _unwrap(
-    where: str, given: dict[str, Any], inputs: dict[str, Any], numeric: frozenset[str]
-) -> dict[str, Any]:
-    """Replace tensors by their arrays, and numbers in array arguments by weakly typed arrays."""
-    arrays: dict[str, Any] = {}
-    weak: list[str] = []
-    for name, value in given.items():
-        if isinstance(value, Tensor):
-            arrays[name] = value._data
-        elif name in inputs:
-            arrays[name] = [t._data if isinstance(t, Tensor) else np.asarray(t) for t in value]
-        elif name in numeric and not isinstance(value, np.ndarray):
-            if isinstance(value, bool | int | float | np.generic):
-                weak.append(name)
-                arrays[name] = value.item() if isinstance(value, np.generic) else value
-            elif value is not None:
-                arrays[name] = _as_array(where, name, value)
-            else:
-                arrays[name] = None
-        else:
-            arrays[name] = value
-    if weak:
-        strong = [a.dtype for n, a in arrays.items() if n in numeric and isinstance(a, np.ndarray)]
-        for name in weak:
-            value = arrays[name]
-            arrays[name] = np.asarray(value, np.result_type(*strong, value) if strong else None)
-    return arrays
-
-
-def _as_array(where: str, name: str, value: object) -> Array:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{where}: {name} is not a rectangular array ({error})") from None
-    if array.dtype.kind not in "fiub":
+def _checked(where: str, recorded: Any) -> Recorded:
+    """Return what a function on arrays returned; refuse what is no value with its rules."""
+    pair = isinstance(recorded, tuple) and len(recorded) == 2
+    if not pair or not isinstance(recorded[1], Mapping):
         raise TypeError(
-            f"{where}: {name} is {value!r} ({type(value).__name__}); expected a Tensor, an array "
-            "or a number"
+            f"{where}: returned {describe(recorded)}; expected (value, rules), where rules is a "
+            'dictionary such as {"x": lambda grad: ...}'
         )
-    return array
+    return np.asarray(recorded[0]), recorded[1]
 
 
-def _record(
-    where: str,
-    inputs: dict[str, Any],
-    arrays: dict[str, Any],
-    out: Array,
-    pullbacks: Mapping[str, Pullback],
-) -> Node | None:
-    """Make the node of a call, or ``None`` if no argument needs a gradient."""
+def _record(where: str, inputs: dict[str, Any], pullbacks: Mapping[str, Pullback]) -> Node:
+    """Make the node of a call, some argument of which needs a gradient."""
     parents: list[Tensor | tuple[Tensor, ...]] = []
     rules: list[Pullback] = []
     for name, value in inputs.items():
@@ -209,36 +172,30 @@ def _record(
             )
         parents.append(parent)
         rules.append(pullbacks[name])
-    return Node(where, tuple(parents), tuple(rules), ()) if parents else None
+    return Node(where, tuple(parents), tuple(rules), ())
 
 
 def _share_memory(result: Tensor, inputs: dict[str, Any]) -> None:
     """Let a view share the write protection of the tensor it looks into."""
     for value in inputs.values():
-        for tensor in (value,) if isinstance(value, Tensor) else value:
-            if isinstance(tensor, Tensor) and np.may_share_memory(result._data, tensor._data):
+        for tensor in tensors_in(value):
+            if np.may_share_memory(result._data, tensor._data):
                 result._memory = tensor._shared_memory()
                 return
 
 
 def _hold_saved(
-    node: Node, inputs: dict[str, Any], arrays: dict[str, Any], result: Tensor
+    node: Node, inputs: dict[str, Any], result: Tensor
 ) -> tuple[tuple[Memory, int], ...]:
     """Protect every argument (or the value itself) whose array a rule has captured."""
-    captured: dict[int, Array] = {}
     assert node.rules is not None
-    for rule in node.rules:
-        _collect_arrays(rule, captured, depth=4)
+    captured = _captured_arrays(node.rules)
     if not captured:
         return ()
-    tensors = [result]
-    for value in inputs.values():
-        tensors.extend((value,) if isinstance(value, Tensor) else value)
     memories: dict[int, Memory] = {}
-    for tensor in tensors:
-        if isinstance(tensor, Tensor) and any(
-            array is tensor._data or np.may_share_memory(array, tensor._data)
-            for array in captured.values()
+    for tensor in itertools.chain((result,), *map(tensors_in, inputs.values())):
+        if any(
+            array is tensor._data or np.may_share_memory(array, tensor._data) for array in captured
         ):
             memory = tensor._shared_memory()
             memories[id(memory)] = memory
@@ -250,24 +207,51 @@ def _hold_saved(
 _HOLD_NOTHING = frozenset({int, float, bool, str, bytes, type(None), np.dtype})
 """Types that most cells of a closure have; asked first, because every operation asks."""
 
+_CONTAINERS = (tuple, list, Sequence, set, frozenset)
 
-def _collect_arrays(value: object, found: dict[int, Array], depth: int) -> None:
-    """Find the arrays that a rule's closure reaches, through other functions and containers."""
-    if isinstance(value, np.ndarray):
-        found[id(value)] = value
-    elif depth == 0 or type(value) in _HOLD_NOTHING:
-        return
-    elif isinstance(value, FunctionType):
-        for cell in value.__closure__ or ():
-            _collect_arrays(_cell_content(cell), found, depth - 1)
-        for default in value.__defaults__ or ():
-            _collect_arrays(default, found, depth - 1)
-    elif isinstance(value, tuple | list | Sequence) and not isinstance(value, str | bytes):
-        for item in value:
-            _collect_arrays(item, found, depth - 1)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            _collect_arrays(item, found, depth - 1)
+_DEEPEST = 8
+"""So far into closures, containers and objects arrays are looked for."""
+
+
+def _captured_arrays(rules: Sequence[Pullback]) -> list[Array]:
+    """Find the arrays that rules reach through closures, containers and attributes."""
+    found: list[Array] = []
+    seen: dict[int, object] = {}
+    level: list[object] = list(rules)
+    for _ in range(_DEEPEST):
+        below: list[object] = []
+        for item in itertools.chain.from_iterable(map(_contents, level)):
+            if type(item) in _HOLD_NOTHING or id(item) in seen:
+                continue
+            seen[id(item)] = item
+            if isinstance(item, np.ndarray):
+                found.append(item)
+            else:
+                below.append(item)
+        if not below:
+            break
+        level = below
+    return found
+
+
+def _contents(value: object) -> Iterable[object]:
+    """Return what a function, a sequence, a mapping or another object holds."""
+    if isinstance(value, FunctionType):
+        cells = [_cell_content(cell) for cell in value.__closure__ or ()]
+        return [*cells, *value.__defaults__] if value.__defaults__ else cells
+    if isinstance(value, _CONTAINERS):
+        return value
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, Tensor):
+        return (value._data,)
+    if isinstance(value, MethodType):
+        return value.__self__, value.__func__
+    if isinstance(value, functools.partial):
+        return value.func, value.args, value.keywords
+    if isinstance(value, type | ModuleType):
+        return ()
+    return getattr(value, "__dict__", {}).values()
 
 
 def _cell_content(cell: CellType) -> object:

@@ -6,6 +6,7 @@ that were taken several times adds up; one for elements that were not taken is 0
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,6 +94,8 @@ def getitem(x: Array, key: Any) -> Recorded:
     """
     shape = x.shape
     plain = _is_basic(key)
+    if not plain:  # the rule keeps index arrays, which may be the caller's
+        key = copy.deepcopy(key)
 
     def rule(grad: Array) -> Array:
         back = np.zeros(shape, grad.dtype)

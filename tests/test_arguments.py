@@ -1,0 +1,247 @@
+"""What may come into an operation, and what a later change of it must not do."""
+
+import gc
+import subprocess
+import sys
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+
+import tinysmooth as ts
+from tinysmooth.primitive import is_grad_enabled
+
+
+@pytest.fixture
+def primitives():
+    """Forget the operations that a test defines."""
+    before = dict(ts.PRIMITIVES)
+    yield
+    ts.PRIMITIVES.clear()
+    ts.PRIMITIVES.update(before)
+
+
+def ones():
+    return ts.Tensor(np.ones(3), requires_grad=True)
+
+
+# ------------------------------------------------------------------ arrays of the caller
+
+
+def test_a_later_change_of_a_plain_array_does_not_change_a_gradient():
+    x, factor = ones(), np.full(3, 2.0)
+    y = (x * factor).sum()
+    factor[:] = 5
+    y.backward()
+    assert x.grad.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("layer", ["linear", "convolution"])
+def test_nor_does_that_of_an_input_buffer(layer):
+    if layer == "linear":
+        module, buffer = ts.nn.Linear(2, 2), np.ones((3, 2), np.float32)
+    else:  # channels last, so that no copy is made on the way
+        module = ts.nn.Conv2d(2, 2, 1)
+        buffer = np.ones((1, 3, 3, 2), np.float32).transpose(0, 3, 1, 2)
+    loss = module(buffer).sum()
+    buffer[:] = 7
+    loss.backward()
+    count = 3 if layer == "linear" else 9
+    np.testing.assert_array_equal(module.weight.grad, np.full(module.weight.shape, count))
+
+
+@pytest.mark.parametrize("key", [np.array([0, 1]), [0, 1], (np.array([True, True, False]),)])
+def test_nor_does_that_of_an_index(key):
+    x = ones()
+    y = x[key].sum()
+    inside = key[0] if isinstance(key, tuple) else key
+    inside[0] = 0 if inside[0] else 2
+    y.backward()
+    assert x.grad.tolist() == [1, 1, 0]
+
+
+def test_running_statistics_are_no_copies():
+    norm = ts.nn.BatchNorm2d(2)
+    mean = norm.running_mean
+    norm(ts.Tensor(np.random.default_rng(0).random((4, 2, 3, 3), np.float32), requires_grad=True))
+    assert mean.all() and mean is norm.running_mean
+
+
+class Square:
+    """A rule that keeps its array as an attribute."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __call__(self, grad):
+        return 2 * grad * self.x
+
+    def method(self, grad):
+        return 2 * grad * self.x
+
+
+RULES = {
+    "object": Square,
+    "bound method": lambda x: Square(x).method,
+    "partial": lambda x: partial(lambda saved, grad: 2 * grad * saved, x),
+    "attribute": lambda x: (lambda kept: lambda grad: 2 * grad * kept.x)(Square(x)),
+    "containers": lambda x: (lambda kept: lambda grad: 2 * grad * kept[0]["a"][0][0])(
+        [{"a": [(x,)]}]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_whatever_way_a_rule_keeps_an_array_it_is_protected(kind, primitives):
+    @ts.primitive
+    def square(x):
+        return x * x, {"x": RULES[kind](x)}
+
+    x = ones()
+    y = square(x).sum()
+    with pytest.raises(ValueError, match="read-only"):
+        x.data[...] = 50
+    y.backward()
+    assert x.grad.tolist() == [2, 2, 2]
+    x.data[...] = 50
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: x * np.array([1, 2, 3], object), "multiply: b is a object array"),
+        (lambda x: x * np.array([1j, 2, 3]), "multiply: b is a complex128 array"),
+        (lambda x: x + np.complex128(1j), "add: b is .*; expected a real number"),
+        (lambda x: x * np.ma.masked_array([1.0, 2, 3], [0, 1, 0]), "without a mask"),
+        (lambda x: x * [x, x, x], r"Join them with ts\.stack"),
+        (lambda x: ts.concatenate([x, [x, x]]), r"concatenate: arrays\[1\] is .*Join them"),
+        (lambda x: ts.stack(3.0), "stack: arrays is .*; expected a list or tuple"),
+        (lambda x: ts.sum(None), "sum: x is None"),
+        (lambda x: ts.maximum(x, None), "maximum: b is None"),
+        (lambda x: ts.relu("no"), "relu: x is 'no'"),
+        (
+            lambda x: ts.batch_norm(np.ones((4, 3)), x, x, [0.0] * 3, [1.0] * 3, True),
+            "running_mean is .*; expected a Tensor, an array or None",
+        ),
+        (lambda x: ts.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 1)), 1.0), "conv2d: bias is"),
+    ],
+)
+def test_what_is_no_real_array_is_refused_by_name(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(ones())
+
+
+def test_numbers_and_lists_count_as_arrays_in_a_sequence_too():
+    x = ones()
+    y = ts.concatenate([x, [4.0, 5.0]])
+    assert y.numpy().tolist() == [1, 1, 1, 4, 5] and y.requires_grad
+    assert ts.stack([1.0, x[0]]).shape == (2,)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_a_matrix_multiplies_by_element_like_any_array():
+    product = ts.Tensor(np.full((2, 2), 2.0)) * np.matrix([[1.0, 2], [3, 4]])
+    assert product.numpy().tolist() == [[2, 4], [6, 8]]
+
+
+@pytest.mark.parametrize("value", [np.array([1.0, 2.0]), (1.0,), (1.0, None), 3.0])
+def test_a_primitive_without_rules_is_refused(value, primitives):
+    @ts.primitive
+    def forgetful(x):
+        return value
+
+    with pytest.raises(TypeError, match=r"forgetful: returned .*; expected \(value, rules\)"):
+        forgetful(ones())
+
+
+# ------------------------------------------------------------------ no_grad
+
+
+def test_calls_of_one_decorated_function_may_overlap_in_threads():
+    inside, leave = threading.Event(), threading.Event()
+    recording = {}
+
+    @ts.no_grad()
+    def run(body):
+        body()
+
+    def stay():
+        inside.set()
+        leave.wait(10)
+
+    def first():
+        run(stay)
+        recording["first"] = is_grad_enabled()
+
+    def wait_for_first():
+        leave.set()
+        thread.join(10)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    inside.wait(10)
+    with ts.no_grad():
+        run(wait_for_first)
+        recording["second"] = is_grad_enabled()
+    assert recording == {"first": True, "second": False} and is_grad_enabled()
+
+
+def test_no_grad_tells_how_it_is_written():
+    with pytest.raises(TypeError, match=r"@no_grad\(\)"):
+        ts.no_grad(lambda: 0)
+    with pytest.raises(TypeError, match="is a generator"):
+
+        @ts.no_grad()
+        def numbers():
+            yield 1
+
+
+# ------------------------------------------------------------------ the garbage collector
+
+
+COLLECT_ANYWHERE = """
+import faulthandler, gc
+faulthandler.dump_traceback_later(60, exit=True)
+import numpy as np, tinysmooth as ts
+
+class Keep: pass
+
+x = ts.Tensor(np.ones(3), requires_grad=True)
+for after in range(1, 12):
+    gc.disable()
+    gc.collect()
+    y = ts.Tensor(np.ones(3))
+    y.detach()
+    view = x.data
+    keep = Keep()
+    keep.graph, keep.me = (x * x).sum(), keep
+    del keep
+    gc.set_threshold(gc.get_count()[0] + after)
+    gc.enable()
+    y.data  # the collector starts somewhere in here
+    gc.collect()
+    view[0] = 1.0  # and the graph has let go
+"""
+
+
+def test_a_graph_may_be_collected_while_a_tensor_is_lent():
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECT_ANYWHERE], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_dropped_graph_gives_its_arrays_back_at_once():
+    x = ones()
+    view = x.data
+    y = x * x
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 2
+    del y
+    gc.collect()
+    view[0] = 2
+    assert x.numpy()[0] == 2
