@@ -351,3 +351,20 @@ def test_halving_the_step_divides_the_truncation_error_by_four():
 def test_what_cannot_be_checked_is_refused(function, inputs, options, error, message):
     with pytest.raises(error, match=message):
         ts.gradcheck(function, inputs, **options)
+
+
+@pytest.mark.parametrize(("constant", "wrong"), [(1e10, 0.0), (1e8, 1.001)])
+def test_where_rounding_hides_every_slope_nothing_is_certified(
+    constant, wrong, temporary_primitive
+):
+    @ts.primitive
+    def shifted(x):
+        return x + constant, {"x": lambda grad: grad * wrong}
+
+    with pytest.raises(ValueError, match="rounding hides slopes"):
+        ts.gradcheck(shifted, np.array([1.0]))
+
+
+def test_an_input_too_large_for_the_step_is_named():
+    with pytest.raises(ValueError, match=r"inputs\[0\] has numbers up to 1e\+12"):
+        ts.gradcheck(lambda x: x * 2, np.array([1e12]))

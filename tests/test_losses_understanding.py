@@ -121,3 +121,8 @@ def test_a_mask_costs_infinity_only_where_smoothing_asks_for_it():
 def test_bad_input_is_refused(call, kind, words):
     with pytest.raises(kind, match=words):
         call()
+
+
+@pytest.mark.parametrize("eps", [1e-320, 1e-310, 1e-300, 1e-10])
+def test_the_resting_gap_is_finite_for_every_smoothing(eps):
+    assert ts.resting_gap(10, eps) == pytest.approx(math.log(10) - math.log(eps), rel=1e-10)

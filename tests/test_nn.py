@@ -307,3 +307,49 @@ def test_the_recipe_of_the_book_moves_a_network_to_pytorch_and_back(tmp_path, mo
     for name, array in model.state_dict().items():
         assert array.tobytes() == twin.state_dict()[name].numpy().tobytes()
     np.testing.assert_allclose(*ours_and_theirs(), rtol=0, atol=1e-4)
+
+
+def test_what_modules_share_is_still_shared_in_another_dtype():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].weight = model[0].weight
+    before = model[0].weight
+    model.astype(np.float64)
+    assert model[0].weight is model[1].weight is before
+    assert {p.dtype for p in model.parameters()} == {np.dtype(np.float64)}
+    assert len(list(model.parameters())) == 3
+
+
+def test_a_branch_narrower_than_its_input_is_refused():
+    x = numbers(2, 8, 4, 4)
+    for branch in (nn.Conv2d(8, 1, 1), nn.Sequential(nn.Conv2d(8, 1, 1))):
+        block = nn.Residual(branch).astype(np.float64)
+        with pytest.raises(ValueError, match=r"\(2, 8, 4, 4\) into \(2, 1, 4, 4\)"):
+            block(x)
+
+
+def test_a_residual_branch_may_end_in_batch_norm_of_features():
+    x = numbers(8, 4)
+    block = nn.Residual(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm2d(4))).astype(np.float64)
+    linear, norm = block.module
+    alone = x + np.asarray(norm(linear(x)))
+    np.testing.assert_allclose(block(x).numpy(), alone, rtol=1e-12)
+    ts.gradcheck(block, x)
+
+
+def test_a_batch_that_was_refused_is_not_counted():
+    norm = nn.BatchNorm2d(3)
+    with pytest.raises(ValueError, match="one value a channel"):
+        norm(np.ones((1, 3, 1, 1), np.float32))
+    assert norm.num_batches_tracked == 0
+
+
+def test_a_module_that_does_not_call_ours_can_be_evaluated():
+    class Plain(nn.Module):
+        def __init__(self):
+            self.inner = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.inner(x)
+
+    plain = Plain()
+    assert plain.training and not plain.eval().training

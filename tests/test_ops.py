@@ -189,3 +189,10 @@ def _like(tensor, array):
     import torch
 
     return torch.tensor(array, dtype=tensor.dtype)
+
+
+def test_the_gradient_of_a_bias_does_not_lose_digits_over_many_rows():
+    bias = ts.Tensor(np.zeros(2, np.float32), requires_grad=True)
+    out = ts.linear(np.zeros((2**18, 1), np.float32), np.zeros((2, 1), np.float32), bias)
+    out.backward(np.full(out.shape, 0.1, np.float32))
+    np.testing.assert_allclose(bias.grad, np.float32(0.1) * 2.0**18, rtol=1e-6)

@@ -238,3 +238,46 @@ def test_a_schedule_can_be_moved_to_a_step():
         one.step()
     two.steps_done = 17
     assert one.optimiser.lr == two.optimiser.lr
+
+
+def test_an_optimiser_tells_that_its_parameters_changed_their_dtype():
+    layer = ts.nn.Linear(2, 2)
+    optimiser = optim.SGD(layer.parameters(), lr=0.1)
+    layer.astype(np.float64)
+    layer(np.ones((1, 2))).sum().backward()
+    with pytest.raises(RuntimeError, match=r"is float64 now; .* Make the optimiser after astype"):
+        optimiser.step()
+
+
+@pytest.mark.parametrize("change", [{"lr": -5.0}, {"0.velocity": np.full(2, "a")}])
+def test_a_state_that_does_not_fit_changes_nothing(change):
+    parameter = ts.Tensor([1.0, 2.0], requires_grad=True)
+    optimiser = optim.SGD([parameter], lr=0.1, momentum=0.9)
+    state = {**optimiser.state_dict(), "lr": np.array(7.0), **change}
+    with pytest.raises((TypeError, ValueError), match="load_state_dict"):
+        optimiser.load_state_dict(state)
+    assert optimiser.lr == 0.1
+    with pytest.raises(TypeError, match="None"):
+        optimiser.load_state_dict(None)
+
+
+def test_a_group_may_hold_a_single_tensor():
+    parameter = ts.Tensor([1.0, 2.0], requires_grad=True)
+    optimiser = optim.SGD([{"params": parameter}], lr=0.5)
+    parameter.sum().backward()
+    optimiser.step()
+    assert parameter.numpy().tolist() == [0.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda o: optim.OneCycle(o, 1.0, 1),
+        lambda o: optim.OneCycle(o, 1.0, 4, warmup=1.0),
+        lambda o: optim.Cosine(o, 1.0, 1),
+        lambda o: optim.Cosine(o, 1.0, 4, warmup_steps=3),
+    ],
+)
+def test_a_schedule_without_room_to_fall_ends_at_its_peak(schedule):
+    made = schedule(optim.SGD([ts.Tensor([1.0], requires_grad=True)], lr=0.1))
+    assert made.lr_at(made.total_steps - 1) == 1.0

@@ -52,9 +52,12 @@ def check_int(
     where: str, name: str, value: object, *, minimum: int | None = None, maximum: int | None = None
 ) -> int:
     """Return ``value`` as an ``int`` (NumPy integers pass, booleans and floats do not)."""
-    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
+    try:
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:  # an array has an index too, unless it is asked for it
+        number = None
+    if number is None:
         raise TypeError(f"{where}: {name} is {describe(value)}; expected an integer")
-    number = operator.index(value)
     if minimum is not None and number < minimum:
         raise ValueError(f"{where}: {name} is {number}; expected an integer >= {minimum}")
     if maximum is not None and number > maximum:
@@ -76,7 +79,7 @@ def check_real(
     """Return ``value`` as a ``float`` within [low, high]; an open end is excluded, NaN refused."""
     if isinstance(value, bool | np.bool_ | str | bytes) or not hasattr(value, "__float__"):
         raise TypeError(f"{where}: {name} is {describe(value)}; expected a number")
-    if isinstance(value, np.ndarray) and value.ndim:
+    if getattr(value, "ndim", 0):
         raise TypeError(f"{where}: {name} is {describe(value)}; expected a single number")
     number = float(value)
     below = number <= low if open_low else number < low
@@ -115,6 +118,8 @@ def check_flag(where: str, name: str, value: object) -> bool:
 
 def check_pair(where: str, name: str, value: object, *, minimum: int) -> tuple[int, int]:
     """Return ``value`` as two integers (vertical, horizontal); one integer stands for both."""
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
     if isinstance(value, tuple | list | Sequence) and not isinstance(value, str | bytes):
         if len(value) != 2:
             raise ValueError(

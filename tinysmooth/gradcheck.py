@@ -26,6 +26,8 @@ EVERY_ELEMENT_UP_TO = 1000  # elements of one input; above, random directions
 DEFAULT_DIRECTIONS = 20
 ROUNDINGS = 16  # differences below so many rounding errors say nothing
 SMALL = 1e-3  # an element counts as at least this share of the largest one
+BLUR = 1e-4  # rounding that hides slopes up to here, and up to this share of the largest one, ...
+BLUR_SHARE = 1e-2  # ... leaves nothing to compare
 KINK = 1e-2  # left and right slopes that differ by more are not one slope
 
 
@@ -137,6 +139,7 @@ def gradcheck(
         moves = _moves(array, directions, rng)
         slopes = [check.slope(index, move, weights) for _, move in moves]
         scale = max((abs(numeric) for numeric, _ in slopes), default=0.0)
+        _refuse_blur(index, ROUNDINGS * max((noise for _, noise in slopes), default=0.0), scale)
         comparisons += len(moves)
         for (element, move), (numeric, noise) in zip(moves, slopes, strict=True):
             analytic = float(grad[element]) if element is not None else float((grad * move).sum())
@@ -222,6 +225,12 @@ class _Check:
         """Return the central difference along ``move`` and the size of its rounding error."""
         above, below = self.given[index] + self.step * move, self.given[index] - self.step * move
         width = _length(above - below, move)  # the step that rounding really left
+        if not width:
+            largest = np.abs(self.given[index]).max()
+            raise ValueError(
+                f"gradcheck: inputs[{index}] has numbers up to {largest:g}, to which a step of "
+                f"{self.step:g} adds nothing; expected smaller ones"
+            )
         high, low = self.value(index, above), self.value(index, below)
         difference = weights * (high - low)
         moved = difference != 0
@@ -303,6 +312,16 @@ def _moves(
 def _length(difference: Array, move: Array) -> float:
     """Return the signed length of ``difference`` along the unit vector ``move``."""
     return float((difference * move).sum())
+
+
+def _refuse_blur(index: int, blur: float, scale: float) -> None:
+    """Refuse a comparison in which rounding hides slopes as large as those compared."""
+    if blur > max(BLUR, BLUR_SHARE * scale):
+        raise ValueError(
+            f"gradcheck: for inputs[{index}] rounding hides slopes up to {blur:.2g}, beside which "
+            f"the largest, {scale:.2g}, says nothing; expected a function with smaller values. "
+            "Subtract a constant from it, or take smaller inputs"
+        )
 
 
 def _message(report: GradcheckReport, tolerance: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinysmooth import kernels
-from tinysmooth.checks import check_array, check_choice, check_int
+from tinysmooth.checks import check_array, check_choice, check_flag, check_int
 from tinysmooth.graph import Array, fresh
 from tinysmooth.losses.inputs import (
     check_logits,
@@ -29,6 +29,8 @@ from tinysmooth.primitive import Recorded, primitive
 __all__ = ["Evaluation", "cross_entropy", "evaluate"]
 
 REDUCTIONS = ("mean", "sum", "none")
+LARGEST = 2**63 - 1
+"""Classes are 64-bit integers."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -64,12 +66,17 @@ def evaluate(
 ) -> Evaluation:
     """Check everything, then compute; ``where`` is the function that errors name."""
     logits = check_logits(where, logits)
+    for name in ("allow_negative", "check_probabilities"):
+        if type(getattr(options, name)) is not bool:
+            check_flag(where, name, getattr(options, name))
     eps = check_smoothing(where, options.label_smoothing, options.allow_negative)
     reduction, ignore_index, weight = options.reduction, options.ignore_index, options.weight
     if reduction not in REDUCTIONS:
         check_choice(where, "reduction", reduction, REDUCTIONS)
-    if type(ignore_index) is not int:
-        ignore_index = check_int(where, "ignore_index", ignore_index)
+    if type(ignore_index) is not int or not -LARGEST <= ignore_index <= LARGEST:
+        ignore_index = check_int(
+            where, "ignore_index", ignore_index, minimum=-LARGEST, maximum=LARGEST
+        )
     if not isinstance(targets, np.ndarray):
         targets = check_array(where, "targets", targets)
         if not targets.size:  # an empty list has no dtype of its own

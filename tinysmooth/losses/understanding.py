@@ -109,7 +109,10 @@ def resting_gap(
             "resting_gap: num_classes is 1; expected at least 2: one class has no gap to another"
         )
     if prior is None:
-        return math.log1p(num_classes * (1 - eps) / eps) if eps else math.inf
+        odds = num_classes * (1 - eps) / eps if eps else math.inf
+        if math.isinf(odds) and eps:
+            return math.log(num_classes) - math.log(eps)
+        return math.log1p(odds)
     rows = smooth_targets(np.arange(num_classes), num_classes, eps, prior=share)
     with np.errstate(divide="ignore", invalid="ignore"):
         gaps = np.asarray(np.log(np.diagonal(rows))[:, None] - np.log(rows))

@@ -71,7 +71,7 @@ class Sequential(Module):
             x = module.fused(x, relu=relu, pool=pool, residual=here)
             if here is not None:
                 residual = None
-        return x if residual is None else x + residual
+        return x if residual is None else _add(residual, x)
 
 
 class Residual(Module):
@@ -107,15 +107,18 @@ class Residual(Module):
         if not isinstance(x, Tensor):
             x = Tensor(x)
         if type(self.module) is Sequential:
-            out = self.module._run(x, x)
-        else:
-            out = x + self.module(x)
-        if out.shape != x.shape:
-            raise ValueError(
-                f"Residual: the branch turned shape {x.shape} into one that broadcasts to "
-                f"{out.shape}; expected a result of the input's shape"
-            )
-        return out
+            return self.module._run(x, x)
+        return _add(x, self.module(x))
+
+
+def _add(x: Tensor, branch: Tensor) -> Tensor:
+    """Return the sum, of equal shapes: broadcasting here would hide a mistake."""
+    if branch.shape != x.shape:
+        raise ValueError(
+            f"Residual: the branch turned shape {x.shape} into {branch.shape}; expected a result "
+            "of the input's shape"
+        )
+    return x + branch
 
 
 def _halves(module: Module, x: Tensor) -> bool:

@@ -166,13 +166,15 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same shape."""
+        out = ops.batch_norm(x, *self._arguments())
         self._count_batch()
-        return ops.batch_norm(x, *self._arguments())
+        return out
 
     def fused(self, x: Tensor, *, relu: bool, pool: bool, residual: Tensor | None = None) -> Tensor:
         """Run the same with what follows it in one pass (see ``ops.batch_norm_block``)."""
+        out = ops.batch_norm_block(x, *self._arguments(), relu, pool, residual)
         self._count_batch()
-        return ops.batch_norm_block(x, *self._arguments(), relu, pool, residual)
+        return out
 
     def _count_batch(self) -> None:
         if self.training:
@@ -283,7 +285,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         super().__init__()
         self.p = check_real("Dropout", "p", p, low=0.0, high=1.0)
-        self._rng = check_rng("Dropout", "rng", rng) if rng else np.random.default_rng()
+        self._rng = np.random.default_rng() if rng is None else check_rng("Dropout", "rng", rng)
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinysmooth.checks import check_flag
+from tinysmooth.checks import check_flag, describe
 from tinysmooth.graph import Array
 from tinysmooth.tensor import Tensor
 
@@ -36,6 +36,8 @@ class Module:
     """
 
     training: bool
+
+    training = True  # also for a module that forgets to call ours
 
     def __init__(self) -> None:
         self.training = True
@@ -115,10 +117,12 @@ class Module:
         ------
         KeyError
             If names are missing or unknown (with ``strict``).
-        ValueError
-            If a shape differs.
+        TypeError, ValueError
+            If ``state`` is no mapping, or a shape differs.
         """
         check_flag("load_state_dict", "strict", strict)
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: state is {describe(state)}; expected arrays by name")
         own = dict(self._named_state())
         missing = [name for name in own if name not in state and not _is_counter(name)]
         unknown = [name for name in state if name not in own and not _is_counter(name)]
@@ -147,16 +151,25 @@ class Module:
                 value[...] = array
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Convert all floating parameters and buffers; returns self."""
+        """Convert all floating parameters and buffers in place; returns self.
+
+        What modules share stays shared. An optimiser keeps numbers of the old dtype beside the
+        parameters, so make it afterwards; its ``step`` refuses otherwise.
+        """
         if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise TypeError(f"astype: dtype is {np.dtype(dtype)}; expected float32 or float64")
+        converted: dict[int, Array] = {}
         for module in self.modules():
             for name, value in vars(module).items():
-                if isinstance(value, Tensor) and value._data.dtype.kind == "f":
-                    converted = Tensor(value._data.astype(dtype), value.requires_grad)
-                    setattr(module, name, converted)
-                elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
-                    setattr(module, name, value.astype(dtype))
+                if not isinstance(value, Tensor | np.ndarray) or value.dtype.kind != "f":
+                    continue
+                if isinstance(value, np.ndarray):
+                    array = converted.setdefault(id(value), value.astype(dtype))
+                    setattr(module, name, array)
+                elif value.dtype != dtype:
+                    value._rebind(value._data.astype(dtype))
+                    value.grad = None if value.grad is None else value.grad.astype(dtype)
+                    value._home = None
         return self
 
     # Modes

@@ -143,6 +143,8 @@ def _batch_norm(
     flat = x.ndim == 2
     x = channels_last(images)
     if residual is not None:
+        features = flat and residual.ndim == 2
+        residual = residual[:, :, None, None] if features else residual
         residual = _check_residual(where, residual, x, pool)
 
     if training:
@@ -219,6 +221,17 @@ def _check_batch(
             raise ValueError(
                 f"{where}: {name} has shape {array.shape}; expected {channels}, the channels of x"
             )
+    for name, array in named[2:]:
+        if array is not None:
+            check_floating(where, name, array)
+            if training and not array.flags.writeable:
+                raise ValueError(
+                    f"{where}: {name} is read-only; expected an array to update in training"
+                )
+    if not training and running_var is not None and (running_var < 0).any():
+        raise ValueError(
+            f"{where}: running_var has {running_var.min():g}; expected no negative variance"
+        )
     if (running_mean is None) != (running_var is None):
         raise ValueError(f"{where}: running_mean and running_var: expected both or neither")
     if training and x.size == x.shape[1]:

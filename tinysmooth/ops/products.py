@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinysmooth.checks import check_ndim
 from tinysmooth.graph import Array
 from tinysmooth.primitive import Recorded, primitive, unbroadcast
@@ -100,5 +102,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
     return out, {
         "x": lambda grad: grad @ weight,
         "weight": lambda grad: grad.reshape(-1, features).T @ rows,
-        "bias": lambda grad: grad.reshape(-1, features).sum(axis=0),
+        "bias": lambda grad: (
+            grad.reshape(-1, features).sum(axis=0, dtype=np.float64).astype(grad.dtype)
+        ),
     }

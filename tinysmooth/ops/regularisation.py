@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinysmooth.checks import check_flag, check_real, check_rng
+from tinysmooth.checks import check_flag, check_floating, check_real, check_rng
 from tinysmooth.graph import Array
 from tinysmooth.primitive import Recorded, primitive
 
@@ -41,9 +41,10 @@ def dropout(
     Raises
     ------
     TypeError, ValueError
-        If ``p`` is outside [0, 1] or NaN, or ``rng`` is not a Generator.
+        If ``x`` is not floating, ``p`` is outside [0, 1] or NaN, or ``rng`` is no Generator.
     """
     p = check_real("dropout", "p", p, low=0.0, high=1.0)
+    check_floating("dropout", "x", x, "Convert with x.astype(numpy.float32)")
     if rng is not None:
         check_rng("dropout", "rng", rng)
     if not check_flag("dropout", "training", training) or p == 0.0:

@@ -38,7 +38,7 @@ def reshape(x: Array, shape: int | Sequence[int]) -> Recorded:
     TypeError, ValueError
         If the shape is not made of integers or does not hold as many elements.
     """
-    given = shape if isinstance(shape, tuple | list) else (shape,)
+    given = shape if isinstance(shape, tuple | list | np.ndarray) else (shape,)
     lengths = tuple(check_int("reshape", "shape", n, minimum=-1) for n in given)
     before = x.shape
     try:
@@ -199,6 +199,8 @@ def pad(x: Array, widths: Sequence[Any] | int, value: float = 0.0) -> Recorded:
     pairs = _pad_widths(widths, x.ndim)
     number = check_real("pad", "value", value)
     inside = tuple(slice(a, a + n) for (a, _), n in zip(pairs, x.shape, strict=True))
+    if x.dtype.kind != "f" and np.asarray(number).astype(x.dtype) != number:
+        raise ValueError(f"pad: value is {number:g}; expected one that {x.dtype} can hold")
     return np.pad(x, pairs, constant_values=number), {"x": lambda grad: grad[inside]}
 
 

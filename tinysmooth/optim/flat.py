@@ -47,6 +47,11 @@ class FlatParameters:
             view = self._views[i] if self._views and i < len(self._views) else None
             if view is not None and parameter._data is view:
                 continue
+            if parameter.dtype != self.values.dtype:
+                raise RuntimeError(
+                    f"optimiser: a parameter of shape {parameter.shape} is {parameter.dtype} now; "
+                    f"expected {self.values.dtype}, as before. Make the optimiser after astype"
+                )
             place = self.values[self.pieces[i]].reshape(parameter.shape)
             place[...] = parameter._data
             parameter._rebind(place)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinysmooth import kernels
-from tinysmooth.checks import check_flag, check_real, describe
+from tinysmooth.checks import check_array, check_flag, check_real, describe
 from tinysmooth.graph import Array
 from tinysmooth.optim.flat import FlatParameters
 from tinysmooth.tensor import Tensor
@@ -111,26 +111,25 @@ class Optimiser:
 
         Raises
         ------
-        KeyError, ValueError
-            If names or shapes differ from those of this optimiser.
+        KeyError, TypeError, ValueError
+            If names or shapes differ from those of this optimiser, or something is no number.
         """
-        own = self.state_dict()
+        where, own = f"{type(self).__name__}.load_state_dict", self.state_dict()
+        if not isinstance(state, Mapping):
+            raise TypeError(f"{where}: state is {describe(state)}; expected what state_dict gives")
         if own.keys() != state.keys():
-            raise KeyError(
-                f"{type(self).__name__}.load_state_dict: names are {sorted(state)}; expected "
-                f"{sorted(own)}"
-            )
+            raise KeyError(f"{where}: names are {sorted(state)}; expected {sorted(own)}")
+        arrays = {name: check_array(where, name, value) for name, value in state.items()}
         for name, array in own.items():
-            if np.shape(state[name]) != array.shape:
+            if arrays[name].shape != array.shape:
                 raise ValueError(
-                    f"{type(self).__name__}.load_state_dict: {name} has shape "
-                    f"{np.shape(state[name])}; expected {array.shape}"
+                    f"{where}: {name} has shape {arrays[name].shape}; expected {array.shape}"
                 )
-        self.lr = float(state["lr"])
+        self.lr = check_real(where, "lr", arrays["lr"], low=0.0)
         for i, (slots, steps) in enumerate(zip(self._slots, self._steps, strict=True)):
-            steps[...] = state[f"{i}.steps"]
+            steps[...] = arrays[f"{i}.steps"]
             for name, slot in slots.items():
-                slot[...] = state[f"{i}.{name}"]
+                slot[...] = arrays[f"{i}.{name}"]
 
     def _slot_names(self) -> tuple[str, ...]:
         raise NotImplementedError
@@ -261,7 +260,13 @@ def _flatten(where: str, parameters: Groups, weight_decay: float) -> list[tuple[
                 f"{where}: a group has the keys {sorted(item)}; expected params and weight_decay"
             )
         decay = check_real(where, "weight_decay", item.get("weight_decay", weight_decay), low=0.0)
-        pairs.extend((parameter, decay) for parameter in item["params"])
+        inside = item["params"]
+        inside = [inside] if isinstance(inside, Tensor) else inside
+        if not isinstance(inside, Iterable):
+            raise TypeError(
+                f"{where}: params of a group is {describe(inside)}; expected a list of Tensors"
+            )
+        pairs.extend((parameter, decay) for parameter in inside)
     if not pairs:
         raise ValueError(f"{where}: parameters is empty; expected at least one Tensor")
     seen: set[int] = set()
@@ -272,6 +277,10 @@ def _flatten(where: str, parameters: Groups, weight_decay: float) -> list[tuple[
             raise ValueError(
                 f"{where}: parameters[{i}] is not a leaf that requires a gradient; expected "
                 "Tensor(..., requires_grad=True)"
+            )
+        if parameter.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise TypeError(
+                f"{where}: parameters[{i}] has dtype {parameter.dtype}; expected float32 or float64"
             )
         if id(parameter) in seen:
             raise ValueError(f"{where}: parameters[{i}] comes twice; expected each once")

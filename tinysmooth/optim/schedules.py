@@ -60,9 +60,12 @@ class Schedule:
         self.steps_done += 1
 
     def _progress(self, step: int, first: int) -> float:
-        """Return how far ``step`` is between ``first`` and the last step, in [0, 1]."""
+        """Return how far ``step`` is between ``first`` and the last step, in [0, 1].
+
+        Where ``first`` is the last step, nothing is left to fall: that step takes the peak.
+        """
         last = self.total_steps - 1
-        return 1.0 if last <= first else min(1.0, max(0.0, (step - first) / (last - first)))
+        return 0.0 if last <= first else min(1.0, max(0.0, (step - first) / (last - first)))
 
 
 class OneCycle(Schedule):
