@@ -245,3 +245,15 @@ def test_a_dropped_graph_gives_its_arrays_back_at_once():
     gc.collect()
     view[0] = 2
     assert x.numpy()[0] == 2
+
+
+@pytest.mark.parametrize("function", [np.sum, np.mean, np.max, np.min])
+def test_numpys_reductions_are_recorded_like_the_methods(function):
+    x = ts.Tensor([1.0, 2.0, 5.0], requires_grad=True)
+    y = function(x)
+    y.backward()
+    assert y.item() == function(x.numpy()) and x.grad.sum() == pytest.approx(
+        {np.sum: 3, np.mean: 1, np.max: 1, np.min: 1}[function]
+    )
+    with pytest.raises(TypeError, match="is not taken"):
+        function(x, out=np.zeros(()))

@@ -79,6 +79,11 @@ def _binary(name: str, operation: Any, swapped: bool) -> Any:
 
 def _method(name: str, operation: Any) -> Any:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        for given in ("dtype", "out"):  # np.sum(x) calls x.sum(axis=None, dtype=None, out=None)
+            if given in kwargs and kwargs.pop(given) is not None:
+                raise TypeError(
+                    f"{name}: {given} is not taken; expected None. Use x.{name}() alone"
+                )
         result: Tensor = operation(self, *args, **kwargs)
         return result
 
