@@ -25,7 +25,7 @@ __all__ = ["RunFolder"]
 
 _FORMAT = 1
 # What only a run leaves that had written a checkpoint before.
-_WRITTEN_LATER = ("history.csv", "weights.npz", "evaluation.npz", "result.json", "report.md")
+_WRITTEN_LATER = ("history.csv", "weights.npz", "evaluation.npz", "result.json")
 
 
 @dataclass(frozen=True)
