@@ -64,6 +64,15 @@ def test_evaluated_again_without_a_checkpoint_the_numbers_are_the_same(run):
     np.testing.assert_array_equal(again.evaluation.logits, run.evaluation.logits)
 
 
+def test_a_finished_run_is_not_evaluated_on_more_or_fewer_images(run):
+    run.folder.checkpoint.unlink()
+    content = json.loads(run.folder.config.read_text())
+    content["data"]["num_val"] += 1
+    run.folder.config.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"num_val is 20; expected 21, as in .*config\.json"):
+        resume(run.folder.path, progress=False)
+
+
 @pytest.mark.parametrize("left", ["weights.npz", "history.csv", "result.json"])
 def test_an_unfinished_run_without_its_checkpoint_is_refused_and_left_alone(tmp_path, left):
     stop_at(tmp_path / "run", 4)

@@ -26,6 +26,7 @@ from tinysmooth.training.history import EpochRow, read_history, write_history
 from tinysmooth.training.interrupt import TrainingInterrupted
 from tinysmooth.training.loop import DivergedError
 from tinysmooth.training.mixing import shrink
+from tinysmooth.training.notes import check_counts
 from tinysmooth.training.run_folder import RunFolder
 from tinysmooth.training.storage import load, save
 
@@ -149,6 +150,8 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
         folder.tidy()
         again = folder.checkpoint.exists()
         if not again and folder.written_later():
+            counts = {"num_train": len(training.targets), "num_val": len(validation.targets)}
+            check_counts(counts, found, str(folder.config))
             return _judge_again(folder, config, training, validation)
         return _run(folder, config, training, validation, again=again, progress=progress)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinysmooth.checks import describe
 
-__all__ = ["check_notes"]
+__all__ = ["check_counts", "check_notes"]
 
 
 def check_notes(content: object) -> None:
@@ -34,6 +34,33 @@ def check_notes(content: object) -> None:
     for name, (fits, expected) in _DATA.items():
         _check(f"data.{name}", content["data"][name], fits, expected)
     _check("environment", content["environment"], _is_object, "an object")
+
+
+def check_counts(counts: Mapping[str, int], found: Mapping[str, Any], path: str) -> None:
+    """Compare how many images there are with what the run found then.
+
+    A checkpoint knows the images themselves; without one, their number is all there is.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        ``num_train`` and ``num_val`` now.
+    found : mapping
+        The notes on the data.
+    path : str
+        Of the file that holds them.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    for name, count in counts.items():
+        if count != found[name]:
+            raise ValueError(
+                f"resume: {name} is {count}; expected {found[name]}, as in {path!r}. Resume with "
+                "the same images"
+            )
 
 
 def _check(name: str, value: object, fits: Callable[[Any], bool], expected: str) -> None:
