@@ -342,6 +342,20 @@ def test_what_is_there_but_no_image_is_named_as_what_it_is(capsys, run, tmp_path
         assert f"PATH is {tmp_path / name}, {words}; expected" in message
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names there are text")
+def test_a_name_that_is_no_text_is_printed_and_drawn(run, pictures, tmp_path):
+    odd = os.fsencode(pictures / "x") + b"\xff.png"
+    (pictures / "0.png").rename(os.fsdecode(odd))
+    for strict, shown in (("strict", b"x?.png: "), ("surrogateescape", b"x\xff.png: ")):
+        done = subprocess.run(
+            [sys.executable, "-m", "tinysmooth", "predict", odd, "--weights", run,
+             "--picture", tmp_path / "p.png"],
+            env={**os.environ, "PYTHONIOENCODING": f"utf-8:{strict}"}, capture_output=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
+
+
 def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_predicted(
     capsys, run, pictures, tmp_path, monkeypatch
 ):

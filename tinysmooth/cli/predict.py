@@ -63,13 +63,15 @@ def run(args: argparse.Namespace) -> int:
     top = min(args.top, len(names))
     for path, row in zip(readable, probs, strict=True):
         best = np.argsort(-row, kind="stable")[:top]
-        print(f"{path}: " + ", ".join(f"{names[k]} {100 * row[k]:.1f} %" for k in best))
+        print(
+            f"{_as_printed(path)}: " + ", ".join(f"{names[k]} {100 * row[k]:.1f} %" for k in best)
+        )
     shown = slice(0, _MOST_DRAWN)
     figure = plots.predictions(
         images[shown], probs[shown], names, titles=[path.name for path in readable[shown]], top=top
     )
     save_figure(figure, picture)
-    print(f"Picture: {picture}")
+    print(f"Picture: {_as_printed(picture)}")
     return 0 if len(readable) == len(files) and not hidden else 1
 
 
@@ -83,6 +85,16 @@ def _check_picture(picture: Path) -> None:
         raise UsageError(
             f"--picture is {picture}, in a read-only folder; expected one to write into"
         )
+
+
+def _as_printed(path: Path) -> str:
+    """Return a path as standard output takes it; letters that it refuses become question marks."""
+    encoding, errors = sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict"
+    try:
+        str(path).encode(encoding, errors)
+    except UnicodeEncodeError:
+        return str(path).encode(encoding, "replace").decode(encoding)
+    return str(path)
 
 
 def _find_images(paths: Sequence[str]) -> tuple[list[Path], bool]:
