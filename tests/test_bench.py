@@ -138,6 +138,21 @@ def test_the_command_writes_its_table_and_numbers(tmp_path, capsys, monkeypatch)
     assert "something" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("place", ["file", "file/x", "file/x/y"])
+def test_a_place_for_the_results_that_cannot_be_made_is_refused_before_any_work(
+    tmp_path, capsys, monkeypatch, place
+):
+    def measure(torch, compile):
+        raise AssertionError("measured in vain")
+
+    monkeypatch.setitem(driver.PARTS, "loss", ("something", measure))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", "loss", "--no-torch", "--out", str(tmp_path / place)])
+    assert caught.value.code == 2
+    assert f"--out is {tmp_path / place}, " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["nonsense"], "'nonsense'; expected some of limits"), (["--threads", "0"], "--threads: 0")],

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 import numpy as np
 import pytest
+from data_trees import make_tree
 from PIL import Image
 
 from tinysmooth import data, training
@@ -127,6 +129,19 @@ def test_a_given_size_limits_the_sizes_of_the_preset():
     assert recipe.read_config({"end_size": 24}).start_size == 24
     with pytest.raises(recipe.UsageError, match="--end-size is 48; expected at most size, 40"):
         recipe.read_config({"size": 40, "end_size": 48})
+
+
+def test_a_size_that_is_too_small_is_told_by_the_option_that_was_given(capsys):
+    for option in ("--end-size", "--size", "--start-size"):
+        message = usage_error(capsys, ["train", option, "5"])
+        assert f"{option} is 5; expected an integer >= 16" in message
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_help_gives_no_option_two_defaults(command):
+    commands = next(a for a in build_parser()._actions if a.dest == "command").choices
+    for action in commands[command]._actions:
+        assert action.dest == "preset" or action.help.count("(default") <= 1, action.dest
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -306,12 +321,63 @@ def test_predict_skips_what_is_no_image_and_says_so(capsys, run, pictures):
         (["x.jpg"], "required: --weights"),
         (["x.jpg", "--weights", "RUN", "--top", "0"], "--top is 0; expected a whole number >= 1"),
         (["x.jpg", "--weights", "RUN", "--picture", "no/where.png"], "--picture is no/where.png"),
+        (["x.jpg", "--weights", "RUN", "--picture", "."], "--picture is ., a folder; expected a"),
     ],
 )
 def test_bad_options_of_predict_are_named(capsys, run, tmp_path, monkeypatch, argv, words):
     monkeypatch.chdir(tmp_path)
     argv = [str(run) if word == "RUN" else word for word in argv]
     assert words in usage_error(capsys, ["predict", *argv])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs links and pipes")
+def test_what_is_there_but_no_image_is_named_as_what_it_is(capsys, run, tmp_path):
+    (tmp_path / "link.jpg").symlink_to("gone.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name, words in (
+        ("link.jpg", "a link to gone.jpg, which does not exist"),
+        ("pipe.jpg", "neither a file nor a folder"),
+    ):
+        message = usage_error(capsys, ["predict", str(tmp_path / name), "--weights", str(run)])
+        assert f"PATH is {tmp_path / name}, {words}; expected" in message
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names there are text")
+def test_a_name_that_is_no_text_is_printed_and_drawn(run, pictures, tmp_path):
+    odd = os.fsencode(pictures / "x") + b"\xff.png"
+    (pictures / "0.png").rename(os.fsdecode(odd))
+    for strict, shown in (("strict", b"x?.png: "), ("surrogateescape", b"x\xff.png: ")):
+        done = subprocess.run(
+            [sys.executable, "-m", "tinysmooth", "predict", odd, "--weights", run,
+             "--picture", tmp_path / "p.png"],
+            env={**os.environ, "PYTHONIOENCODING": f"utf-8:{strict}"}, capture_output=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_predicted(
+    capsys, run, pictures, tmp_path, monkeypatch
+):
+    for name in ("closed", "open"):
+        (pictures / name).mkdir()
+        (pictures / name / "x.png").write_bytes((pictures / "0.png").read_bytes())
+    plain = os.scandir
+
+    def scandir(path):  # the superuser may read every folder
+        if os.path.basename(path) == "closed":
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    argv = ["predict", str(pictures), "--weights", str(run), "--picture", str(tmp_path / "p.png")]
+    assert main(argv) == 1
+    shown = capsys.readouterr()
+    assert f"skipped: {pictures / 'closed'}: Permission denied" in shown.err
+    assert [line.split(":")[0].rsplit("/", 1)[1] for line in shown.out.splitlines()[:-1]] == [
+        "0.png", "1.png", "2.png", "x.png",
+    ]  # fmt: skip
+    assert str(pictures / "open" / "x.png") in shown.out
 
 
 def test_damaged_weights_are_a_failure_that_names_the_file(capsys, run, pictures, tmp_path):
@@ -341,6 +407,21 @@ def test_bad_options_of_fetch_are_named(capsys, tmp_path, monkeypatch, argv, wor
     assert words in usage_error(capsys, ["fetch", *argv])
 
 
+def test_an_archive_without_a_top_folder_is_found_after_it_was_fetched(capsys, tmp_path):
+    made, root = make_tree(tmp_path / "made", train=1, val=1), tmp_path / "root"
+    for name in ("flat.tgz", "other.tgz"):
+        with tarfile.open(tmp_path / name, "w:gz") as tar:
+            for part in ("train", "val") if name == "flat.tgz" else ("train",):
+                tar.add(made / part, part)
+    for _ in range(2):
+        assert main(["fetch", "--archive", str(tmp_path / "flat.tgz"), "--root", str(root)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"Imagenette is in {data.find_imagenette(root)}"] * 2
+    assert len(names_in(root)) == 1
+    assert main(["fetch", "--archive", str(tmp_path / "other.tgz"), "--root", str(root)]) == 1
+    assert "Imagenette is not at other.tgz: expected" in capsys.readouterr().err
+
+
 def test_a_damaged_archive_is_a_failure(capsys, tmp_path):
     (tmp_path / "a.tgz").write_bytes(b"not an archive")
     assert main(["fetch", "--archive", str(tmp_path / "a.tgz"), "--root", str(tmp_path / "d")]) == 1
@@ -360,6 +441,6 @@ def test_info_describes_a_run(capsys, run):
     assert "small_convnet" in shown and "2 of 2; finished" in shown and "floor 0.500" in shown
 
 
-def test_info_of_something_else_is_a_failure(capsys, tmp_path):
-    assert main(["info", str(tmp_path)]) == 1
-    assert "has no config.json" in capsys.readouterr().err
+def test_info_of_something_else_is_wrong_usage(capsys, tmp_path):
+    assert "has no config.json" in usage_error(capsys, ["info", str(tmp_path)])
+    assert "RUN: run folder: 'nowhere' is no folder" in usage_error(capsys, ["info", "nowhere"])

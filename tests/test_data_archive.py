@@ -12,7 +12,7 @@ from data_trees import make_archive, make_tree
 
 from tinysmooth.data import ArchiveError
 from tinysmooth.data.archive import Limits, unpack
-from tinysmooth.data.layout import check_layout
+from tinysmooth.data.layout import check_layout, find_imagenette
 
 
 def member(name, content=b"x", **fields):
@@ -54,13 +54,14 @@ def test_a_whole_archive_arrives_file_by_file(tmp_path, whole):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["imagenette2-160"]
 
 
-def test_an_archive_without_a_top_folder_gets_its_own_name(tmp_path):
+def test_an_archive_without_a_top_folder_gets_a_name_that_is_found(tmp_path):
     made = make_tree(tmp_path / "made")
     path = tmp_path / "pictures.tgz"
     with tarfile.open(path, "w:gz") as tar:
         tar.add(made, ".")
-    assert unpack(path, tmp_path / "out", check=check_layout) == tmp_path / "out" / "pictures"
-    assert check_layout(tmp_path / "out" / "pictures")
+    folder = unpack(path, tmp_path / "out", check=check_layout)
+    assert folder == tmp_path / "out" / "imagenette-pictures"
+    assert find_imagenette(tmp_path / "out") == folder
 
 
 EVIL = {

@@ -184,6 +184,27 @@ def test_no_home_is_no_obstacle(tree, monkeypatch, decodings):
     assert load_imagenette(tree, size=8).num_images == 40
 
 
+@pytest.mark.parametrize("change", [('"30"', '"20"'), ('"30"', '"99"'), ("empty", "emqty")])
+def test_a_changed_note_of_an_unreadable_file_is_noticed(
+    tmp_path, place, decodings, capsys, change
+):
+    """Whoever believed it would serve the black image of the file that could not be read."""
+    tree = make_tree(tmp_path / "root", train=3)
+    (tree / "train" / WNIDS[9] / "x.JPEG").write_bytes(b"")
+    with pytest.warns(DataWarning):
+        first = load_imagenette(tree, size=8)
+    (note,) = place.glob("*.json")
+    text = note.read_text()
+    assert change[0] in text
+    note.write_text(text.replace(*change))
+    capsys.readouterr()
+    with pytest.warns(DataWarning, match=r"skipped 1 of 31 .*x\.JPEG \(empty file\)"):
+        second = load_imagenette(tree, size=8, progress=False)
+    assert "is damaged; decoding the images again" in capsys.readouterr().err
+    np.testing.assert_array_equal(first.images, second.images)
+    assert decodings == [31, 31]
+
+
 def test_faulty_files_are_remembered_and_warned_of_each_time(tmp_path, place, decodings):
     tree = make_tree(tmp_path / "root", train=3)
     (tree / "train" / WNIDS[9] / "x.JPEG").write_bytes(b"")

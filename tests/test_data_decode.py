@@ -1,5 +1,8 @@
 """One image file: any kind becomes square RGB, and a faulty one is named."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,6 +41,81 @@ def test_every_kind_of_image_becomes_rgb(tmp_path, mode):
 def test_what_is_transparent_stands_on_white(tmp_path):
     Image.new("RGBA", (10, 10), (0, 0, 0, 0)).save(tmp_path / "clear.png")
     assert (read_image(tmp_path / "clear.png", 8) == 255).all()
+
+
+def halves(left, right, dtype=np.uint8):
+    """An array of 10 x 20 with one value in its left half and another in its right one."""
+    return np.repeat(np.array([[left] * 10 + [right] * 10], dtype), 10, axis=0)
+
+
+def left_and_right(path):
+    """Read an image of halves twice as wide as high: its middle has one half of each."""
+    pixels = read_image(path, 10)
+    return pixels[5, 1].tolist(), pixels[5, 8].tolist()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "key", "dark"),
+    [
+        (np.stack([halves(200, 30), halves(10, 30), halves(0, 30)], axis=2), (200, 10, 0), 30),
+        (halves(200, 30), 200, 30),
+        (halves(51400, 7710, np.uint16), 51400, 30),
+    ],
+    ids=["RGB", "grey", "16 bits"],
+)
+def test_a_colour_that_is_declared_transparent_stands_on_white(tmp_path, pixels, key, dark):
+    Image.fromarray(pixels).save(tmp_path / "keyed.png", transparency=key)
+    assert left_and_right(tmp_path / "keyed.png") == ([255] * 3, [dark] * 3)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "levels"),
+    [
+        (halves(0.2, 0.8, np.float32), (51, 204)),
+        (halves(51.0, 204.0, np.float32), (51, 204)),
+        (halves(51, 204, np.int32), (51, 204)),
+        (halves(51 * 257, 204 * 257, np.int32), (51, 204)),
+    ],
+)
+def test_wide_numbers_become_grey_levels(tmp_path, pixels, levels):
+    Image.fromarray(pixels).save(tmp_path / "wide.tif")
+    assert left_and_right(tmp_path / "wide.tif") == tuple([level] * 3 for level in levels)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (halves(0, 1 << 20, np.int32), r"integers from 0 to 1\.04858e\+06, not in 0 to 65535"),
+        (halves(-5, 9, np.int32), "integers from -5 to 9"),
+        (halves(-0.5, 1.0, np.float32), r"real numbers from -0\.5 to 1, not in 0 to 255"),
+        (halves(0.0, 4000.0, np.float32), "real numbers from 0 to 4000"),
+        (halves(np.nan, 1.0, np.float32), "real numbers from nan to nan"),
+    ],
+)
+def test_numbers_of_which_nobody_knows_the_white_are_refused_by_name(tmp_path, pixels, words):
+    Image.fromarray(pixels).save(tmp_path / "unclear.tif")
+    with pytest.raises(ValueError, match=rf"unclear\.tif: {words}.*; expected an image"):
+        read_image(tmp_path / "unclear.tif", 10)
+
+
+def test_16_bit_colours_of_which_one_is_transparent_are_refused_by_name(tmp_path):
+    def chunk(kind, content):
+        crc = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + crc
+
+    rows = b"".join(b"\0" + struct.pack(">30H", *[300] * 30) for _ in range(10))
+    for key in (b"", chunk(b"tRNS", struct.pack(">3H", 1, 1, 1))):
+        (tmp_path / "deep.png").write_bytes(
+            b"\x89PNG\r\n\x1a\n"
+            + chunk(b"IHDR", struct.pack(">IIBBBBB", 10, 10, 16, 2, 0, 0, 0))
+            + key
+            + chunk(b"IDAT", zlib.compress(rows))
+            + chunk(b"IEND", b"")
+        )
+        if not key:
+            assert (read_image(tmp_path / "deep.png", 8) == 1).all()
+    with pytest.raises(ValueError, match=r"deep\.png: 16-bit colours of which one is transparent"):
+        read_image(tmp_path / "deep.png", 8)
 
 
 def test_photographs_are_turned_upright(tmp_path):

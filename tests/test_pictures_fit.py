@@ -52,6 +52,59 @@ def test_a_long_file_name_is_shortened_in_the_middle():
     assert len(shown[0]) < 50 and shown[1] == "short.png"
 
 
+ODD = ["m$\\frac{$x.jpg", "a$b$c_{x.jpg", "5$ and \\$6", "x\udcff.jpg", "plain"]
+
+
+def drawn_text(figure):
+    """Every text as the renderer gets it, and whether it is read as a formula."""
+    seen = []
+    canvas = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    plain = renderer.draw_text
+
+    def note(gc, x, y, text, prop, angle, ismath=False, mtext=None):
+        seen.append((text, bool(ismath)))
+        return plain(gc, x, y, text, prop, angle, ismath, mtext)
+
+    renderer.draw_text = note
+    figure.draw(renderer)
+    return seen
+
+
+def test_names_of_files_are_drawn_letter_by_letter():
+    images = np.zeros((5, 3, 8, 8), np.uint8)
+    figure = plots.predictions(images, np.full((5, 5), 0.2), ["a", "b", "c", "d", "e"], titles=ODD)
+    drawn = drawn_text(figure)
+    assert not any(formula for _, formula in drawn)
+    assert {text for text, _ in drawn} >= {*ODD[:3], "x?.jpg", "plain"}
+
+
+def test_names_of_classes_are_drawn_letter_by_letter():
+    names = ["m$\\frac{$", "a$b$c_{", "5$ and 6$"]
+    images, targets = np.zeros((3, 3, 8, 8), np.uint8), np.arange(3)
+    probs = np.eye(3)[[1, 2, 0]]
+    for figure in (
+        plots.predictions(images, probs, names),
+        plots.confident_mistakes(images, probs, targets, names),
+        plots.confusion_matrix(np.eye(3, dtype=int), names),
+        plots.examples(images, targets, names),
+        plots.template_clusters(probs[:, :2], targets, probs[:, :2], names, label_smoothing=0.1),
+    ):
+        text = " ".join(text for text, _ in drawn_text(figure))
+        assert all(name in text for name in names)
+
+
+def test_a_dot_of_a_bin_that_is_always_right_is_not_cut_in_half():
+    probs = np.tile([0.9, 0.1], (20, 1))
+    figure = plots.reliability_diagram(probs, np.zeros(20, int), label_smoothing=0.0)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[::-1, :, :3]
+    x, y = figure.axes[0].transData.transform((0.9, 1.0))
+    above, below = pixels[int(y) + 2, int(x)], pixels[int(y) - 2, int(x)]
+    assert above.max() < 100 and below.max() < 100
+
+
 def comparison(rng, count):
     gaps = rng.uniform(3, 9, 2 * count)
     columns = {name: rng.random(2 * count) for name in ("accuracy", "loss", "ece", "scaled_ece")}

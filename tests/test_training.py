@@ -349,14 +349,40 @@ def test_resuming_with_other_images_is_refused(tmp_path):
             checkpoint=path, resume=True, progress=False)  # fmt: skip
 
 
+def test_resuming_with_other_validation_images_is_refused(tmp_path):
+    path = tmp_path / "c.npz"
+    train_tiny(checkpoint=path)
+    for val in (easy_images(21, 9), easy_images(24, 8), None):
+        rng = np.random.default_rng(1)
+        with pytest.raises(ValueError, match="val_data is .* Resume with the same settings and da"):
+            fit(tiny_model(rng), easy_images(), val, epochs=3, batch_size=16, rng=rng,
+                checkpoint=path, resume=True, progress=False)  # fmt: skip
+
+
+def test_a_checkpoint_that_does_not_know_its_validation_images_is_resumed(tmp_path, monkeypatch):
+    path = tmp_path / "c.npz"
+    whole, rows = train_tiny(p=0.2)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5)
+        with pytest.raises(TrainingInterrupted):
+            train_tiny(p=0.2, checkpoint=path)
+    state = load(path)
+    notes = json.loads(str(state["progress"]))
+    del notes["settings"]["val_data"]
+    save(path, {**state, "progress": np.array(json.dumps(notes))})
+    again, later = train_tiny(p=0.2, checkpoint=path, resume=True)
+    assert_same_bits(again.state_dict(), whole.state_dict())
+    assert_same_rows(later, rows)
+
+
 def test_resuming_another_model_is_refused(tmp_path):
     path = tmp_path / "c.npz"
     train_tiny(checkpoint=path)
     rng = np.random.default_rng(1)
     model = nn.Sequential(nn.GlobalAvgPool2d(), nn.Flatten(), nn.Linear(3, 3, rng=rng))
     with pytest.raises(ValueError, match="belongs to another model"):
-        fit(model, easy_images(), epochs=3, batch_size=16, rng=rng, checkpoint=path, resume=True,
-            progress=False)  # fmt: skip
+        fit(model, easy_images(), easy_images(24, 9), epochs=3, batch_size=16, rng=rng,
+            checkpoint=path, resume=True, progress=False)  # fmt: skip
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from tinysmooth.bench.driver import (
@@ -61,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
         if args.threads < 1:
             raise UsageError(f"--threads: {args.threads} came; expected at least 1")
         set_num_threads(args.threads)
-    if args.out is not None and Path(args.out).is_file():
-        raise UsageError(f"--out is {args.out}, a file; expected a folder")
+    if args.out is not None:
+        _make_folder(args.out)
     torch = None if args.no_torch else find_torch()
     machine = describe_machine(torch)
     print("\n".join(f"{name:<10} {value}" for name, value in machine.items()))
@@ -72,10 +73,24 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{PARTS[name][0]}\n{format_rows(rows)}", flush=True)
     if args.out is not None:
         folder = Path(args.out)
-        folder.mkdir(parents=True, exist_ok=True)
         content = json.dumps({"machine": machine, "parts": results}, indent=1)
         (folder / "bench.json").write_text(content + "\n", encoding="utf-8")
         if any(row.get("ratio") for rows in results.values() for row in rows):
             save_figure(benchmark_ratios(results), folder / "bench.png")
         print(f"\nwritten to {folder}")
     return 0
+
+
+def _make_folder(out: str) -> None:
+    """Make the folder of the results before anything is measured."""
+    folder = Path(out)
+    if folder.is_file():
+        raise UsageError(f"--out is {out}, a file; expected a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"--out is {out}, which cannot be made ({error.strerror}); expected a folder"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"--out is {out}, which is read-only; expected a folder to write into")

@@ -8,6 +8,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from tinysmooth import __version__, data, kernels
+from tinysmooth.cli.options import UsageError
 from tinysmooth.kernels import cache, threads
 from tinysmooth.training import RunFolder, load, read_history
 from tinysmooth.training.history import format_header, format_row
@@ -58,7 +59,10 @@ def _print_installation(root: str | None) -> None:
 
 
 def _print_run(path: str) -> None:
-    folder = RunFolder.open(path)
+    try:
+        folder = RunFolder.open(path)
+    except FileNotFoundError as error:
+        raise UsageError(f"RUN: {error}") from None
     config, content = folder.read_config()
     rows = read_history(folder.history) if folder.history.exists() else []
     _line("run", str(folder.path))

@@ -7,6 +7,7 @@ pictures with their probabilities are drawn into a PNG file.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,9 +54,8 @@ def run(args: argparse.Namespace) -> int:
     except FileNotFoundError as error:
         raise UsageError(f"--weights: {error}") from None
     picture = Path(args.picture) if args.picture else folder.path / "predictions.png"
-    if not picture.parent.is_dir():
-        raise UsageError(f"--picture is {args.picture}; expected a file in an existing folder")
-    files = _find_images(args.paths)
+    _check_picture(picture)
+    files, hidden = _find_images(args.paths)
     model, config, names = load_model(args.weights)
     images, readable = _read(files, config.size)
     images = shrink(images, config.judged_size)
@@ -63,32 +63,79 @@ def run(args: argparse.Namespace) -> int:
     top = min(args.top, len(names))
     for path, row in zip(readable, probs, strict=True):
         best = np.argsort(-row, kind="stable")[:top]
-        print(f"{path}: " + ", ".join(f"{names[k]} {100 * row[k]:.1f} %" for k in best))
+        print(
+            f"{_as_printed(path)}: " + ", ".join(f"{names[k]} {100 * row[k]:.1f} %" for k in best)
+        )
     shown = slice(0, _MOST_DRAWN)
     figure = plots.predictions(
         images[shown], probs[shown], names, titles=[path.name for path in readable[shown]], top=top
     )
     save_figure(figure, picture)
-    print(f"Picture: {picture}")
-    return 0 if len(readable) == len(files) else 1
+    print(f"Picture: {_as_printed(picture)}")
+    return 0 if len(readable) == len(files) and not hidden else 1
 
 
-def _find_images(paths: Sequence[str]) -> list[Path]:
-    """Return the files that were named, and the images in the folders that were named."""
-    known = Image.registered_extensions()
+def _check_picture(picture: Path) -> None:
+    """Refuse a place that no picture can be written to, before any work."""
+    if picture.is_dir():
+        raise UsageError(f"--picture is {picture}, a folder; expected a file name")
+    if not picture.parent.is_dir():
+        raise UsageError(f"--picture is {picture}; expected a file in an existing folder")
+    if not os.access(picture.parent, os.W_OK):
+        raise UsageError(
+            f"--picture is {picture}, in a read-only folder; expected one to write into"
+        )
+
+
+def _as_printed(path: Path) -> str:
+    """Return a path as standard output takes it; letters that it refuses become question marks."""
+    encoding, errors = sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict"
+    try:
+        str(path).encode(encoding, errors)
+    except UnicodeEncodeError:
+        return str(path).encode(encoding, "replace").decode(encoding)
+    return str(path)
+
+
+def _find_images(paths: Sequence[str]) -> tuple[list[Path], bool]:
+    """Return the files that were named and the images in the folders that were named.
+
+    Folders that cannot be read are named on standard error; the flag says if there were any.
+    """
     files: list[Path] = []
+    hidden: list[OSError] = []
     for name in paths:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
-            if not inside:
+            before = len(hidden)
+            inside = _images_in(path, hidden)
+            if not inside and len(hidden) == before:
                 raise UsageError(f"PATH is {name}, a folder without images; expected some inside")
             files += inside
         elif path.is_file():
             files.append(path)
         else:
-            raise UsageError(f"PATH is {name}, which does not exist; expected an image or a folder")
-    return files
+            what = "which does not exist"
+            if path.is_symlink():
+                what = f"a link to {os.readlink(path)}, which does not exist"
+            elif path.exists():
+                what = "neither a file nor a folder"
+            raise UsageError(f"PATH is {name}, {what}; expected an image or a folder")
+    for error in hidden:
+        print(f"skipped: {error.filename}: {error.strerror}; expected a folder", file=sys.stderr)
+    return files, bool(hidden)
+
+
+def _images_in(folder: Path, hidden: list[OSError]) -> list[Path]:
+    """Return the images in a folder and in those inside it; note which cannot be read."""
+    known = Image.registered_extensions()
+    found = (
+        Path(place, name)
+        for place, _, names in os.walk(folder, onerror=hidden.append)
+        for name in names
+        if Path(name).suffix.lower() in known
+    )
+    return sorted(path for path in found if path.is_file())
 
 
 def _read(

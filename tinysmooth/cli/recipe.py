@@ -10,6 +10,7 @@ from tinysmooth.cli.options import UsageError, count_or_all, real, whole
 from tinysmooth.data import KINDS
 from tinysmooth.models import MODELS
 from tinysmooth.training import PRESET_MINUTES, PRESETS, OptionError, TrainConfig
+from tinysmooth.training.config import LEAST_SIZE
 
 __all__ = ["RECIPE", "SWITCHES", "UNSET", "add_recipe", "flag", "name_option", "read_config"]
 
@@ -37,7 +38,7 @@ RECIPE: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "mixup": (real, "A", "above 0: mix images in pairs, shares from Beta(A, A)"),
     "ema": (real, "DECAY", "keep the running mean of the weights; 0 keeps the last ones"),
     "start_size": (whole, "PX", "let the training images grow from this side"),
-    "end_size": (whole, "PX", "side that the images grow to and are judged at (default: --size)"),
+    "end_size": (whole, "PX", "side that the images grow to and are judged at"),
     "size_step": (whole, "PX", "by how much the images grow at once"),
     "val_every": (whole, "E", "evaluate after every so many epochs, and after the last"),
     "model": (str, "NAME", f"network: {', '.join(MODELS)}"),
@@ -97,7 +98,8 @@ def read_config(given: Mapping[str, Any]) -> TrainConfig:
     options = dict(PRESETS[given.get("preset", _USUAL)])
     limit = given.get("end_size", given.get("size"))
     for name in ("start_size", "end_size"):
-        if limit is not None and options.get(name, 0) > limit:
+        # A limit that is too small is told by its own name, not by those of what it limits.
+        if limit is not None and options.get(name, 0) > limit >= LEAST_SIZE:
             options[name] = limit
     options.update((name, value) for name, value in given.items() if name in (*RECIPE, *SWITCHES))
     try:

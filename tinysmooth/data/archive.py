@@ -105,7 +105,7 @@ def unpack(
         try:
             wanted = check(temporary)
         except FileNotFoundError as error:
-            message = str(error).replace(str(temporary), f"{archive.name}:")
+            message = str(error).replace(str(temporary), archive.name)
             raise ArchiveError(f"unpack: {archive} holds something else. {message}") from None
         name = wanted.name if wanted != temporary else folder_name(archive.name)
         return _put_in_place(wanted, parent / name, check)
@@ -115,8 +115,15 @@ def unpack(
 
 
 def folder_name(archive_name: str) -> str:
-    """Return the name of the folder that an archive without a top folder is unpacked to."""
-    return archive_name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz")
+    """Return the name of the folder that an archive without a top folder is unpacked to.
+
+    It begins like those that Imagenette is looked for in, whatever the archive is called.
+
+    >>> folder_name("imagenette2-160.tgz"), folder_name("flat.tar.gz")
+    ('imagenette2-160', 'imagenette-flat')
+    """
+    name = archive_name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz")
+    return name if name.startswith("imagenette") else f"imagenette-{name}"
 
 
 def _put_in_place(folder: Path, target: Path, check: Callable[[Path], Path]) -> Path:

@@ -3,7 +3,7 @@
 One file for each folder, split and size, with a small ``.json`` beside it::
 
     <cache>/images/train-64px-<folder>-<fingerprint>.npy     uint8 (N, size, size, 3)
-    <cache>/images/train-64px-<folder>-<fingerprint>.json    CRC-32 of the pixels, unreadable files
+    <cache>/images/train-64px-<folder>-<fingerprint>.json    unreadable files, CRC-32 of all
 
 The *fingerprint* is a hash of the names, sizes and times of all files of the split, so a changed
 source has another name and is decoded anew. The CRC tells a damaged file from a whole one. Both
@@ -96,9 +96,9 @@ def _fingerprint(listing: Listing, size: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _crc(images: Array) -> int:
-    """CRC-32 of the pixels, a block at a time: a mapped file need not fit into memory."""
-    flat, crc = images.reshape(-1), 0
+def _crc(images: Array, faults: dict[int, str]) -> int:
+    """CRC-32 of all there is to know, a block at a time: a mapped file need not fit into memory."""
+    flat, crc = images.reshape(-1), zlib.crc32(json.dumps(sorted(faults.items())).encode())
     for start in range(0, flat.size, 1 << 24):
         crc = zlib.crc32(flat[start : start + (1 << 24)].data, crc)
     return crc
@@ -117,7 +117,7 @@ def _load(path: Path, shape: tuple[int, ...]) -> tuple[Array, dict[int, str]] | 
             whole = file.read(len(header)) == header
         if whole and path.stat().st_size == len(header) + math.prod(shape):
             images = np.memmap(path, np.uint8, "r", len(header), shape)
-            if _crc(images) == facts["crc32"]:
+            if _crc(images, faults) == facts["crc32"]:
                 return images, faults
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
@@ -139,7 +139,7 @@ def _store(
         images = np.memmap(file, np.uint8, "r+", len(header), shape)
         faults = decode(images)
         images.flush()
-        facts = {"crc32": _crc(images), "faults": faults}
+        facts = {"crc32": _crc(images, faults), "faults": faults}
         del images
     with _replacing(path.with_suffix(".json")) as file:
         file.write(json.dumps(facts).encode())

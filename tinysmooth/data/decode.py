@@ -22,7 +22,7 @@ from tinysmooth.kernels.threads import get_num_threads
 __all__ = ["DECODER", "MOST_FAULTS", "decode_files", "read_image", "report_faults"]
 
 #: Says how pixels come about; part of the fingerprint of the cache. Count up with every change.
-DECODER = f"1, Pillow {PIL.__version__}"
+DECODER = f"2, Pillow {PIL.__version__}"
 
 #: Share of unreadable files at which the folder, not the files, is the problem.
 MOST_FAULTS = 0.05
@@ -31,12 +31,17 @@ MOST_FAULTS = 0.05
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
+class _UnclearError(ValueError):
+    """An image whose numbers do not say which colours they are."""
+
+
 def read_image(path: str | os.PathLike[str], size: int) -> np.ndarray[Any, Any]:
     """Read one image of any kind as the models want it: RGB, square, ``size`` pixels.
 
     The longer side is cropped evenly at both ends, after the shorter one was brought to ``size``
     with Lanczos' filter. Greyscale, palette and CMYK images become RGB, transparent ones stand on
-    white, and photographs are turned upright as their EXIF entry says.
+    white, and photographs are turned upright as their EXIF entry says. Numbers in [0, 1] or
+    [0, 255] are taken for grey levels where a file holds real numbers.
 
     Parameters
     ----------
@@ -54,7 +59,8 @@ def read_image(path: str | os.PathLike[str], size: int) -> np.ndarray[Any, Any]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty, truncated, damaged or no image.
+        If the file is empty, truncated, damaged or no image, or holds numbers that nobody can tell
+        the colours of.
     TypeError
         If an argument has the wrong type.
     """
@@ -84,6 +90,7 @@ def _quiet_pillow() -> Iterator[None]:
 
 def _read(path: str | os.PathLike[str], size: int) -> np.ndarray[Any, Any]:
     with Image.open(path) as image:
+        _check_depth(image)
         # A large JPEG is decoded at a half, a quarter or an eighth, never below twice the size.
         image.draft(None, (2 * size, 2 * size))
         upright = _to_rgb(ImageOps.exif_transpose(image))
@@ -91,18 +98,41 @@ def _read(path: str | os.PathLike[str], size: int) -> np.ndarray[Any, Any]:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        image.load()
-        return image
-    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip
-        wide = np.asarray(image)
-        shift = 8 if wide.max(initial=0) > 255 else 0
-        image = Image.fromarray((wide >> shift).astype(np.uint8))
+    if image.mode.startswith("I") or image.mode == "F":  # Pillow would clip these
+        image = _to_grey(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         clear = image.convert("RGBA")
         white = Image.new("RGBA", clear.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, clear).convert("RGB")
+    if image.mode == "RGB":
+        image.load()
+        return image
     return image.convert("RGB")
+
+
+def _to_grey(image: Image.Image) -> Image.Image:
+    """Turn wide integers or real numbers into 8 bits a pixel, with a transparent level if any."""
+    wide = np.asarray(image)
+    low, high = wide.min(initial=0), wide.max(initial=0)
+    most, what = (255, "real numbers") if image.mode == "F" else (65535, "integers")
+    if not (low >= 0 and high <= most):  # NaN is not either
+        raise _UnclearError(f"{what} from {low:g} to {high:g}, not in 0 to {most}")
+    if image.mode == "F":
+        levels = np.rint(wide * (255 if high <= 1 else 1)).astype(np.uint8)
+    else:
+        levels = (wide >> (8 if high > 255 else 0)).astype(np.uint8)
+    grey = Image.fromarray(levels)
+    if "transparency" in image.info:
+        seen = np.where(wide == image.info["transparency"], 0, 255).astype(np.uint8)
+        grey.putalpha(Image.fromarray(seen))
+    return grey
+
+
+def _check_depth(image: Image.Image) -> None:
+    """Refuse 16-bit colours of which one is transparent: Pillow keeps 8 bits, and many match it."""
+    deep = any("16" in str(part.args) for part in getattr(image, "tile", ()))
+    if image.mode == "RGB" and deep and "transparency" in image.info:
+        raise _UnclearError("16-bit colours of which one is transparent")
 
 
 def _fault(path: str | os.PathLike[str], error: BaseException) -> str:
@@ -111,6 +141,8 @@ def _fault(path: str | os.PathLike[str], error: BaseException) -> str:
             return "empty file"
     except OSError:
         return "cannot be opened"
+    if isinstance(error, _UnclearError):
+        return str(error)
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, PermissionError | IsADirectoryError):

@@ -215,6 +215,8 @@ def template_clusters(
     )
     axis.set_aspect("equal", adjustable="datalim")
     legend(axis)
+    for text in axis.get_legend().get_texts():
+        text.set_parse_math(False)
     return figure
 
 

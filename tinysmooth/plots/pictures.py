@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinysmooth.checks import check_array, check_int
-from tinysmooth.plots.style import INK, MUTED, SMOOTHED, new_figure
+from tinysmooth.plots.style import INK, MUTED, SMOOTHED, as_written, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,6 +71,7 @@ def confident_mistakes(
             f"{class_names[guess]} {100 * table[index, guess]:.0f} %\n"
             f"is: {class_names[int(wanted[index])]}",
             fontsize=9,
+            parse_math=False,
         )
     figure.suptitle("Most confident mistakes: the guess above, the label below", fontsize=11)
     return figure
@@ -111,12 +112,14 @@ def predictions(
         picture.set_axis_off()
         picture.imshow(pictures[row].transpose(1, 2, 0), interpolation="nearest")
         if titles is not None:
-            bars.set_title(_shorten(titles[row]), fontsize=9, loc="left")
+            title = _shorten(as_written(titles[row]))
+            bars.set_title(title, fontsize=9, loc="left", parse_math=False)
         order = np.argsort(-table[row], kind="stable")[:top]
         values = table[row][order]
         colours = [SMOOTHED] + [MUTED] * (len(order) - 1)
         bars.barh(range(len(order)), values, color=colours, height=0.7)
-        bars.set_yticks(range(len(order)), [class_names[int(index)] for index in order])
+        named = [class_names[int(index)] for index in order]
+        bars.set_yticks(range(len(order)), named, parse_math=False)
         bars.invert_yaxis()
         bars.set_xlim(0, 1.12)
         bars.set_xticks([0, 0.5, 1])

@@ -123,6 +123,8 @@ def reliability_diagram(
         color=INK,
         markersize=4,
         label="at the bin's mean confidence",
+        clip_on=False,  # a dot at 1 is whole
+        zorder=3,
     )
     top.plot([0, 1], [0, 1], "--", color=LIMIT, label="perfectly calibrated")
     error, bias = bins.expected_calibration_error, bins.overconfidence
@@ -234,8 +236,9 @@ def confusion_matrix(counts: npt.ArrayLike, class_names: Sequence[str]) -> Figur
                     fontsize=8.5,
                     color=GROUND if shares[row, column] > 0.45 else INK,
                 )
-    axis.set_xticks(range(classes), class_names, rotation=45, ha="right", rotation_mode="anchor")
-    axis.set_yticks(range(classes), class_names)
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axis.set_xticks(range(classes), class_names, parse_math=False, **slanted)
+    axis.set_yticks(range(classes), class_names, parse_math=False)
     axis.tick_params(length=0)
     right = np.trace(table) / max(int(table.sum()), 1)
     axis.set(

@@ -26,6 +26,7 @@ __all__ = [
     "ONE_HOT",
     "SERIES",
     "SMOOTHED",
+    "as_written",
     "new_figure",
     "run_colour",
     "sequential_map",
@@ -99,6 +100,18 @@ def new_figure(
     for each in axes.flat:
         _dress(each)
     return figure, axes
+
+
+def as_written(name: str) -> str:
+    """Return the name of a file or class as a font can show it; draw it with ``parse_math=False``.
+
+    Such a name is nobody's formula: a dollar is a dollar. What the system could not decode in the
+    name of a file (surrogates) becomes a question mark.
+
+    >>> as_written(f"a$b{chr(0xDCFF)}.jpg")
+    'a$b?.jpg'
+    """
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def sequential_map() -> Any:

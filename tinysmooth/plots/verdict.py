@@ -54,7 +54,8 @@ def examples(
     axis.grid(False)
     axis.spines[:].set_visible(False)
     axis.set_xticks([])
-    axis.set_yticks((np.arange(len(class_names)) + 0.5) * (side + 2), class_names)
+    middles = (np.arange(len(class_names)) + 0.5) * (side + 2)
+    axis.set_yticks(middles, class_names, parse_math=False)
     axis.tick_params(length=0)
     axis.set_title("What the network sees")
     return figure

@@ -22,9 +22,10 @@ from tinysmooth.optim import Optimiser
 from tinysmooth.training.history import EpochRow
 from tinysmooth.training.storage import CorruptFileError, load, save
 
-__all__ = ["Progress", "generators_of", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Progress", "generators_of", "read_checkpoint", "read_rows", "write_checkpoint"]
 
 _FORMAT = 2
+_LATER_SETTINGS = ("val_data",)  # what checkpoints of this format did not always note
 
 State = dict[str, Any]
 Array = np.ndarray[Any, Any]
@@ -138,23 +139,8 @@ def read_checkpoint(
     ValueError
         If it belongs to another model, or to training with other settings.
     """
-    state = load(path)
-    try:
-        notes = json.loads(str(state.pop("progress")[()]))
-        if notes["format"] != _FORMAT:
-            raise CorruptFileError(
-                f"read_checkpoint: {str(path)!r} has format {notes['format']}; expected {_FORMAT}. "
-                "Use the version of tinysmooth that wrote it"
-            )
-        progress = Progress(**notes["progress"])
-        progress.history = [EpochRow(**row) for row in notes["progress"]["history"]]
-        states = notes["generators"]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise CorruptFileError(
-            f"read_checkpoint: {str(path)!r} is not a checkpoint ({error!r}); expected a file "
-            "that training wrote"
-        ) from None
-    _compare_settings(notes["settings"], json.loads(json.dumps(settings, default=_plain)))
+    state, progress, states, saved_settings = _read(path)
+    _compare_settings(saved_settings, json.loads(json.dumps(settings, default=_plain)))
     if len(states) != len(generators):
         raise ValueError(
             f"read_checkpoint: {str(path)!r} has {len(states)} random generators; expected "
@@ -174,6 +160,37 @@ def read_checkpoint(
     return progress
 
 
+def read_rows(path: str | os.PathLike[str]) -> list[EpochRow]:
+    """Return the rows of the finished epochs in a checkpoint.
+
+    Raises
+    ------
+    FileNotFoundError, CorruptFileError
+        If there is no whole checkpoint at ``path``.
+    """
+    return _read(path)[1].history
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[State, Progress, list[State], State]:
+    """Return the arrays, the progress, the states of the generators and the settings."""
+    state = load(path)
+    try:
+        notes = json.loads(str(state.pop("progress")[()]))
+        if notes["format"] != _FORMAT:
+            raise CorruptFileError(
+                f"read_checkpoint: {str(path)!r} has format {notes['format']}; expected {_FORMAT}. "
+                "Use the version of tinysmooth that wrote it"
+            )
+        progress = Progress(**notes["progress"])
+        progress.history = [EpochRow(**row) for row in notes["progress"]["history"]]
+        return state, progress, notes["generators"], notes["settings"]
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CorruptFileError(
+            f"read_checkpoint: {str(path)!r} is not a checkpoint ({error!r}); expected a file "
+            "that training wrote"
+        ) from None
+
+
 def _part(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {
         name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
@@ -182,6 +199,8 @@ def _part(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def _compare_settings(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in {**saved, **now}:
+        if name in _LATER_SETTINGS and name not in saved:
+            continue
         if saved.get(name) != now.get(name):
             raise ValueError(
                 f"read_checkpoint: {name} is {now.get(name)!r}; expected {saved.get(name)!r}, as "

@@ -14,7 +14,10 @@ from tinysmooth.data import KINDS, NOISE_LEVELS
 from tinysmooth.models import MODELS
 from tinysmooth.training.mixing import SIZE_STEP
 
-__all__ = ["PRESETS", "PRESET_MINUTES", "OptionError", "TrainConfig"]
+__all__ = ["LEAST_SIZE", "PRESETS", "PRESET_MINUTES", "OptionError", "TrainConfig"]
+
+# Both models halve the image up to three times and need something left.
+LEAST_SIZE = 16
 
 # In all: boxes of the images, enlarged, in training images that are smaller than those loaded. That
 # buys more epochs in the same time, and the boxes are cut from the detail of the larger ones.
@@ -258,8 +261,7 @@ _CHECKS: dict[str, Callable[..., Any]] = {
     "root": _check_root,
     "per_class": _optional(_COUNT),
     "val_per_class": _optional(_COUNT),
-    # Both models halve the image up to three times and need something left.
-    "size": _with(check_int, minimum=16, maximum=512),
+    "size": _with(check_int, minimum=LEAST_SIZE, maximum=512),
     "noise": _with(check_choice, choices=NOISE_LEVELS),
     "epochs": _COUNT,
     "batch_size": _with(check_int, minimum=2),
@@ -273,8 +275,8 @@ _CHECKS: dict[str, Callable[..., Any]] = {
     "mixup": _with(check_real, low=0, high=100),
     "warmup": _with(check_real, low=0, high=1),
     "ema": _with(check_real, low=0, high=1, open_high=True),
-    "start_size": _optional(_with(check_int, minimum=16, maximum=512)),
-    "end_size": _optional(_with(check_int, minimum=16, maximum=512)),
+    "start_size": _optional(_with(check_int, minimum=LEAST_SIZE, maximum=512)),
+    "end_size": _optional(_with(check_int, minimum=LEAST_SIZE, maximum=512)),
     "size_step": _with(check_int, minimum=1, maximum=512),
     "test_flip": check_flag,
     "val_every": _COUNT,

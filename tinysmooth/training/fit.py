@@ -8,12 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from tinysmooth.checks import check_flag, check_int, check_real, check_rng, describe
+from tinysmooth.checks import check_flag, check_int, check_real, check_rng
 from tinysmooth.nn import Module
+from tinysmooth.training.arguments import (
+    Callback,
+    check_callbacks,
+    check_finite,
+    check_train,
+    check_val,
+)
 from tinysmooth.training.evaluation import Images, as_arrays
 from tinysmooth.training.fingerprint import fingerprint
 from tinysmooth.training.history import EpochRow
-from tinysmooth.training.loop import Callback, Loop
+from tinysmooth.training.loop import Loop
 from tinysmooth.training.mixing import SIZE_STEP, shrink
 
 __all__ = ["fit"]
@@ -116,9 +123,11 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        For bad options, before any work; for a checkpoint of other settings or data.
+        For bad options and data, before any work; for a checkpoint of other settings or data.
+        Targets that are no class of the model are found in the first step, before it takes it.
     DivergedError
-        If the loss runs away; the model then holds the weights of the last finished epoch.
+        If the loss runs away; the model then holds the weights of the last good epoch, or those
+        that it came with.
     TrainingInterrupted
         On Ctrl-C (a KeyboardInterrupt): a second one stops at once, without saving.
     OSError
@@ -131,14 +140,14 @@ def fit(
     settings: dict[str, Any] = {
         "epochs": check_int("fit", "epochs", epochs, minimum=1),
         "batch_size": check_int("fit", "batch_size", batch_size, minimum=1),
-        "lr": check_real("fit", "lr", lr, low=0, open_low=True),
+        "lr": check_finite("lr", lr, open_low=True),
         "momentum": check_real("fit", "momentum", momentum, low=0, high=1, open_high=True),
-        "weight_decay": check_real("fit", "weight_decay", weight_decay, low=0),
+        "weight_decay": check_finite("weight_decay", weight_decay),
         "label_smoothing": check_real("fit", "label_smoothing", label_smoothing, low=0, high=1),
         "augment": check_flag("fit", "augment", augment),
         "zoom": check_real("fit", "zoom", zoom, low=0, high=1, open_low=True),
         "colour": check_real("fit", "colour", colour, low=0, high=1),
-        "mixup": check_real("fit", "mixup", mixup, low=0),
+        "mixup": check_finite("mixup", mixup),
         "warmup": check_real("fit", "warmup", warmup, low=0, high=1),
         "ema": check_real("fit", "ema", ema, low=0, high=1, open_high=True),
         "start_size": None
@@ -150,35 +159,24 @@ def fit(
         "val_every": check_int("fit", "val_every", val_every, minimum=1),
     }
     check_real("fit", "save_every", save_every, low=0)
+    talk = check_flag("fit", "progress", progress)
     if check_flag("fit", "resume", resume) and checkpoint is None:
         raise ValueError(
             "fit: resume is True and checkpoint is None; expected a file to go on from"
         )
-    if settings["augment"] and images.dtype != np.uint8:
-        raise TypeError(
-            f"fit: augment is True and train.images is {describe(images)}; expected uint8 images "
-            "to augment. Pass augment=False for floats"
-        )
-    for name in ("start_size", "end_size"):
-        side = settings[name]
-        if side is not None and images.dtype != np.uint8:
-            raise TypeError(
-                f"fit: {name} is {side} for train.images {describe(images)}; expected "
-                "uint8 images to resize"
-            )
-    if end_size is not None and end_size > images.shape[-1]:
-        raise ValueError(
-            f"fit: end_size is {end_size} for train.images {describe(images)}; expected at most "
-            "their own side"
-        )
+    listeners = check_callbacks(callbacks)
+    check_train(images, targets, settings)
+    if held_out is not None:
+        check_val(*held_out, images, settings)
     if held_out is not None and end_size is not None and held_out[0].dtype == np.uint8:
         held_out = (shrink(held_out[0], end_size), held_out[1])
     if checkpoint is not None:
         settings["train_data"] = fingerprint(images, targets)
+        settings["val_data"] = None if held_out is None else fingerprint(*held_out)
     generator = np.random.default_rng() if rng is None else check_rng("fit", "rng", rng)
     loop = Loop(model, images, targets, held_out, settings, generator)
-    loop.callbacks = list(callbacks)
-    loop.checkpoint, loop.save_every, loop.talk = checkpoint, save_every, progress
+    loop.callbacks = listeners
+    loop.checkpoint, loop.save_every, loop.talk = checkpoint, save_every, talk
     if resume:
         loop.resume()
     return loop.run()

@@ -117,8 +117,13 @@ def read_history(path: str | os.PathLike[str]) -> list[EpochRow]:
     ValueError
         If it is not such a file.
     """
-    content = Path(path).read_text(encoding="utf-8")
-    lines = list(csv.reader(io.StringIO(content)))
+    try:
+        lines = list(csv.reader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"read_history: {str(path)!r} is damaged ({error}); expected the text that training "
+            "wrote"
+        ) from None
     if not lines or lines[0] != _NAMES:
         came = lines[0] if lines else "nothing"
         raise ValueError(f"read_history: {str(path)!r} begins with {came}; expected {_NAMES}")

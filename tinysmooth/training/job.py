@@ -18,6 +18,7 @@ from tinysmooth.data import load as load_data
 from tinysmooth.kernels import threads
 from tinysmooth.models import MODELS
 from tinysmooth.nn import Module
+from tinysmooth.training.checkpoint import read_rows
 from tinysmooth.training.config import TrainConfig
 from tinysmooth.training.evaluation import Evaluation, evaluate
 from tinysmooth.training.fit import fit
@@ -25,6 +26,7 @@ from tinysmooth.training.history import EpochRow, read_history, write_history
 from tinysmooth.training.interrupt import TrainingInterrupted
 from tinysmooth.training.loop import DivergedError
 from tinysmooth.training.mixing import shrink
+from tinysmooth.training.notes import check_counts
 from tinysmooth.training.run_folder import RunFolder
 from tinysmooth.training.storage import load, save
 
@@ -98,8 +100,10 @@ def train(config: TrainConfig, out: str | os.PathLike[str], *, progress: bool = 
         },
         "environment": environment(),
     }
-    folder.create(config, notes)
+    folder.make()
     with folder.alone():
+        RunFolder.check_new(out)  # another process may have begun since
+        folder.create(config, notes)
         return _run(folder, config, training, validation, again=False, progress=progress)
 
 
@@ -123,7 +127,8 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
     Raises
     ------
     FileNotFoundError, ValueError
-        If the folder holds no run, a damaged one, or the data changed since.
+        If the folder holds no run, a damaged one, an unfinished one without its checkpoint, or
+        the data changed since.
     RuntimeError
         If another process is training in the folder.
     DivergedError, TrainingInterrupted, OSError
@@ -131,6 +136,11 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
     """
     folder = RunFolder.open(path)
     config, content = folder.read_config()
+    if config.threads is None:
+        raise ValueError(
+            f"resume: {str(folder.config)!r} has threads = null; expected their number, which the "
+            "run began with and which its last digits depend on"
+        )
     # What was chosen then, not what "auto" would find now.
     found = content["data"]
     root = None if found["root"] is None else Path(found["root"])
@@ -139,6 +149,10 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
     with folder.alone():
         folder.tidy()
         again = folder.checkpoint.exists()
+        if not again and folder.written_later():
+            counts = {"num_train": len(training.targets), "num_val": len(validation.targets)}
+            check_counts(counts, found, str(folder.config))
+            return _judge_again(folder, config, training, validation)
         return _run(folder, config, training, validation, again=again, progress=progress)
 
 
@@ -200,15 +214,14 @@ def _run(
     again: bool,
     progress: bool,
 ) -> TrainedRun:
-    assert config.threads is not None
+    assert config.threads is not None  # `train` chose it, `resume` checked it
     threads.set_num_threads(config.threads)
     rng = np.random.default_rng(config.seed)
     model: Module = MODELS[config.model](training.num_classes, rng=rng)
-    rows = read_history(folder.history) if again and folder.history.exists() else []
+    rows = read_rows(folder.checkpoint) if again else []
 
     def keep(row: EpochRow, model: Module) -> None:
-        # A resume may repeat the last epoch that was noted here before the process died.
-        rows[:] = [*(old for old in rows if old.epoch < row.epoch), row]
+        rows.append(row)
         save(folder.weights, model.state_dict())
         write_history(folder.history, rows)
 
@@ -250,6 +263,24 @@ def _run(
     write_history(folder.history, history)
     evaluation = evaluate(model, validation, flip=config.test_flip)
     return TrainedRun(folder, config, history, model, validation, len(training.targets), evaluation)
+
+
+def _judge_again(
+    folder: RunFolder, config: TrainConfig, training: Dataset, validation: Dataset
+) -> TrainedRun:
+    """Evaluate a finished run whose checkpoint is gone; what it wrote is left as it is."""
+    rows = read_history(folder.history) if folder.history.exists() else []
+    if len(rows) != config.epochs or not folder.weights.exists():
+        raise ValueError(
+            f"resume: {str(folder.path)!r} holds {', '.join(folder.written_later())} and "
+            f"{len(rows)} of {config.epochs} epochs, but no checkpoint.npz; expected it to go on "
+            "from. Train anew in another folder"
+        )
+    assert config.threads is not None
+    threads.set_num_threads(config.threads)
+    model, _, _ = load_model(folder.path)
+    evaluation = evaluate(model, validation, flip=config.test_flip)
+    return TrainedRun(folder, config, rows, model, validation, len(training.targets), evaluation)
 
 
 def _load_data(config: TrainConfig, source: Source, *, talk: bool) -> tuple[Dataset, Dataset]:

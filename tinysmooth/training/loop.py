@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import numpy as np
 from tqdm import tqdm
 
 from tinysmooth import metrics
-from tinysmooth.losses import cross_entropy, mixup_targets, resting_gap
+from tinysmooth.losses import cross_entropy, mixup_targets
 from tinysmooth.nn import Module
 from tinysmooth.optim import SGD, OneCycle
 from tinysmooth.tensor import Tensor
+from tinysmooth.training.arguments import Callback, check_classes
 from tinysmooth.training.average import WeightAverage
 from tinysmooth.training.checkpoint import (
     Progress,
@@ -25,9 +25,17 @@ from tinysmooth.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from tinysmooth.training.divergence import (
+    EARLY,
+    TREND,
+    DivergedError,
+    advice,
+    runaway_limit,
+    too_large,
+)
 from tinysmooth.training.evaluation import Evaluation, evaluate
 from tinysmooth.training.groups import decay_groups
-from tinysmooth.training.history import SPREAD, EpochRow, format_header, format_row
+from tinysmooth.training.history import EpochRow, format_header, format_row
 from tinysmooth.training.interrupt import (
     PoliteInterrupt,
     StopRequestedError,
@@ -35,19 +43,11 @@ from tinysmooth.training.interrupt import (
 )
 from tinysmooth.training.mixing import least_loss, mix
 from tinysmooth.training.serving import EpochBatches
+from tinysmooth.training.summary import epoch_row, progress_bar
 
-__all__ = ["Callback", "DivergedError", "Loop"]
+__all__ = ["DivergedError", "Loop"]
 
 Array = np.ndarray[Any, Any]
-Callback = Callable[[EpochRow, Module], None]
-
-# Guessing evenly costs log K nats; a loss that stays this many times above it is running away.
-_RUNAWAY = 10.0
-_TREND = 0.9  # weight of the past in the running mean of the loss
-
-
-class DivergedError(ArithmeticError):
-    """The loss became NaN, infinite or absurdly large; the model holds the last good weights."""
 
 
 class Loop:
@@ -96,6 +96,7 @@ class Loop:
         self.generators = generators_of(model, rng)
         self.progress = Progress()
         self.good = model.state_dict()
+        self.targets, self.labels_known = targets, False
         self.interrupt = PoliteInterrupt()
         self.talked = False
         self.saved_at = time.monotonic()
@@ -111,7 +112,8 @@ class Loop:
             self.settings,
             average=None if self.average is None else self.average.state,
         )
-        self.good = self._weights_to_use()
+        if self._is_good():
+            self.good = self._weights_to_use()
         self.schedule.steps_done = self.progress.epoch * self.steps + self.progress.step
 
     def run(self) -> list[EpochRow]:
@@ -137,7 +139,7 @@ class Loop:
         now, seen, started = self.progress, 0, time.perf_counter()
         self.model.train()
         title = f"epoch {now.epoch + 1}/{self.epochs}"
-        with _progress_bar(self.steps, now.step, title, self.talk) as bar:
+        with progress_bar(self.steps, now.step, title, self.talk) as bar:
             for images, targets in self._batches():
                 loss = self._step(images, targets)
                 seen += len(targets)
@@ -173,6 +175,8 @@ class Loop:
         mixture = mix(images, self.settings["mixup"], self.rng) if self.settings["mixup"] else None
         with np.errstate(over="ignore", invalid="ignore"):  # a run-away loss is told below
             logits = self.model(Tensor(images if mixture is None else mixture.images))
+            if not self.labels_known and logits.ndim == 2:
+                self._check_labels(logits.shape[1])
             wanted = targets
             if mixture is not None:
                 partners = targets[mixture.partners]
@@ -181,7 +185,7 @@ class Loop:
             value = float(loss.item())
             scores = logits.numpy()
             now.num_classes = scores.shape[1]
-            self._watch(value)
+            self._watch(value, scores)
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
@@ -196,43 +200,69 @@ class Loop:
             now.gap_sum += float(metrics.logit_gap(scores, targets)) * len(targets)
         return value
 
-    def _watch(self, loss: float) -> None:
+    def _check_labels(self, num_classes: int) -> None:
+        try:
+            check_classes(num_classes, self.targets, self.held_out)
+        except ValueError:
+            self.model.load_state_dict(self.good)  # BatchNorm has seen a batch
+            raise
+        self.labels_known = True
+
+    def _watch(self, loss: float, scores: Array) -> None:
         """Stop a run whose loss is not finite, or stays absurdly large."""
         now = self.progress
-        now.trend = loss if now.trend is None else _TREND * now.trend + (1 - _TREND) * loss
-        limit = _RUNAWAY * max(1.0, math.log(now.num_classes))
+        now.trend = loss if now.trend is None else TREND * now.trend + (1 - TREND) * loss
         if not math.isfinite(loss):
             self._diverge(f"the training loss became {loss}")
-        if now.trend > limit and now.step + now.epoch * self.steps >= 10:
-            self._diverge(
-                f"the training loss stays near {now.trend:.3g}, above {limit:.3g} = "
-                f"{_RUNAWAY:g} times that of guessing"
-            )
+        if not np.isfinite(scores).all():
+            self._diverge("the logits became NaN or infinite")
+        if now.trend > self._limit() and now.step + now.epoch * self.steps >= EARLY:
+            self._diverge(f"the training loss stays near {too_large(now.trend, now.num_classes)}")
+
+    def _limit(self) -> float:
+        return runaway_limit(self.progress.num_classes)
+
+    def _is_good(self) -> bool:
+        """Tell whether no loss is absurdly large where training stands, be it early."""
+        now = self.progress
+        losses = [now.trend or 0.0]
+        if now.history:
+            losses += [now.history[-1].train_loss, now.history[-1].val_loss]
+        return not any(loss > self._limit() for loss in losses)  # NaN was not measured
 
     def _diverge(self, what: str) -> NoReturn:
-        now = self.progress
         self.model.load_state_dict(self.good)
-        raise DivergedError(
-            f"fit: {what} in epoch {now.epoch + 1}, step {now.step + 1}, at learning rate "
-            f"{self.optimiser.lr:.3g} (peak {self.settings['lr']:g}); expected a loss that falls. "
-            f"Try lr = {self.settings['lr'] / 4:.2g}. The model holds its last good weights again"
-        )
+        where = (self.progress.epoch + 1, min(self.progress.step + 1, self.steps))
+        raise DivergedError(advice(what, where, self.optimiser.lr, self.settings["lr"]))
 
     def _close_epoch(self, speed: float, started: float) -> None:
         """Evaluate, note the row, save, tell everybody."""
         latest = self.model.state_dict()
         if not all(np.isfinite(array).all() for array in latest.values()):
             self._diverge("the weights became NaN or infinite")
-        judged: Evaluation | None = None
-        ended = self.progress.epoch + 1
+        now, judged = self.progress, None
+        ended, mean = now.epoch + 1, now.loss_sum / now.images
+        late = ended * self.steps >= EARLY or ended == self.epochs
+        if mean > self._limit() and late:
+            self._diverge(f"the mean training loss was {too_large(mean, now.num_classes)}")
         due = ended % self.settings["val_every"] == 0 or ended == self.epochs
         if self.held_out is not None and due:
             with self._averaged():
                 judged = self._evaluate(self.held_out)
+            if judged is not None and not np.isfinite(judged.logits).all():
+                self._diverge("the logits of the validation images became NaN or infinite")
             self._stop_if_asked()
-        row = self._row(judged, speed, started)
-        self.progress.close_epoch(row)
-        self.good = self._weights_to_use()
+        row = epoch_row(
+            now,
+            judged,
+            learning_rate=self.schedule.lr_at(self.schedule.steps_done - 1),
+            label_smoothing=self.settings["label_smoothing"],
+            images_per_second=speed,
+            seconds=time.perf_counter() - started,
+        )
+        now.close_epoch(row)
+        if self._is_good():
+            self.good = self._weights_to_use()
         self._save()
         if self.talk:
             if not self.talked:
@@ -247,7 +277,8 @@ class Loop:
         """Evaluate; None if a Ctrl-C came meanwhile."""
         flip = self.settings["test_flip"]
         try:
-            return evaluate(self.model, held_out, flip=flip, between_batches=self._hurry)
+            with np.errstate(over="ignore", invalid="ignore"):  # told of by the logits
+                return evaluate(self.model, held_out, flip=flip, between_batches=self._hurry)
         except StopRequestedError:
             return None
 
@@ -267,30 +298,6 @@ class Loop:
             yield
         finally:
             self.model.load_state_dict(latest)
-
-    def _row(self, judged: Evaluation | None, speed: float, started: float) -> EpochRow:
-        now, epsilon = self.progress, self.settings["label_smoothing"]
-        several = now.num_classes > 1
-        spread = [math.nan] * 5
-        if judged and several:
-            spread = np.percentile(judged.gaps, (5, 25, 50, 75, 95)).tolist()
-        rest = float(resting_gap(now.num_classes, epsilon)) if several and epsilon else math.inf
-        return EpochRow(
-            epoch=now.epoch + 1,
-            learning_rate=self.schedule.lr_at(self.schedule.steps_done - 1),
-            train_loss=now.loss_sum / now.images,
-            train_floor=now.floor_sum / now.images,
-            train_gap=now.gap_sum / now.images if several else math.nan,
-            resting_gap=rest,
-            val_loss=judged.loss if judged else math.nan,
-            val_accuracy=judged.accuracy if judged else math.nan,
-            val_ece=judged.calibration_error if judged else math.nan,
-            val_gap=judged.mean_gap if judged and several else math.nan,
-            val_top_gap=judged.top_gap if judged and several else math.nan,
-            images_per_second=speed,
-            seconds=time.perf_counter() - started,
-            **dict(zip(SPREAD, spread, strict=True)),
-        )
 
     def _stop_if_asked(self) -> None:
         if not self.interrupt.requested:
@@ -319,10 +326,3 @@ class Loop:
         except FloatingPointError:
             self._diverge("the weights became NaN or infinite")
         self.saved_at = time.monotonic()
-
-
-def _progress_bar(total: int, done: int, title: str, show: bool) -> Any:
-    patience = 0.2 if sys.stderr.isatty() else 5.0
-    return tqdm(
-        total=total, initial=done, desc=title, leave=False, disable=not show, mininterval=patience
-    )

@@ -13,6 +13,7 @@ from typing import Any
 
 from tinysmooth.training.atomic import remove_leftovers, write_atomically
 from tinysmooth.training.config import OptionError, TrainConfig
+from tinysmooth.training.notes import check_notes
 
 fcntl: ModuleType | None
 try:
@@ -23,7 +24,8 @@ except ImportError:  # Windows
 __all__ = ["RunFolder"]
 
 _FORMAT = 1
-_DATA_NOTES = ("source", "root", "reason", "description", "stand_in", "class_names")
+# What only a run leaves that had written a checkpoint before.
+_WRITTEN_LATER = ("history.csv", "weights.npz", "evaluation.npz", "result.json")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class RunFolder:
     def report(self) -> Path:
         """The run in words and pictures."""
         return self.path / "report.md"
+
+    def written_later(self) -> list[str]:
+        """Names of the files here that are written after the first checkpoint."""
+        return [name for name in _WRITTEN_LATER if (self.path / name).exists()]
 
     @classmethod
     def check_new(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -118,13 +124,13 @@ class RunFolder:
             )
         return folder
 
-    def create(self, config: TrainConfig, notes: dict[str, Any]) -> None:
-        """Make the folder and write ``config.json``: the options, and notes on data and machine.
+    def make(self) -> None:
+        """Make the folder, if it is not there.
 
         Raises
         ------
         OSError
-            If the folder cannot be made, or the file cannot be written.
+            If it cannot be made.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -134,6 +140,16 @@ class RunFolder:
                 f"run folder: {str(self.path)!r} could not be made ({error.strerror}); expected a "
                 "place that can be written",
             ) from error
+
+    def create(self, config: TrainConfig, notes: dict[str, Any]) -> None:
+        """Make the folder and write ``config.json``: the options, and notes on data and machine.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be made, or the file cannot be written.
+        """
+        self.make()
         content = {"format": _FORMAT, "options": config.to_dict(), **notes}
         text = json.dumps(content, indent=2) + "\n"
         write_atomically(self.config, text.encode("utf-8"))
@@ -148,8 +164,7 @@ class RunFolder:
         """
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
-            for name in _DATA_NOTES:
-                content["data"][name]
+            check_notes(content)
             return TrainConfig.from_dict(content["options"]), content
         except (KeyError, TypeError, ValueError) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else error
