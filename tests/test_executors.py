@@ -2,6 +2,7 @@
 
 import csv
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -9,13 +10,16 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from test_compare import FLAGS, TINY
 
 from tinysmooth import compare
 from tinysmooth.__main__ import main
+from tinysmooth.chapters.expect import Wrong
 from tinysmooth.compare import Grid, executors
 from tinysmooth.compare.executors import check_executor, open_executor
+from tinysmooth.gradcheck import GradcheckError, gradcheck
 from tinysmooth.training import OptionError, TrainConfig
 
 AXES = ["--epsilons", "0,0.2", "--seeds", "0,1"]
@@ -50,6 +54,33 @@ def test_processes_give_the_same_numbers(done, tmp_path):
         again = compare.compare(done.grid, tmp_path / "grid", executor=pool)
     assert not again.failures
     assert numbers(again) == numbers(done)
+
+
+def test_a_run_that_cannot_begin_does_not_take_the_others_along(done, tmp_path):
+    (tmp_path / "grid" / "eps0-noise0-seed0").mkdir(parents=True)
+    (tmp_path / "grid" / "eps0-noise0-seed0" / "notes.txt").write_text("hi")
+    with open_executor("process", 1) as pool:
+        some = compare.compare(done.grid, tmp_path / "grid", executor=pool)
+    ((cell, reason),) = some.failures.items()
+    assert cell.name == "eps0-noise0-seed0"
+    assert reason.startswith("OptionError: train: out is ") and "which is not empty" in reason
+    assert numbers(some) == numbers(done)[1:]
+
+
+def wrong_gradient():
+    """Catch what the checker says of a gradient that is off by a constant factor."""
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(lambda x: 2 * x.detach() * x, np.array([1.0, 2.0]))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error", [OptionError("lr", "train: lr is 0"), wrong_gradient(), Wrong("no", "look")], ids=type
+)
+def test_errors_with_more_than_a_message_survive_the_way_from_a_worker(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error) and str(again) == str(error)
+    assert vars(again) == vars(error)
 
 
 def wait_until(condition, seconds=60):
