@@ -1,5 +1,6 @@
 """Comparisons: which runs, what is measured, what is kept, and how sure the differences are."""
 
+import argparse
 import csv
 import dataclasses
 import json
@@ -10,8 +11,10 @@ import pytest
 
 from tinysmooth import compare, metrics, plots
 from tinysmooth.__main__ import main
+from tinysmooth.cli import compare as cli_compare
+from tinysmooth.cli.recipe import add_recipe, read_config
 from tinysmooth.compare import Grid, cell, driver, paired_difference, student_t_quantile
-from tinysmooth.compare.report import differences, write_report
+from tinysmooth.compare.report import differences, tables, write_report
 from tinysmooth.training import Evaluation, OptionError, TrainConfig, TrainingInterrupted, load
 
 TINY = {
@@ -44,16 +47,72 @@ def test_the_baseline_is_the_smallest_smoothing():
 @pytest.mark.parametrize(
     ("axes", "words"),
     [
-        ({"hue": [1]}, "'hue' cannot be varied; expected one of data"),
+        ({"hue": [1]}, "'hue' cannot be varied; expected one of per_class"),
         ({"threads": [1, 2]}, "'threads' cannot be varied"),
+        ({"data": ["drawn", "imagenette"]}, "'data' cannot be varied, since all runs"),
+        ({"root": ["a", "b"]}, "'root' cannot be varied"),
         ({"seed": []}, "seed has no values"),
         ({"seed": [1, 1]}, r"seed is \[1, 1\]; expected each value once"),
         ({"noise": [0, 10]}, "noise is 10; expected one of 0, 1, 5, 25, 50"),
+        ({"size": ["32"]}, "size is '32'"),
     ],
 )
 def test_a_bad_axis_is_named(axes, words):
     with pytest.raises(OptionError, match=words):
         Grid(TrainConfig(), axes)
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "names"),
+    [
+        ("label_smoothing", [0.1, 0.1000001], ["eps0.1-", "eps0.1000001-"]),
+        ("lr", [0.0123456, 0.01234562], ["lr=0.0123456", "lr=0.01234562"]),
+    ],
+)
+def test_values_that_agree_in_many_digits_have_folders_of_their_own(axis, values, names):
+    cells = Grid(TrainConfig(seed=3), {axis: values}).cells()
+    assert len({each.name for each in cells}) == 2
+    for each, value, name in zip(cells, values, names, strict=True):
+        assert name in each.name and getattr(each.config, axis) == value
+
+
+@pytest.mark.parametrize(
+    ("axes", "sides"),
+    [
+        ({"size": [24, 32, 64]}, [(24, 24), (32, 32), (32, 48)]),
+        ({"end_size": [24, 40, 64]}, [(24, 24), (32, 40), (32, 64)]),
+        ({"size": [32, 64], "start_size": [16, 24]}, [(16, 32), (24, 32), (16, 48), (24, 48)]),
+        ({"seed": [0]}, [(32, 48)]),
+    ],
+)
+def test_images_do_not_grow_beyond_the_size_of_their_cell(axes, sides):
+    cells = Grid(TrainConfig(size=64, start_size=32, end_size=48), axes).cells()
+    assert [(each.config.start_size, each.config.end_size) for each in cells] == sides
+
+
+def test_sides_that_are_varied_themselves_must_fit():
+    with pytest.raises(OptionError, match="end_size is 48; expected at most size, 32"):
+        Grid(TrainConfig(), {"size": [32, 64], "end_size": [48]})
+
+
+@pytest.mark.parametrize(
+    ("argv", "sizes"),
+    [
+        ([], (32, 64)),
+        (["--size", "16"], (32, 64)),
+        (["--end-size", "32"], (32, 64)),
+        (["--preset", "hour"], (32, 128)),
+    ],
+)
+def test_sizes_that_are_varied_give_the_options_that_training_has(argv, sizes):
+    parser = argparse.ArgumentParser()
+    cli_compare.configure(parser)
+    varied = ["--vary", f"size={sizes[0]},{sizes[1]}", "--epsilons", "0.1", "--seeds", "0"]
+    cells = cli_compare._read_grid(parser.parse_args([*argv, *varied])).cells()
+    for each, size in zip(cells, sizes, strict=True):
+        alone = argparse.ArgumentParser()
+        add_recipe(alone)
+        assert each.config == read_config(vars(alone.parse_args([*argv, "--size", str(size)])))
 
 
 # Statistics
@@ -261,6 +320,17 @@ def test_the_report_holds_means_and_paired_differences(done):
     assert [float(row["loss"]) for row in rows] == [run.loss for run in runs]
 
 
+def test_rows_are_told_apart_by_all_their_digits(done):
+    axes = {"label_smoothing": [0.1, 0.1000001], "seed": [0, 1]}
+    grid = Grid(done.grid.base, axes)
+    results = dict(zip(grid.cells(), done.results.values(), strict=True))
+    close = dataclasses.replace(done, grid=grid, results=results)
+    for short in (True, False):
+        text = tables(close, short=short)
+        assert "\n| 0.1 | 2 |" in text and "\n| 0.1000001 | 2 |" in text
+    assert "Differences to epsilon 0.1 with" in text and text.count("\n| 0.1000001 |") == 2
+
+
 def test_the_picture_shows_every_run_and_every_mean():
     runs = {
         "label_smoothing": [0.0, 0.0, 0.1], "seed": [0, 1, 0], "accuracy": [0.5, 0.7, 0.65],
@@ -307,6 +377,8 @@ def test_the_command_trains_reports_and_goes_on(tmp_path, capsys):
         (["--vary", "hue=1"], "--vary is 'hue=1'; expected OPTION=VALUE"),
         (["--vary", "seed=1,2"], "--vary is 'seed=1,2'"),
         (["--vary", "lr=0.1", "--vary", "lr=0.2"], "--vary names lr twice"),
+        (["--vary", "data=drawn,imagenette"], "all runs of a comparison have the same data"),
+        (["--vary", "size=16,24", "--end-size", "24"], "--end-size is 24; expected at most 16"),
         (["--vary", "epochs=1,0"], "--epochs is 0; expected an integer >= 1"),
         (["--executor", "cloud"], "--executor is 'cloud'"),
         (["--workers", "2"], "--workers is 2 with --executor serial"),

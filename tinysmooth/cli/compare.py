@@ -34,7 +34,10 @@ NAME = "compare"
 HELP = "train a grid of runs and report on their differences"
 
 _OWN_FLAGS = {"label_smoothing": "--epsilons", "seed": "--seeds"}
-_VARIABLE = [name for name in RECIPE if name not in ("root", "threads", *_OWN_FLAGS, "noise")]
+_VARIABLE = [
+    name for name in RECIPE if name not in ("data", "root", "threads", *_OWN_FLAGS, "noise")
+]
+_SIDES = ("size", "end_size", "start_size")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -145,21 +148,41 @@ def _read_grid(args: argparse.Namespace) -> Grid:
         name = name.strip().removeprefix("--").replace("-", "_")
         if not equals or name not in _VARIABLE:
             known = ", ".join(known.replace("_", "-") for known in _VARIABLE)
-            raise UsageError(f"--vary is {text!r}; expected OPTION=VALUE,... with one of {known}")
+            same = ", but all runs of a comparison have the same data" if name == "data" else ""
+            raise UsageError(
+                f"--vary is {text!r}{same}; expected OPTION=VALUE,... with one of {known}"
+            )
         if name in axes:
             raise UsageError(f"--vary names {name} twice; expected all its values together")
         axes[name] = _read_list("--vary", values, RECIPE[name][0])
     axes["noise"] = _read_list("--noise", args.noise, whole)
     axes["label_smoothing"] = _read_list("--epsilons", args.epsilons, real)
     axes["seed"] = _read_list("--seeds", args.seeds, whole)
-    base = read_config({**vars(args), "noise": 0})
+    # What fits the largest of varied sides; the grid makes it smaller where they are.
+    sides = {name: max(axes[name]) for name in _SIDES if name in axes}
+    base = read_config({**vars(args), **sides, "noise": 0})
     try:
-        return Grid(base, axes)
+        grid = Grid(base, axes)
     except OptionError as error:
         text = name_option(error)
         for name, own in _OWN_FLAGS.items():
             text = text.replace(flag(name), own)
         raise UsageError(text.removeprefix("compare: ")) from None
+    _check_sides(args, grid)
+    return grid
+
+
+def _check_sides(args: argparse.Namespace, grid: Grid) -> None:
+    """Refuse a side that was asked for and that a cell has no room for."""
+    for name in ("end_size", "start_size"):
+        asked = getattr(args, name, None)
+        for cell in grid.cells():
+            side = getattr(cell.config, name)
+            if asked is not None and name not in grid.axes and side != asked:
+                raise UsageError(
+                    f"{flag(name)} is {asked}; expected at most {side}, for all that --vary asks "
+                    "for"
+                )
 
 
 def _read_list(option: str, text: str, read: Callable[[str], Any]) -> list[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from tinysmooth import plots
 from tinysmooth.compare.cell import CellResult
 from tinysmooth.compare.driver import Comparison
-from tinysmooth.compare.grid import Cell, setting_name
+from tinysmooth.compare.grid import Cell, number_text, setting_name
 from tinysmooth.compare.statistics import PairedDifference, paired_difference
 from tinysmooth.data import NUM_CLASSES
 from tinysmooth.losses import resting_gap
@@ -180,7 +180,7 @@ def _table_of_means(done: Comparison, cells: Sequence[Cell]) -> str:
     rows = []
     for epsilon in _epsilons(cells):
         runs = list(_by_seed(done, cells, epsilon).values())
-        row = [f"{epsilon:g}", str(len(runs))]
+        row = [number_text(epsilon), str(len(runs))]
         for name, (_, form) in MEASURES.items():
             values = np.array([getattr(run, name) for run in runs])
             spread = f" ± {form.format(values.std(ddof=1))}" if len(values) > 1 else ""
@@ -196,7 +196,7 @@ def _short_table(done: Comparison, groups: dict[Group, list[Cell]]) -> str:
         for epsilon in _epsilons(cells):
             runs = _by_seed(done, cells, epsilon)
             row = [_group_title(group)] if len(groups) > 1 else []
-            row += [f"{epsilon:g}", str(len(runs))]
+            row += [number_text(epsilon), str(len(runs))]
             for name, scale, form in _SHORT:
                 values = scale * np.array([getattr(run, name) for run in runs.values()])
                 spread = f" ± {form.format(values.std(ddof=1))}" if len(values) > 1 else ""
@@ -213,7 +213,7 @@ def _on_differences(done: Comparison, cells: Sequence[Cell]) -> list[str]:
     base = done.grid.baseline
     rows = []
     for epsilon in _epsilons(cells):
-        row = [f"{epsilon:g}"]
+        row = [number_text(epsilon)]
         for name, (_, form) in MEASURES.items():
             change = differences(done, cells, epsilon, name)
             row.append("" if change is None else _say(change, form))
@@ -223,8 +223,8 @@ def _on_differences(done: Comparison, cells: Sequence[Cell]) -> list[str]:
         return []
     titles = [title for title, _ in MEASURES.values()]
     return [
-        f"Differences to epsilon {base:g} with the same seed, mean and 95 % interval; a star "
-        "marks those whose interval does not hold zero:",
+        f"Differences to epsilon {number_text(base)} with the same seed, mean and 95 % interval; "
+        "a star marks those whose interval does not hold zero:",
         _markdown(["epsilon", *titles], rows),
     ]
 
