@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tinysmooth import compare, metrics, plots
 from tinysmooth.__main__ import main
 from tinysmooth.cli import compare as cli_compare
 from tinysmooth.cli.recipe import add_recipe, read_config
-from tinysmooth.compare import Grid, cell, driver, paired_difference, student_t_quantile
+from tinysmooth.compare import Comparison, Grid, cell, driver, paired_difference, student_t_quantile
 from tinysmooth.compare.report import differences, tables, write_report
 from tinysmooth.training import Evaluation, OptionError, TrainConfig, TrainingInterrupted, load
 
@@ -318,6 +319,27 @@ def test_the_report_holds_means_and_paired_differences(done):
     with open(done.path / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == [run.loss for run in runs]
+
+
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        (
+            {"epochs": [3], "model": ["small_convnet"]},
+            "small_convnet, 3 epochs, images of 16 x 16 ",
+        ),
+        ({"epochs": [3, 4], "size": [16, 24]}, "3 or 4 epochs, images of 16 x 16 or 24 x 24 "),
+    ],
+)
+def test_the_report_tells_the_options_that_the_runs_had(done, tmp_path, axes, words):
+    shutil.copytree(done.path / "eps0-noise0-seed0", tmp_path / "run")
+    grid = Grid(dataclasses.replace(done.grid.base, model="resnet9", end_size=None), axes)
+    results = {
+        dataclasses.replace(each, name="run"): next(iter(done.results.values()))
+        for each in grid.cells()
+    }
+    text = write_report(Comparison(tmp_path, grid, results)).read_text()
+    assert words in text and "1 epochs" not in text
 
 
 def test_rows_are_told_apart_by_all_their_digits(done):

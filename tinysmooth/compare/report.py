@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,15 +155,19 @@ def _epsilons(cells: Sequence[Cell]) -> list[float]:
 
 
 def _on_grid(done: Comparison) -> str:
-    base, results = done.grid.base, done.results
+    results = done.results
+    configs = [cell.config for cell in results]
+    models = _each(config.model for config in configs)
+    epochs = _each(str(config.epochs) for config in configs)
+    sides = _each(f"{config.judged_size} x {config.judged_size}" for config in configs)
     first = next(iter(results))
     _, content = RunFolder.open(done.path / first.name).read_config()
     data = content["data"]
     minutes = sum(result.seconds for result in results.values()) / 60
     text = (
         f"{len(results)} of {len(done.grid.cells())} runs are finished; they took "
-        f"{minutes:.1f} minutes of training in all. {base.model}, {base.epochs} epochs, images of "
-        f"{base.judged_size} x {base.judged_size} pixels, {data['num_train']:,} to train on and "
+        f"{minutes:.1f} minutes of training in all. {models}, {epochs} epochs, images of "
+        f"{sides} pixels, {data['num_train']:,} to train on and "
         f"{data['num_val']:,} to validate on (of the first run). Where they come from: "
         f"{str(data['description']).rstrip('.')}."
     )
@@ -173,6 +177,11 @@ def _on_grid(done: Comparison) -> str:
             "they are not photographs.** These numbers say nothing about real images."
         )
     return text
+
+
+def _each(texts: Iterable[str]) -> str:
+    """Name every value that some run had."""
+    return " or ".join(dict.fromkeys(texts))
 
 
 def _table_of_means(done: Comparison, cells: Sequence[Cell]) -> str:
