@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 import math
+import os
 import shutil
 
 import numpy as np
@@ -14,8 +15,17 @@ from tinysmooth import compare, metrics, plots
 from tinysmooth.__main__ import main
 from tinysmooth.cli import compare as cli_compare
 from tinysmooth.cli.recipe import add_recipe, read_config
-from tinysmooth.compare import Comparison, Grid, cell, driver, paired_difference, student_t_quantile
+from tinysmooth.compare import (
+    Comparison,
+    Grid,
+    cell,
+    driver,
+    folder,
+    paired_difference,
+    student_t_quantile,
+)
 from tinysmooth.compare.report import differences, tables, write_report
+from tinysmooth.data import Source
 from tinysmooth.training import Evaluation, OptionError, TrainConfig, TrainingInterrupted, load
 
 TINY = {
@@ -265,7 +275,7 @@ def test_an_interrupted_comparison_goes_on_with_the_same_numbers(done, tmp_path,
         patch.setattr(cell, "train", train)
         with pytest.raises(TrainingInterrupted):
             compare.compare(done.grid, tmp_path / "grid")
-    assert driver.check_folder(done.grid, tmp_path / "grid") == 2
+    assert folder.check_folder(done.grid, tmp_path / "grid") == 2
     again = compare.compare(done.grid, tmp_path / "grid")
     for each, result in again.results.items():
         known = dataclasses.replace(done.results[each], seconds=result.seconds)
@@ -293,6 +303,57 @@ def test_a_folder_with_other_runs_is_refused(done):
     other = Grid(dataclasses.replace(done.grid.base, epochs=2), done.grid.axes)
     with pytest.raises(OptionError, match="eps0-noise0-seed0 has epochs = 1; expected 2. Choose"):
         compare.compare(other, done.path)
+
+
+def claim_photographs(run):
+    """Let a run folder say that it was trained on photographs, chosen by "auto"."""
+    content = json.loads((run / "config.json").read_text())
+    content["data"]["source"] = content["options"]["data"] = "imagenette"
+    (run / "config.json").write_text(json.dumps(content))
+
+
+def test_drawings_and_photographs_are_not_compared(done, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "run_cell", None)
+    shutil.copytree(done.path, tmp_path / "grid")
+    auto = Grid(
+        dataclasses.replace(done.grid.base, data="auto"), {**done.grid.axes, "seed": [0, 9]}
+    )
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(folder, "choose_source", lambda *args: Source("imagenette", tmp_path))
+    words = "data is 'auto', which now means the images 'imagenette', but .*seed0 has 'drawn'"
+    with pytest.raises(OptionError, match=words):
+        compare.compare(auto, tmp_path / "grid")
+    assert sorted(tmp_path.rglob("*")) == before
+    claim_photographs(tmp_path / "grid" / "eps0.2-noise0-seed0")
+    words = "where eps0-noise0-seed0 has the images 'drawn', but eps0.2-.* has 'imagenette'"
+    with pytest.raises(OptionError, match=words):
+        compare.compare(auto, tmp_path / "grid")
+
+
+def test_what_auto_finds_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
+    argv = ["compare", *FLAGS, "--epsilons", "0", "--quiet", "--out", str(tmp_path / "c")]
+    assert main([*argv, "--seeds", "4"]) == 0
+    monkeypatch.setattr(folder, "choose_source", lambda *args: Source("imagenette", tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        main([*argv, "--seeds", "4,5", "--data", "auto"])
+    assert caught.value.code == 2
+    assert "error: --data is 'auto', which now means" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_read_only_is_called_so(done, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(OptionError, match="which is read-only; expected a folder that can be"):
+        folder.check_folder(done.grid, done.path)
+
+
+def test_a_folder_of_other_things_is_no_place_for_a_comparison(done, tmp_path):
+    assert folder.check_folder(done.grid, tmp_path) == 0
+    (tmp_path / "letters").mkdir()
+    with pytest.raises(OptionError, match="which is not empty; expected a new folder or that of"):
+        compare.compare(done.grid, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letters"]
+    other = Grid(done.grid.base, {"seed": [7]})
+    assert folder.check_folder(other, done.path) == 0
 
 
 def test_a_damaged_result_is_named(done, tmp_path):

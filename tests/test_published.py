@@ -9,16 +9,18 @@ import json
 import platform
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_compare import FLAGS, TINY
+from test_compare import FLAGS, TINY, claim_photographs
 
 from tinysmooth import compare
 from tinysmooth.__main__ import main
 from tinysmooth.cli import compare as cli_compare
-from tinysmooth.compare import Grid, driver, fill_in, publish, read_published, start_from
+from tinysmooth.compare import Grid, driver, fill_in, folder, publish, read_published, start_from
+from tinysmooth.data import Source
 from tinysmooth.training import PRESETS, OptionError, RunFolder, TrainConfig
 
 ROOT = Path(__file__).parent.parent
@@ -30,10 +32,10 @@ PAGES = ("README.md", "chapters/measured.md")
 def done(tmp_path_factory):
     """Two smoothings, two seeds, and the file that publishes them."""
     grid = Grid(TrainConfig(**TINY), {"label_smoothing": [0.0, 0.2], "seed": [0, 1]})
-    folder = tmp_path_factory.mktemp("published")
-    comparison = compare.compare(grid, folder / "grid")
-    publish(comparison, folder / "drawn.json")
-    return comparison, folder / "drawn.json"
+    place = tmp_path_factory.mktemp("published")
+    comparison = compare.compare(grid, place / "grid")
+    publish(comparison, place / "drawn.json")
+    return comparison, place / "drawn.json"
 
 
 # The presets
@@ -127,6 +129,37 @@ def test_published_cells_with_other_options_are_refused_and_nothing_is_written(d
     with pytest.raises(OptionError, match="eps0-noise0-seed0 has epochs = 1; expected 2"):
         start_from(path, other, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("data", ["auto", "imagenette"])
+def test_drawings_are_no_start_for_photographs_and_nothing_is_written(
+    done, tmp_path, monkeypatch, data
+):
+    comparison, path = done
+    monkeypatch.setattr(folder, "choose_source", lambda *args: Source("imagenette", tmp_path))
+    base = dataclasses.replace(comparison.grid.base, data=data)
+    wider = Grid(base, {"label_smoothing": [0.0, 0.2], "seed": [0, 1, 2]})
+    with pytest.raises(OptionError, match=r"'imagenette'.*'drawn'|'drawn'.*'imagenette'"):
+        start_from(path, wider, tmp_path / "grid")
+    assert not (tmp_path / "grid").exists()
+
+
+def test_images_are_not_looked_for_where_all_is_published(done, tmp_path, monkeypatch):
+    comparison, path = done
+    monkeypatch.setattr(folder, "choose_source", None)
+    auto = Grid(dataclasses.replace(comparison.grid.base, data="auto"), comparison.grid.axes)
+    assert start_from(path, auto, tmp_path / "grid") == 4
+    assert compare.compare(auto, tmp_path / "grid").results.keys() == set(auto.cells())
+
+
+def test_published_drawings_do_not_join_photographs_that_are_there(done, tmp_path):
+    comparison, path = done
+    shutil.copytree(comparison.path / "eps0-noise0-seed0", tmp_path / "eps0-noise0-seed0")
+    claim_photographs(tmp_path / "eps0-noise0-seed0")
+    auto = Grid(dataclasses.replace(comparison.grid.base, data="auto"), comparison.grid.axes)
+    with pytest.raises(OptionError, match=r"images 'drawn', but eps0-\S+ has 'imagenette'"):
+        start_from(path, auto, tmp_path)
+    assert [run.name for run in tmp_path.iterdir()] == ["eps0-noise0-seed0"]
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from typing import Any
 from tinysmooth.cli.options import UsageError, one_line, real, whole
 from tinysmooth.cli.recipe import RECIPE, add_recipe, flag, name_option, read_config
 from tinysmooth.compare import Cell, CellResult, Comparison, Grid, compare, open_executor
-from tinysmooth.compare.driver import check_folder
 from tinysmooth.compare.executors import EXECUTORS, check_executor
+from tinysmooth.compare.folder import check_folder
 from tinysmooth.compare.published import publish, start_from
 from tinysmooth.compare.report import write_report
 from tinysmooth.training import OptionError
@@ -124,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         with open_executor(args.executor, args.workers) as pool:
             done = compare(grid, out, executor=pool, listener=None if args.quiet else table.show)
+    except OptionError as error:
+        raise UsageError(name_option(error)) from None
     except KeyboardInterrupt:
         print(f"Go on with the same command and --out {out}", file=sys.stderr)
         raise

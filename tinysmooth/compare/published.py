@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinysmooth.compare.cell import CellResult, write_result
+from tinysmooth.compare.cell import CellResult, read_result, write_result
 from tinysmooth.compare.driver import Comparison
+from tinysmooth.compare.folder import check_folder, check_images, choose_images, images_of
 from tinysmooth.compare.grid import Cell, Grid
 from tinysmooth.compare.report import tables
 from tinysmooth.training import OptionError, RunFolder, TrainConfig
@@ -158,11 +159,14 @@ def start_from(path: str | os.PathLike[str], grid: Grid, out: str | os.PathLike[
     Raises
     ------
     OptionError
-        If a published cell has the name of one in the grid and other options.
+        If a published cell has the name of one in the grid and other options, or the published
+        images are others than those of this comparison; then nothing is written. Also as
+        ``check_folder``.
     FileNotFoundError, ValueError
         As ``read_published``.
     """
     published = read_published(path)
+    check_folder(grid, out)
     known = {cell.name: cell for cell in published.comparison.results}
     wanted: list[tuple[Cell, CellResult]] = []
     for cell in grid.cells():
@@ -178,6 +182,8 @@ def start_from(path: str | os.PathLike[str], grid: Grid, out: str | os.PathLike[
                     f"{value!r}; expected {mine!r}, as in this comparison",
                 )
         wanted.append((there, published.comparison.results[there]))
+    if wanted:
+        _check_images(published, wanted, grid, out)
     for cell, result in wanted:
         folder = RunFolder(Path(out) / cell.name)
         environment = published.environments[cell.name]
@@ -185,6 +191,24 @@ def start_from(path: str | os.PathLike[str], grid: Grid, out: str | os.PathLike[
         folder.create(config, {"data": published.data, "environment": environment})
         write_result(folder.path, config, result, environment)
     return len(wanted)
+
+
+def _check_images(
+    published: Published,
+    wanted: list[tuple[Cell, CellResult]],
+    grid: Grid,
+    out: str | os.PathLike[str],
+) -> None:
+    """Refuse photographs beside drawings, also those that are yet to be trained on."""
+    file, kind = str(published.comparison.path), str(published.data["source"])
+    images = images_of(grid, out)
+    if grid.base.data != "auto":
+        images["this comparison"] = grid.base.data
+    check_images(images, kind, "start_from", f"{file!r}, whose runs have the images")
+    finished = {cell.name for cell, _ in wanted}
+    finished.update(name for name in images if read_result(Path(out) / name) is not None)
+    if any(cell.name not in finished for cell in grid.cells()):
+        choose_images(grid, {f"{wanted[0][0].name} of {file!r}": kind})
 
 
 def fill_in(text: str, folder: Path) -> str:
