@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tinysmooth.compare.cell import CellResult, read_result, run_cell
+from tinysmooth.compare.executors import count_workers
 from tinysmooth.compare.folder import check_folder, choose_images, images_of
 from tinysmooth.compare.grid import Cell, Grid
 from tinysmooth.training import TrainConfig
@@ -65,8 +67,9 @@ def compare(
     out : path
         New, or the folder of the same comparison.
     executor : concurrent.futures.Executor, optional
-        Runs the cells, one kernel thread a cell; the workers must see the same folders. Without
-        one, the cells run in turn in this process, with ``grid.base.threads``.
+        Runs the cells, one kernel thread a cell; the workers must see the same folders. A pool gets
+        as many cells at once as it has workers, so that no further one begins after Ctrl-C.
+        Without an executor, the cells run in turn in this process, with ``grid.base.threads``.
     listener : callable, optional
         ``listener(cell, result)`` as each cell is done; the result is a text if it failed. Cells
         that were finished before come first.
@@ -124,18 +127,31 @@ def _run_aside(
     place: dict[str, Any],
     note: Callable[[Cell, Callable[[], dict[str, float]]], None],
 ) -> None:
-    """Hand all cells to an executor; take their results as they come."""
-    futures: dict[Future[dict[str, float]], Cell] = {}
-    for cell in cells:
-        options = _options(cell.config, place)
-        futures[executor.submit(run_cell, options, str((path / cell.name).absolute()))] = cell
+    """Hand the cells to an executor, as many at once as it has workers; take what comes."""
+    waiting = collections.deque(cells)
+    running: dict[Future[dict[str, float]], Cell] = {}
     try:
-        for future in as_completed(futures):
-            note(futures[future], future.result)
+        while waiting or running:
+            while waiting and len(running) < count_workers(executor, len(cells)):
+                cell = waiting.popleft()
+                options, folder = _options(cell.config, place), str((path / cell.name).absolute())
+                running[_submit(executor, options, folder)] = cell
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                note(running.pop(future), future.result)
     finally:
         # After Ctrl-C, what has not begun must not begin.
-        for future in futures:
+        for future in running:
             future.cancel()
+
+
+def _submit(executor: Executor, options: dict[str, Any], folder: str) -> Future[dict[str, float]]:
+    """Hand over a cell; to workers that are gone, it is a cell that failed."""
+    try:
+        return executor.submit(run_cell, options, folder)
+    except BrokenExecutor as error:
+        future: Future[dict[str, float]] = Future()
+        future.set_exception(error)
+        return future
 
 
 def _options(config: TrainConfig, place: dict[str, Any]) -> dict[str, Any]:
