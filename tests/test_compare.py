@@ -360,6 +360,9 @@ def test_a_damaged_result_is_named(done, tmp_path):
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(ValueError, match=r"result\.json' is damaged .* Remove it"):
         compare.read_result(tmp_path)
+    (tmp_path / "result.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"it holds \[\] \(list\); expected an object"):
+        compare.read_result(tmp_path)
     assert compare.read_result(tmp_path / "nowhere") is None
 
 

@@ -24,7 +24,7 @@ from tinysmooth.cli.recipe import RECIPE, add_recipe, flag, name_option, read_co
 from tinysmooth.compare import Cell, CellResult, Comparison, Grid, compare, open_executor
 from tinysmooth.compare.executors import EXECUTORS, check_executor
 from tinysmooth.compare.folder import check_folder
-from tinysmooth.compare.published import publish, start_from
+from tinysmooth.compare.published import check_publish, publish, start_from
 from tinysmooth.compare.report import write_report
 from tinysmooth.training import OptionError
 
@@ -97,24 +97,24 @@ def run(args: argparse.Namespace) -> int:
     """Check everything, train what is missing, write the report."""
     grid = _read_grid(args)
     out = Path(time.strftime("runs/compare-%Y%m%d-%H%M%S") if args.out is None else args.out)
-    if args.publish is not None and not Path(args.publish).absolute().parent.is_dir():
-        raise UsageError(f"--publish is {args.publish}; expected a file in an existing folder")
+    if args.workers is not None and (args.workers < 1 or args.executor != "process"):
+        raise UsageError(
+            f"--workers is {args.workers} with --executor {args.executor}; expected a number >= 1, "
+            "and --executor process"
+        )
     try:
         check_executor(args.executor)
+        if args.publish is not None:
+            check_publish(args.publish)
         finished = check_folder(grid, out)
         if args.start_from is not None:
-            finished += start_from(args.start_from, grid, out)
+            finished += start_from(args.start_from, grid, out)  # the first that writes anything
     except FileNotFoundError:
         raise UsageError(
             f"--start-from is {args.start_from}, which does not exist; expected a file"
         ) from None
     except OptionError as error:
         raise UsageError(name_option(error).removeprefix("compare: ")) from None
-    if args.workers is not None and (args.workers < 1 or args.executor != "process"):
-        raise UsageError(
-            f"--workers is {args.workers} with --executor {args.executor}; expected a number >= 1, "
-            "and --executor process"
-        )
     total = len(grid.cells())
     table = _Table(total, finished)
     if not args.quiet:
@@ -129,9 +129,10 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"Go on with the same command and --out {out}", file=sys.stderr)
         raise
+    code = _finish(done)
     if args.publish is not None and done.results:
         publish(done, args.publish)
-    return _finish(done)
+    return code
 
 
 def _finish(done: Comparison) -> int:
