@@ -1,17 +1,31 @@
 """Comparisons: which runs, what is measured, what is kept, and how sure the differences are."""
 
+import argparse
 import csv
 import dataclasses
 import json
 import math
+import os
+import shutil
 
 import numpy as np
 import pytest
 
 from tinysmooth import compare, metrics, plots
 from tinysmooth.__main__ import main
-from tinysmooth.compare import Grid, cell, driver, paired_difference, student_t_quantile
-from tinysmooth.compare.report import differences, write_report
+from tinysmooth.cli import compare as cli_compare
+from tinysmooth.cli.recipe import add_recipe, read_config
+from tinysmooth.compare import (
+    Comparison,
+    Grid,
+    cell,
+    driver,
+    folder,
+    paired_difference,
+    student_t_quantile,
+)
+from tinysmooth.compare.report import differences, tables, write_report
+from tinysmooth.data import Source
 from tinysmooth.training import Evaluation, OptionError, TrainConfig, TrainingInterrupted, load
 
 TINY = {
@@ -44,16 +58,72 @@ def test_the_baseline_is_the_smallest_smoothing():
 @pytest.mark.parametrize(
     ("axes", "words"),
     [
-        ({"hue": [1]}, "'hue' cannot be varied; expected one of data"),
+        ({"hue": [1]}, "'hue' cannot be varied; expected one of per_class"),
         ({"threads": [1, 2]}, "'threads' cannot be varied"),
+        ({"data": ["drawn", "imagenette"]}, "'data' cannot be varied, since all runs"),
+        ({"root": ["a", "b"]}, "'root' cannot be varied"),
         ({"seed": []}, "seed has no values"),
         ({"seed": [1, 1]}, r"seed is \[1, 1\]; expected each value once"),
         ({"noise": [0, 10]}, "noise is 10; expected one of 0, 1, 5, 25, 50"),
+        ({"size": ["32"]}, "size is '32'"),
     ],
 )
 def test_a_bad_axis_is_named(axes, words):
     with pytest.raises(OptionError, match=words):
         Grid(TrainConfig(), axes)
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "names"),
+    [
+        ("label_smoothing", [0.1, 0.1000001], ["eps0.1-", "eps0.1000001-"]),
+        ("lr", [0.0123456, 0.01234562], ["lr=0.0123456", "lr=0.01234562"]),
+    ],
+)
+def test_values_that_agree_in_many_digits_have_folders_of_their_own(axis, values, names):
+    cells = Grid(TrainConfig(seed=3), {axis: values}).cells()
+    assert len({each.name for each in cells}) == 2
+    for each, value, name in zip(cells, values, names, strict=True):
+        assert name in each.name and getattr(each.config, axis) == value
+
+
+@pytest.mark.parametrize(
+    ("axes", "sides"),
+    [
+        ({"size": [24, 32, 64]}, [(24, 24), (32, 32), (32, 48)]),
+        ({"end_size": [24, 40, 64]}, [(24, 24), (32, 40), (32, 64)]),
+        ({"size": [32, 64], "start_size": [16, 24]}, [(16, 32), (24, 32), (16, 48), (24, 48)]),
+        ({"seed": [0]}, [(32, 48)]),
+    ],
+)
+def test_images_do_not_grow_beyond_the_size_of_their_cell(axes, sides):
+    cells = Grid(TrainConfig(size=64, start_size=32, end_size=48), axes).cells()
+    assert [(each.config.start_size, each.config.end_size) for each in cells] == sides
+
+
+def test_sides_that_are_varied_themselves_must_fit():
+    with pytest.raises(OptionError, match="end_size is 48; expected at most size, 32"):
+        Grid(TrainConfig(), {"size": [32, 64], "end_size": [48]})
+
+
+@pytest.mark.parametrize(
+    ("argv", "sizes"),
+    [
+        ([], (32, 64)),
+        (["--size", "16"], (32, 64)),
+        (["--end-size", "32"], (32, 64)),
+        (["--preset", "hour"], (32, 128)),
+    ],
+)
+def test_sizes_that_are_varied_give_the_options_that_training_has(argv, sizes):
+    parser = argparse.ArgumentParser()
+    cli_compare.configure(parser)
+    varied = ["--vary", f"size={sizes[0]},{sizes[1]}", "--epsilons", "0.1", "--seeds", "0"]
+    cells = cli_compare._read_grid(parser.parse_args([*argv, *varied])).cells()
+    for each, size in zip(cells, sizes, strict=True):
+        alone = argparse.ArgumentParser()
+        add_recipe(alone)
+        assert each.config == read_config(vars(alone.parse_args([*argv, "--size", str(size)])))
 
 
 # Statistics
@@ -205,7 +275,7 @@ def test_an_interrupted_comparison_goes_on_with_the_same_numbers(done, tmp_path,
         patch.setattr(cell, "train", train)
         with pytest.raises(TrainingInterrupted):
             compare.compare(done.grid, tmp_path / "grid")
-    assert driver.check_folder(done.grid, tmp_path / "grid") == 2
+    assert folder.check_folder(done.grid, tmp_path / "grid") == 2
     again = compare.compare(done.grid, tmp_path / "grid")
     for each, result in again.results.items():
         known = dataclasses.replace(done.results[each], seconds=result.seconds)
@@ -235,9 +305,63 @@ def test_a_folder_with_other_runs_is_refused(done):
         compare.compare(other, done.path)
 
 
+def claim_photographs(run):
+    """Let a run folder say that it was trained on photographs, chosen by "auto"."""
+    content = json.loads((run / "config.json").read_text())
+    content["data"]["source"] = content["options"]["data"] = "imagenette"
+    (run / "config.json").write_text(json.dumps(content))
+
+
+def test_drawings_and_photographs_are_not_compared(done, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "run_cell", None)
+    shutil.copytree(done.path, tmp_path / "grid")
+    auto = Grid(
+        dataclasses.replace(done.grid.base, data="auto"), {**done.grid.axes, "seed": [0, 9]}
+    )
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(folder, "choose_source", lambda *args: Source("imagenette", tmp_path))
+    words = "data is 'auto', which now means the images 'imagenette', but .*seed0 has 'drawn'"
+    with pytest.raises(OptionError, match=words):
+        compare.compare(auto, tmp_path / "grid")
+    assert sorted(tmp_path.rglob("*")) == before
+    claim_photographs(tmp_path / "grid" / "eps0.2-noise0-seed0")
+    words = "where eps0-noise0-seed0 has the images 'drawn', but eps0.2-.* has 'imagenette'"
+    with pytest.raises(OptionError, match=words):
+        compare.compare(auto, tmp_path / "grid")
+
+
+def test_what_auto_finds_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
+    argv = ["compare", *FLAGS, "--epsilons", "0", "--quiet", "--out", str(tmp_path / "c")]
+    assert main([*argv, "--seeds", "4"]) == 0
+    monkeypatch.setattr(folder, "choose_source", lambda *args: Source("imagenette", tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        main([*argv, "--seeds", "4,5", "--data", "auto"])
+    assert caught.value.code == 2
+    assert "error: --data is 'auto', which now means" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_read_only_is_called_so(done, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(OptionError, match="which is read-only; expected a folder that can be"):
+        folder.check_folder(done.grid, done.path)
+
+
+def test_a_folder_of_other_things_is_no_place_for_a_comparison(done, tmp_path):
+    assert folder.check_folder(done.grid, tmp_path) == 0
+    (tmp_path / "letters").mkdir()
+    with pytest.raises(OptionError, match="which is not empty; expected a new folder or that of"):
+        compare.compare(done.grid, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letters"]
+    other = Grid(done.grid.base, {"seed": [7]})
+    assert folder.check_folder(other, done.path) == 0
+
+
 def test_a_damaged_result_is_named(done, tmp_path):
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(ValueError, match=r"result\.json' is damaged .* Remove it"):
+        compare.read_result(tmp_path)
+    (tmp_path / "result.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"it holds \[\] \(list\); expected an object"):
         compare.read_result(tmp_path)
     assert compare.read_result(tmp_path / "nowhere") is None
 
@@ -259,6 +383,38 @@ def test_the_report_holds_means_and_paired_differences(done):
     with open(done.path / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == [run.loss for run in runs]
+
+
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        (
+            {"epochs": [3], "model": ["small_convnet"]},
+            "small_convnet, 3 epochs, images of 16 x 16 ",
+        ),
+        ({"epochs": [3, 4], "size": [16, 24]}, "3 or 4 epochs, images of 16 x 16 or 24 x 24 "),
+    ],
+)
+def test_the_report_tells_the_options_that_the_runs_had(done, tmp_path, axes, words):
+    shutil.copytree(done.path / "eps0-noise0-seed0", tmp_path / "run")
+    grid = Grid(dataclasses.replace(done.grid.base, model="resnet9", end_size=None), axes)
+    results = {
+        dataclasses.replace(each, name="run"): next(iter(done.results.values()))
+        for each in grid.cells()
+    }
+    text = write_report(Comparison(tmp_path, grid, results)).read_text()
+    assert words in text and "1 epochs" not in text
+
+
+def test_rows_are_told_apart_by_all_their_digits(done):
+    axes = {"label_smoothing": [0.1, 0.1000001], "seed": [0, 1]}
+    grid = Grid(done.grid.base, axes)
+    results = dict(zip(grid.cells(), done.results.values(), strict=True))
+    close = dataclasses.replace(done, grid=grid, results=results)
+    for short in (True, False):
+        text = tables(close, short=short)
+        assert "\n| 0.1 | 2 |" in text and "\n| 0.1000001 | 2 |" in text
+    assert "Differences to epsilon 0.1 with" in text and text.count("\n| 0.1000001 |") == 2
 
 
 def test_the_picture_shows_every_run_and_every_mean():
@@ -307,6 +463,8 @@ def test_the_command_trains_reports_and_goes_on(tmp_path, capsys):
         (["--vary", "hue=1"], "--vary is 'hue=1'; expected OPTION=VALUE"),
         (["--vary", "seed=1,2"], "--vary is 'seed=1,2'"),
         (["--vary", "lr=0.1", "--vary", "lr=0.2"], "--vary names lr twice"),
+        (["--vary", "data=drawn,imagenette"], "all runs of a comparison have the same data"),
+        (["--vary", "size=16,24", "--end-size", "24"], "--end-size is 24; expected at most 16"),
         (["--vary", "epochs=1,0"], "--epochs is 0; expected an integer >= 1"),
         (["--executor", "cloud"], "--executor is 'cloud'"),
         (["--workers", "2"], "--workers is 2 with --executor serial"),

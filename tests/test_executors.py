@@ -1,21 +1,26 @@
 """Comparisons side by side: every executor gives the numbers of runs in turn, whatever dies."""
 
 import csv
+import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from test_compare import FLAGS, TINY
 
 from tinysmooth import compare
 from tinysmooth.__main__ import main
-from tinysmooth.compare import Grid, executors
+from tinysmooth.chapters.expect import Wrong
+from tinysmooth.compare import Grid, driver, executors
 from tinysmooth.compare.executors import check_executor, open_executor
+from tinysmooth.gradcheck import GradcheckError, gradcheck
 from tinysmooth.training import OptionError, TrainConfig
 
 AXES = ["--epsilons", "0,0.2", "--seeds", "0,1"]
@@ -52,6 +57,33 @@ def test_processes_give_the_same_numbers(done, tmp_path):
     assert numbers(again) == numbers(done)
 
 
+def test_a_run_that_cannot_begin_does_not_take_the_others_along(done, tmp_path):
+    (tmp_path / "grid" / "eps0-noise0-seed0").mkdir(parents=True)
+    (tmp_path / "grid" / "eps0-noise0-seed0" / "notes.txt").write_text("hi")
+    with open_executor("process", 1) as pool:
+        some = compare.compare(done.grid, tmp_path / "grid", executor=pool)
+    ((cell, reason),) = some.failures.items()
+    assert cell.name == "eps0-noise0-seed0"
+    assert reason.startswith("OptionError: train: out is ") and "which is not empty" in reason
+    assert numbers(some) == numbers(done)[1:]
+
+
+def wrong_gradient():
+    """Catch what the checker says of a gradient that is off by a constant factor."""
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(lambda x: 2 * x.detach() * x, np.array([1.0, 2.0]))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error", [OptionError("lr", "train: lr is 0"), wrong_gradient(), Wrong("no", "look")], ids=type
+)
+def test_errors_with_more_than_a_message_survive_the_way_from_a_worker(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error) and str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
 def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
@@ -81,6 +113,90 @@ def test_a_killed_comparison_takes_its_workers_along_and_goes_on_with_the_same_n
     for name in ("killed", "whole"):
         assert main(["compare", *flags, "--out", str(tmp_path / name), "--quiet"]) == 0
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
+@pytest.mark.parametrize("whom", ["all", "parent"])
+def test_ctrl_c_stops_what_runs_and_nothing_else_begins(tmp_path, whom):
+    flags = [*FLAGS, *AXES, "--out", "stopped", "--executor", "process", "--workers", "1"]
+    flags[flags.index("--epochs") + 1] = "3000"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tinysmooth", "compare", *flags], cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            wait_until(lambda: list(tmp_path.glob("stopped/*/history.csv")) or process.poll())
+            if whom == "all":  # as a terminal does
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                process.send_signal(signal.SIGINT)
+            _, shown = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "Go on with the same command" in shown and "Traceback" not in shown
+    (run,) = (tmp_path / "stopped").iterdir()
+    assert (run / "checkpoint.npz").exists() and not (run / "result.json").exists()
+
+
+def test_a_second_ctrl_c_does_not_wait(monkeypatch):
+    others = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt, match="second"), open_executor("process", 1) as pool:
+        slow = pool.submit(time.sleep, 100)
+        wait_until(slow.running)
+        plain = pool.shutdown
+
+        def shutdown():
+            monkeypatch.setattr(pool, "shutdown", plain)
+            raise KeyboardInterrupt("second")
+
+        monkeypatch.setattr(pool, "shutdown", shutdown)
+        raise KeyboardInterrupt("first")
+    assert set(multiprocessing.active_children()) == others
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs blocked signals")
+def test_workers_hear_of_ctrl_c_from_their_parent_only():
+    with open_executor("process", 1) as pool:
+        worker = pool.submit(os.getpid).result()
+        slow = pool.submit(time.sleep, 0.5)
+        while not slow.done():
+            os.kill(worker, signal.SIGINT)
+            time.sleep(0.02)
+        assert slow.exception() is None
+        os.kill(worker, signal.SIGINT)
+        assert pool.submit(os.getpid).result() == worker
+
+
+class Clumsy(ThreadPoolExecutor):
+    """A pool that cannot cancel what it has taken."""
+
+    def submit(self, *args, **kwargs):
+        future = super().submit(*args, **kwargs)
+        future.cancel = lambda: False
+        return future
+
+
+def test_a_pool_gets_no_more_cells_than_it_has_workers(done, tmp_path, monkeypatch):
+    begun = []
+
+    def stop(options, path):
+        begun.append(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver, "run_cell", stop)
+    with pytest.raises(KeyboardInterrupt), Clumsy(1) as pool:
+        compare.compare(done.grid, tmp_path / "grid", executor=pool)
+    assert len(begun) == 1
+
+
+def test_cells_fail_with_words_when_the_workers_are_gone(done, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "run_cell", os._exit)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        pool.submit(os._exit, 1)
+        none = compare.compare(done.grid, tmp_path / "grid", executor=pool)
+    assert len(none.failures) == 4
+    assert all(reason.startswith("BrokenProcessPool: ") for reason in none.failures.values())
 
 
 # Names

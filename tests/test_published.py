@@ -6,23 +6,29 @@ Run as a script, this makes the tables of the pages anew.
 import argparse
 import dataclasses
 import json
+import math
+import os
 import platform
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_compare import FLAGS, TINY
+from test_compare import FLAGS, TINY, claim_photographs
 
 from tinysmooth import compare
 from tinysmooth.__main__ import main
 from tinysmooth.cli import compare as cli_compare
-from tinysmooth.compare import Grid, driver, fill_in, publish, read_published, start_from
+from tinysmooth.compare import Grid, driver, fill_in, folder, publish, read_published, start_from
+from tinysmooth.compare.published import check_publish
+from tinysmooth.data import Source
 from tinysmooth.training import PRESETS, OptionError, RunFolder, TrainConfig
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "chapters" / "published"
+QUICK = str(PUBLISHED / "quick.json")
 PAGES = ("README.md", "chapters/measured.md")
 
 
@@ -30,10 +36,10 @@ PAGES = ("README.md", "chapters/measured.md")
 def done(tmp_path_factory):
     """Two smoothings, two seeds, and the file that publishes them."""
     grid = Grid(TrainConfig(**TINY), {"label_smoothing": [0.0, 0.2], "seed": [0, 1]})
-    folder = tmp_path_factory.mktemp("published")
-    comparison = compare.compare(grid, folder / "grid")
-    publish(comparison, folder / "drawn.json")
-    return comparison, folder / "drawn.json"
+    place = tmp_path_factory.mktemp("published")
+    comparison = compare.compare(grid, place / "grid")
+    publish(comparison, place / "drawn.json")
+    return comparison, place / "drawn.json"
 
 
 # The presets
@@ -129,14 +135,62 @@ def test_published_cells_with_other_options_are_refused_and_nothing_is_written(d
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize("data", ["auto", "imagenette"])
+def test_drawings_are_no_start_for_photographs_and_nothing_is_written(
+    done, tmp_path, monkeypatch, data
+):
+    comparison, path = done
+    monkeypatch.setattr(folder, "choose_source", lambda *args: Source("imagenette", tmp_path))
+    base = dataclasses.replace(comparison.grid.base, data=data)
+    wider = Grid(base, {"label_smoothing": [0.0, 0.2], "seed": [0, 1, 2]})
+    with pytest.raises(OptionError, match=r"'imagenette'.*'drawn'|'drawn'.*'imagenette'"):
+        start_from(path, wider, tmp_path / "grid")
+    assert not (tmp_path / "grid").exists()
+
+
+def test_images_are_not_looked_for_where_all_is_published(done, tmp_path, monkeypatch):
+    comparison, path = done
+    monkeypatch.setattr(folder, "choose_source", None)
+    auto = Grid(dataclasses.replace(comparison.grid.base, data="auto"), comparison.grid.axes)
+    assert start_from(path, auto, tmp_path / "grid") == 4
+    assert compare.compare(auto, tmp_path / "grid").results.keys() == set(auto.cells())
+
+
+def test_published_drawings_do_not_join_photographs_that_are_there(done, tmp_path):
+    comparison, path = done
+    shutil.copytree(comparison.path / "eps0-noise0-seed0", tmp_path / "eps0-noise0-seed0")
+    claim_photographs(tmp_path / "eps0-noise0-seed0")
+    auto = Grid(dataclasses.replace(comparison.grid.base, data="auto"), comparison.grid.axes)
+    with pytest.raises(OptionError, match=r"images 'drawn', but eps0-\S+ has 'imagenette'"):
+        start_from(path, auto, tmp_path)
+    assert [run.name for run in tmp_path.iterdir()] == ["eps0-noise0-seed0"]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda content: content.update(format=7), "format is 7; expected 1"),
         (lambda content: content["base"].update(lr=-1.0), "lr is -1"),
+        (lambda content: content.update(axes=[]), r"axes is \[\] \(list\); expected an object"),
+        (lambda content: content["axes"].update(seed=3), "axes: seed is 3 .*expected a list"),
+        (lambda content: content["axes"].update(noise=[3]), "axes: noise is 3; expected one of"),
+        (lambda content: content["axes"].update(data=["drawn"]), "axes: 'data' cannot be varied"),
         (lambda content: content["cells"][0].update(name="eps9"), "'eps9' is not in the grid"),
-        (lambda content: content["cells"][0]["measured"].pop("loss"), "loss"),
-        (lambda content: content.pop("data"), "data"),
+        (lambda content: content["cells"][1].update(content["cells"][0]), "seed0' came twice"),
+        (lambda content: content["cells"].append(7), r"cells\[4\] is 7 \(int\); expected an obj"),
+        (lambda content: content["cells"][3].pop("environment"), "seed1: environment is missing"),
+        (lambda content: content["cells"][0]["measured"].pop("loss"), "loss is missing"),
+        (lambda content: content["cells"][2].update(measured=[1]), r"measured is \[1\] \(list\)"),
+        (lambda content: content.pop("data"), "data is missing; expected an object"),
+        (lambda content: content.update(data={}), "data: source is missing"),
+        (lambda content: content["data"].update(source="auto"), "source is 'auto'; expected one"),
+        (lambda content: content["data"].pop("num_train"), "data: num_train is missing"),
+        (
+            lambda content: content["data"].update(num_val=0),
+            "num_val is 0; expected an integer",
+        ),
+        (lambda content: content["data"].update(class_names=[1]), "data: class_names is"),
+        (lambda content: content["data"].update(stand_in="no"), "stand_in is 'no' .*expected True"),
     ],
 )
 def test_a_damaged_file_is_named(done, tmp_path, change, words):
@@ -145,6 +199,34 @@ def test_a_damaged_file_is_named(done, tmp_path, change, words):
     (tmp_path / "bad.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=rf"bad\.json' is damaged \(.*{words}"):
         read_published(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("accuracy", 7.5, r"accuracy is 7.5; expected a number in \[0, 1\]"),
+        ("accuracy", None, r"accuracy is None \(NoneType\); expected a number"),
+        ("loss", "0.5", r"loss is '0.5' \(str\); expected a number"),
+        ("loss", -1, "loss is -1; expected a number >= 0"),
+        ("ece", math.nan, "ece is nan; expected a number in"),
+        ("temperature", 0, "temperature is 0; expected a number > 0"),
+        ("top_gap", math.inf, "top_gap is inf; expected a finite number"),
+        ("train_gap", 10**400, "too large"),
+        ("luck", 1.0, "'luck' came; expected only accuracy, loss"),
+    ],
+)
+def test_numbers_that_no_run_comes_to_are_named_and_nothing_is_written(
+    done, tmp_path, name, value, words
+):
+    content = json.loads(done[1].read_text())
+    content["cells"][2]["measured"][name] = value
+    (tmp_path / "bad.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"bad\.json' is damaged \(.*{words}"):
+        start_from(tmp_path / "bad.json", done[0].grid, tmp_path / "grid")
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.json"]
+    (tmp_path / "result.json").write_text(json.dumps(content["cells"][2]))
+    with pytest.raises(ValueError, match=rf"result\.json' is damaged \(.*{words}"):
+        compare.read_result(tmp_path)
 
 
 def test_nothing_finished_is_nothing_to_publish(done, tmp_path):
@@ -169,11 +251,32 @@ def test_the_command_publishes_and_starts_from_what_was_published(tmp_path, monk
     assert RunFolder.open(tmp_path / "b" / "eps0-noise0-seed4")
 
 
+def test_the_report_is_written_even_if_publishing_fails(tmp_path, monkeypatch, capsys):
+    def publish(done, path):
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr(cli_compare, "publish", publish)
+    argv = ["compare", *FLAGS, "--epsilons", "0", "--seeds", "4", "--quiet"]
+    assert main([*argv, "--out", str(tmp_path / "c"), "--publish", str(tmp_path / "p")]) == 1
+    assert "no space" in capsys.readouterr().err
+    assert (tmp_path / "c" / "compare.md").exists() and (tmp_path / "c" / "results.csv").exists()
+
+
+def test_a_read_only_place_is_no_place_to_publish(tmp_path, monkeypatch):
+    check_publish(tmp_path / "p.json")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(OptionError, match="publish is .*p.json', whose folder is read-only"):
+        check_publish(tmp_path / "p.json")
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
         (["--start-from", "nowhere.json"], "--start-from is nowhere.json, which does not exist"),
-        (["--publish", "nowhere/p.json"], "--publish is nowhere/p.json; expected a file in"),
+        (["--publish", "nowhere/p.json"], "--publish is 'nowhere/p.json', whose folder does not"),
+        (["--publish", "."], "--publish is '.', a folder; expected the name of a file"),
+        (["--start-from", QUICK, "--workers", "3", "--out", "c"], "--workers is 3 with --executor"),
+        (["--start-from", QUICK, "--publish", ".", "--out", "c"], "--publish is '.', a folder"),
     ],
 )
 def test_wrong_usage_is_told_before_any_work(argv, words, capsys, tmp_path, monkeypatch):

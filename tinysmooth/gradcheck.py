@@ -68,6 +68,10 @@ class GradcheckError(AssertionError):
         super().__init__(message)
         self.report = report
 
+    def __reduce__(self) -> tuple[type[GradcheckError], tuple[str, GradcheckReport]]:
+        """Pickle both arguments, so that a worker can send the error to its parent."""
+        return type(self), (str(self), self.report)
+
 
 def gradcheck(
     function: Callable[..., Tensor],

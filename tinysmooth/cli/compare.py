@@ -22,9 +22,9 @@ from typing import Any
 from tinysmooth.cli.options import UsageError, one_line, real, whole
 from tinysmooth.cli.recipe import RECIPE, add_recipe, flag, name_option, read_config
 from tinysmooth.compare import Cell, CellResult, Comparison, Grid, compare, open_executor
-from tinysmooth.compare.driver import check_folder
 from tinysmooth.compare.executors import EXECUTORS, check_executor
-from tinysmooth.compare.published import publish, start_from
+from tinysmooth.compare.folder import check_folder
+from tinysmooth.compare.published import check_publish, publish, start_from
 from tinysmooth.compare.report import write_report
 from tinysmooth.training import OptionError
 
@@ -34,7 +34,10 @@ NAME = "compare"
 HELP = "train a grid of runs and report on their differences"
 
 _OWN_FLAGS = {"label_smoothing": "--epsilons", "seed": "--seeds"}
-_VARIABLE = [name for name in RECIPE if name not in ("root", "threads", *_OWN_FLAGS, "noise")]
+_VARIABLE = [
+    name for name in RECIPE if name not in ("data", "root", "threads", *_OWN_FLAGS, "noise")
+]
+_SIDES = ("size", "end_size", "start_size")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -94,24 +97,24 @@ def run(args: argparse.Namespace) -> int:
     """Check everything, train what is missing, write the report."""
     grid = _read_grid(args)
     out = Path(time.strftime("runs/compare-%Y%m%d-%H%M%S") if args.out is None else args.out)
-    if args.publish is not None and not Path(args.publish).absolute().parent.is_dir():
-        raise UsageError(f"--publish is {args.publish}; expected a file in an existing folder")
+    if args.workers is not None and (args.workers < 1 or args.executor != "process"):
+        raise UsageError(
+            f"--workers is {args.workers} with --executor {args.executor}; expected a number >= 1, "
+            "and --executor process"
+        )
     try:
         check_executor(args.executor)
+        if args.publish is not None:
+            check_publish(args.publish)
         finished = check_folder(grid, out)
         if args.start_from is not None:
-            finished += start_from(args.start_from, grid, out)
+            finished += start_from(args.start_from, grid, out)  # the first that writes anything
     except FileNotFoundError:
         raise UsageError(
             f"--start-from is {args.start_from}, which does not exist; expected a file"
         ) from None
     except OptionError as error:
         raise UsageError(name_option(error).removeprefix("compare: ")) from None
-    if args.workers is not None and (args.workers < 1 or args.executor != "process"):
-        raise UsageError(
-            f"--workers is {args.workers} with --executor {args.executor}; expected a number >= 1, "
-            "and --executor process"
-        )
     total = len(grid.cells())
     table = _Table(total, finished)
     if not args.quiet:
@@ -121,12 +124,15 @@ def run(args: argparse.Namespace) -> int:
     try:
         with open_executor(args.executor, args.workers) as pool:
             done = compare(grid, out, executor=pool, listener=None if args.quiet else table.show)
+    except OptionError as error:
+        raise UsageError(name_option(error)) from None
     except KeyboardInterrupt:
         print(f"Go on with the same command and --out {out}", file=sys.stderr)
         raise
+    code = _finish(done)
     if args.publish is not None and done.results:
         publish(done, args.publish)
-    return _finish(done)
+    return code
 
 
 def _finish(done: Comparison) -> int:
@@ -145,21 +151,41 @@ def _read_grid(args: argparse.Namespace) -> Grid:
         name = name.strip().removeprefix("--").replace("-", "_")
         if not equals or name not in _VARIABLE:
             known = ", ".join(known.replace("_", "-") for known in _VARIABLE)
-            raise UsageError(f"--vary is {text!r}; expected OPTION=VALUE,... with one of {known}")
+            same = ", but all runs of a comparison have the same data" if name == "data" else ""
+            raise UsageError(
+                f"--vary is {text!r}{same}; expected OPTION=VALUE,... with one of {known}"
+            )
         if name in axes:
             raise UsageError(f"--vary names {name} twice; expected all its values together")
         axes[name] = _read_list("--vary", values, RECIPE[name][0])
     axes["noise"] = _read_list("--noise", args.noise, whole)
     axes["label_smoothing"] = _read_list("--epsilons", args.epsilons, real)
     axes["seed"] = _read_list("--seeds", args.seeds, whole)
-    base = read_config({**vars(args), "noise": 0})
+    # What fits the largest of varied sides; the grid makes it smaller where they are.
+    sides = {name: max(axes[name]) for name in _SIDES if name in axes}
+    base = read_config({**vars(args), **sides, "noise": 0})
     try:
-        return Grid(base, axes)
+        grid = Grid(base, axes)
     except OptionError as error:
         text = name_option(error)
         for name, own in _OWN_FLAGS.items():
             text = text.replace(flag(name), own)
         raise UsageError(text.removeprefix("compare: ")) from None
+    _check_sides(args, grid)
+    return grid
+
+
+def _check_sides(args: argparse.Namespace, grid: Grid) -> None:
+    """Refuse a side that was asked for and that a cell has no room for."""
+    for name in ("end_size", "start_size"):
+        asked = getattr(args, name, None)
+        for cell in grid.cells():
+            side = getattr(cell.config, name)
+            if asked is not None and name not in grid.axes and side != asked:
+                raise UsageError(
+                    f"{flag(name)} is {asked}; expected at most {side}, for all that --vary asks "
+                    "for"
+                )
 
 
 def _read_list(option: str, text: str, read: Callable[[str], Any]) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +14,26 @@ from typing import Any
 import numpy as np
 
 from tinysmooth import metrics
+from tinysmooth.checks import check_real, describe
 from tinysmooth.training import Evaluation, RunFolder, TrainConfig, resume, save, train
 from tinysmooth.training.atomic import remove_leftovers, write_atomically
 from tinysmooth.training.job import environment
 
-__all__ = ["CellResult", "measure", "read_result", "run_cell", "write_result"]
+__all__ = ["CellResult", "check_measured", "measure", "read_result", "run_cell", "write_result"]
 
 _FORMAT = 1
+_SHARE = {"low": 0.0, "high": 1.0}
+_AT_LEAST_0 = {"low": 0.0}
+# Of the fields of CellResult that are not any number.
+_LIMITS: dict[str, dict[str, Any]] = {
+    "accuracy": _SHARE,
+    "ece": _SHARE,
+    "scaled_ece": _SHARE,
+    "loss": _AT_LEAST_0,
+    "scaled_loss": _AT_LEAST_0,
+    "temperature": {"low": 0.0, "open_low": True},
+    "seconds": _AT_LEAST_0,
+}
 
 
 @dataclass(frozen=True)
@@ -136,14 +150,48 @@ def read_result(path: str | os.PathLike[str]) -> CellResult | None:
     """
     try:
         content = json.loads(_result_file(path).read_text(encoding="utf-8"))
-        return CellResult(**content["measured"])
+        if not isinstance(content, dict):
+            raise TypeError(f"it holds {describe(content)}; expected an object")
+        return check_measured("measured", content.get("measured"))
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(
             f"read_result: {str(_result_file(path))!r} is damaged ({error}); expected the file "
             "that `tinysmooth compare` wrote. Remove it to measure again"
         ) from None
+
+
+def check_measured(where: str, value: object) -> CellResult:
+    """Return what was read from a file as the numbers of a run.
+
+    Parameters
+    ----------
+    where : str
+        Of ``value`` in the file, for the message.
+    value : object
+
+    Returns
+    -------
+    CellResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        Names the number that is missing, unknown, not finite or impossible.
+    """
+    names = [field.name for field in dataclasses.fields(CellResult)]
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{where} is {describe(value)}; expected the numbers of a run by name")
+    for name in value:
+        if name not in names:
+            raise ValueError(f"{where}: {name!r} came; expected only {', '.join(names)}")
+    for name in names:
+        if name not in value:
+            raise ValueError(f"{where}: {name} is missing; expected a number")
+        if not math.isfinite(check_real(where, name, value[name], **_LIMITS.get(name, {}))):
+            raise ValueError(f"{where}: {name} is {value[name]}; expected a finite number")
+    return CellResult(**{name: float(value[name]) for name in names})
 
 
 def measure(judged: Evaluation) -> CellResult:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tinysmooth.compare.cell import CellResult, read_result, run_cell
+from tinysmooth.compare.executors import count_workers
+from tinysmooth.compare.folder import check_folder, choose_images, images_of
 from tinysmooth.compare.grid import Cell, Grid
-from tinysmooth.data import choose_source
-from tinysmooth.training import OptionError, RunFolder, TrainConfig
+from tinysmooth.training import TrainConfig
 
-__all__ = ["Comparison", "Listener", "check_folder", "compare"]
-
-# Where the images lie and how many threads there are is no part of the question.
-_OF_THE_MACHINE = ("root", "threads")
+__all__ = ["Comparison", "Listener", "compare"]
 
 Listener = Callable[[Cell, CellResult | str], None]
 """Called with each cell that is done and its result, or the reason why it failed."""
@@ -50,48 +49,6 @@ class Comparison:
     seconds: float = 0.0
 
 
-def check_folder(grid: Grid, out: str | os.PathLike[str]) -> int:
-    """Count the finished cells of ``grid`` in a folder, which may be missing; changes nothing.
-
-    Raises
-    ------
-    OptionError
-        If the folder cannot be made or written, is that of a single run, or a cell in it has other
-        options.
-    ValueError
-        If a file in it is damaged.
-    """
-    path = Path(out)
-    finished = 0
-    if RunFolder(path).config.exists():
-        raise OptionError(
-            "out",
-            f"compare: out is {str(out)!r}, the folder of a single run; expected a new folder or "
-            "that of a comparison",
-        )
-    if not path.is_dir() or not os.access(path, os.W_OK):
-        try:
-            RunFolder.check_new(path)
-        except OptionError as error:
-            raise OptionError("out", str(error).replace("train:", "compare:", 1)) from None
-    for cell in grid.cells():
-        folder = RunFolder(path / cell.name)
-        if not folder.config.exists():
-            continue
-        there, _ = folder.read_config()
-        for name, value in there.to_dict().items():
-            # "auto" finds the same images as it did then, or training refuses to go on.
-            known = (value, "auto") if name == "data" else (value,)
-            if name not in _OF_THE_MACHINE and getattr(cell.config, name) not in known:
-                raise OptionError(
-                    "out",
-                    f"compare: out is {str(out)!r}, where {cell.name} has {name} = {value!r}; "
-                    f"expected {getattr(cell.config, name)!r}. Choose another --out",
-                )
-        finished += read_result(folder.path) is not None
-    return finished
-
-
 def compare(
     grid: Grid,
     out: str | os.PathLike[str],
@@ -110,8 +67,9 @@ def compare(
     out : path
         New, or the folder of the same comparison.
     executor : concurrent.futures.Executor, optional
-        Runs the cells, one kernel thread a cell; the workers must see the same folders. Without
-        one, the cells run in turn in this process, with ``grid.base.threads``.
+        Runs the cells, one kernel thread a cell; the workers must see the same folders. A pool gets
+        as many cells at once as it has workers, so that no further one begins after Ctrl-C.
+        Without an executor, the cells run in turn in this process, with ``grid.base.threads``.
     listener : callable, optional
         ``listener(cell, result)`` as each cell is done; the result is a text if it failed. Cells
         that were finished before come first.
@@ -123,24 +81,26 @@ def compare(
     Raises
     ------
     OptionError
-        Before any work, as ``check_folder``.
+        Before any work, as ``check_folder``, or if the cells that are there have other images than
+        ``grid.base.data`` finds now.
     TrainingInterrupted, KeyboardInterrupt
         On Ctrl-C; everything can be gone on with.
     """
     started = time.monotonic()
     check_folder(grid, out)
     path, tell = Path(out), listener or (lambda cell, result: None)
+    found = {cell: read_result(path / cell.name) for cell in grid.cells()}
+    open_cells = [cell for cell, kept in found.items() if kept is None]
+    place: dict[str, Any] = {}
+    if open_cells:
+        # Chosen once, here: no worker may download, or fall back to other images than the rest.
+        source = choose_images(grid, images_of(grid, path))
+        place = {"data": source.kind, "root": source.root}
     path.mkdir(parents=True, exist_ok=True)
-    results: dict[Cell, CellResult] = {}
+    results = {cell: kept for cell, kept in found.items() if kept is not None}
     failures: dict[Cell, str] = {}
-    open_cells = []
-    for cell in grid.cells():
-        kept = read_result(path / cell.name)
-        if kept is None:
-            open_cells.append(cell)
-        else:
-            results[cell] = kept
-            tell(cell, kept)
+    for cell, kept in results.items():
+        tell(cell, kept)
 
     def note(cell: Cell, work: Callable[[], dict[str, float]]) -> None:
         """Keep what a cell came to; only its own trouble is caught, not Ctrl-C."""
@@ -151,15 +111,11 @@ def compare(
             failures[cell] = f"{type(error).__name__}: {error}"
             tell(cell, failures[cell])
 
-    if open_cells:
-        # Chosen once, here: no worker may download, or fall back to other images than the rest.
-        source = choose_source(grid.base.data, grid.base.root)
-        place: dict[str, Any] = {"data": source.kind, "root": source.root}
-        if executor is None:
-            for cell in open_cells:
-                note(cell, partial(run_cell, _options(cell.config, place), path / cell.name))
-        else:
-            _run_aside(executor, open_cells, path, {**place, "threads": 1}, note)
+    if executor is None:
+        for cell in open_cells:
+            note(cell, partial(run_cell, _options(cell.config, place), path / cell.name))
+    else:
+        _run_aside(executor, open_cells, path, {**place, "threads": 1}, note)
     order = {cell: results[cell] for cell in grid.cells() if cell in results}
     return Comparison(path, grid, order, failures, time.monotonic() - started)
 
@@ -171,18 +127,31 @@ def _run_aside(
     place: dict[str, Any],
     note: Callable[[Cell, Callable[[], dict[str, float]]], None],
 ) -> None:
-    """Hand all cells to an executor; take their results as they come."""
-    futures: dict[Future[dict[str, float]], Cell] = {}
-    for cell in cells:
-        options = _options(cell.config, place)
-        futures[executor.submit(run_cell, options, str((path / cell.name).absolute()))] = cell
+    """Hand the cells to an executor, as many at once as it has workers; take what comes."""
+    waiting = collections.deque(cells)
+    running: dict[Future[dict[str, float]], Cell] = {}
     try:
-        for future in as_completed(futures):
-            note(futures[future], future.result)
+        while waiting or running:
+            while waiting and len(running) < count_workers(executor, len(cells)):
+                cell = waiting.popleft()
+                options, folder = _options(cell.config, place), str((path / cell.name).absolute())
+                running[_submit(executor, options, folder)] = cell
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                note(running.pop(future), future.result)
     finally:
         # After Ctrl-C, what has not begun must not begin.
-        for future in futures:
+        for future in running:
             future.cancel()
+
+
+def _submit(executor: Executor, options: dict[str, Any], folder: str) -> Future[dict[str, float]]:
+    """Hand over a cell; to workers that are gone, it is a cell that failed."""
+    try:
+        return executor.submit(run_cell, options, folder)
+    except BrokenExecutor as error:
+        future: Future[dict[str, float]] = Future()
+        future.set_exception(error)
+        return future
 
 
 def _options(config: TrainConfig, place: dict[str, Any]) -> dict[str, Any]:

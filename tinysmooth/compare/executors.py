@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import sys
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from importlib.util import find_spec
 from typing import Any
 
 from tinysmooth.checks import check_int
+from tinysmooth.compare.processes import open_processes
 from tinysmooth.kernels.threads import usable_cpus
 from tinysmooth.training import OptionError
 
-__all__ = ["EXECUTORS", "check_executor", "open_executor"]
+__all__ = ["EXECUTORS", "check_executor", "count_workers", "open_executor"]
 
 EXECUTORS = ("serial", "process", "dask://HOST:PORT", "mpi")
 """What ``tinysmooth compare --executor`` takes."""
@@ -71,9 +70,9 @@ def open_executor(name: str, workers: int | None = None) -> Iterator[Executor | 
     ----------
     name : str
         "serial"; "process": processes of this machine, which end when this one does, however it
-        ends; "dask://HOST:PORT": the workers of a running Dask scheduler, which must see the same
-        folders; "mpi": the ranks of a program that was started by
-        ``mpiexec -n N python -m mpi4py.futures -m tinysmooth compare ...``.
+        ends, and which Ctrl-C stops between two steps; "dask://HOST:PORT": the workers of a running
+        Dask scheduler, which must see the same folders; "mpi": the ranks of a program that was
+        started by ``mpiexec -n N python -m mpi4py.futures -m tinysmooth compare ...``.
     workers : int, optional
         Number of processes, for "process" only; by default the CPUs that this process may use.
 
@@ -94,10 +93,7 @@ def open_executor(name: str, workers: int | None = None) -> Iterator[Executor | 
     if name == "serial":
         yield None
     elif name == "process":
-        # Spawned, not forked: threads of the kernels do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        count = workers or usable_cpus()
-        with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
+        with open_processes(workers or usable_cpus()) as pool:
             yield pool
     elif name == "mpi":
         futures: Any = __import__("mpi4py.futures", fromlist=["MPIPoolExecutor"])
@@ -110,20 +106,14 @@ def open_executor(name: str, workers: int | None = None) -> Iterator[Executor | 
             yield pool
 
 
-def _end_with_parent() -> None:
-    """Let this worker end when its parent is gone, even by SIGKILL; the checkpoints are whole.
+def count_workers(executor: Executor, otherwise: int) -> int:
+    """Say how many calls a pool runs at once, or ``otherwise`` where it does not tell.
 
-    Otherwise it would train on unseen, and be in the way of the comparison when that goes on.
+    A pool of processes takes some calls ahead, and can then not be kept from running them. Dask and
+    MPI, which do not tell, know what has not begun.
     """
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+    count = getattr(executor, "_max_workers", None)
+    return count if isinstance(count, int) and count > 0 else otherwise
 
 
 def _ranks_started() -> int:

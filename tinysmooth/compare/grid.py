@@ -10,8 +10,10 @@ from typing import Any
 
 from tinysmooth.training import OptionError, TrainConfig
 
-__all__ = ["Cell", "Grid", "setting_name"]
+__all__ = ["Cell", "Grid", "number_text", "setting_name"]
 
+# All runs have the same images, and where they run is no part of the question.
+_SHARED = ("data", "root", "threads")
 _ALWAYS_NAMED = ("label_smoothing", "noise", "seed")
 _SHORT = {"label_smoothing": "eps"}
 
@@ -40,12 +42,18 @@ class Grid:
     base : TrainConfig
         All that is not varied.
     axes : mapping of str to sequence
-        Values by the name of the option. The last axis changes fastest.
+        Values by the name of the option. The last axis changes fastest. "data", "root" and
+        "threads" cannot be varied.
 
     Raises
     ------
     OptionError
         For an unknown or empty axis, a value given twice, a combination that does not fit.
+
+    Notes
+    -----
+    Where ``size`` or ``end_size`` is varied, the smaller sides of ``base`` that are larger than
+    the one of a cell become as large as it.
 
     Examples
     --------
@@ -58,11 +66,14 @@ class Grid:
     axes: Mapping[str, Sequence[Any]]
 
     def __post_init__(self) -> None:
-        known = [field.name for field in dataclasses.fields(TrainConfig)]
+        every = [field.name for field in dataclasses.fields(TrainConfig)]
+        known = [name for name in every if name not in _SHARED]
         for name, values in self.axes.items():
-            if name not in known or name in ("root", "threads"):
+            if name not in known:
+                same = ", since all runs have the same" if name in _SHARED else ""
                 raise OptionError(
-                    name, f"compare: {name!r} cannot be varied; expected one of {', '.join(known)}"
+                    name,
+                    f"compare: {name!r} cannot be varied{same}; expected one of {', '.join(known)}",
                 )
             if len(values) == 0:
                 raise OptionError(name, f"compare: {name} has no values; expected at least one")
@@ -78,7 +89,8 @@ class Grid:
 
     def _cells(self) -> Iterator[Cell]:
         for values in itertools.product(*self.axes.values()):
-            config = dataclasses.replace(self.base, **dict(zip(self.axes, values, strict=True)))
+            options = _fit_sides(self.base, dict(zip(self.axes, values, strict=True)))
+            config = dataclasses.replace(self.base, **options)
             named = [*_ALWAYS_NAMED, *(name for name in self.axes if name not in _ALWAYS_NAMED)]
             yield Cell(
                 "-".join(setting_name(name, getattr(config, name)) for name in named), config
@@ -90,6 +102,18 @@ class Grid:
         return float(min(self.axes.get("label_smoothing", [self.base.label_smoothing])))
 
 
+def _fit_sides(base: TrainConfig, varied: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a cell, where sides of ``base`` do not exceed those that are varied."""
+    options = dict(varied)
+    limit = options.get("size", base.size)
+    for name in ("end_size", "start_size"):
+        side = options.get(name, getattr(base, name))
+        if name not in varied and side is not None and isinstance(limit, int):
+            options[name] = side = min(side, limit)
+        limit = limit if side is None else side
+    return options
+
+
 def setting_name(name: str, value: Any) -> str:
     """Name an option and its value, short and fit for a file name.
 
@@ -99,6 +123,16 @@ def setting_name(name: str, value: Any) -> str:
     if value is None:
         text = "all" if name.endswith("per_class") else "none"
     else:
-        text = f"{value:g}" if isinstance(value, float) else str(value)
+        text = number_text(value) if isinstance(value, float) else str(value)
     short = _SHORT.get(name, name if name in _ALWAYS_NAMED else f"{name}=")
     return f"{short}{text}"
+
+
+def number_text(value: float) -> str:
+    """Write a number in short, but in full where six digits would be another number.
+
+    >>> number_text(0.1), number_text(0.1000001)
+    ('0.1', '0.1000001')
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))

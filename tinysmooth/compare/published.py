@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinysmooth.compare.cell import CellResult, write_result
+from tinysmooth.compare.cell import CellResult, read_result, write_result
+from tinysmooth.compare.content import FORMAT, check_content
 from tinysmooth.compare.driver import Comparison
+from tinysmooth.compare.folder import check_folder, check_images, choose_images, images_of
 from tinysmooth.compare.grid import Cell, Grid
 from tinysmooth.compare.report import tables
-from tinysmooth.training import OptionError, RunFolder, TrainConfig
+from tinysmooth.training import OptionError, RunFolder
 from tinysmooth.training.atomic import write_atomically
 
-__all__ = ["Published", "fill_in", "publish", "read_published", "start_from"]
+__all__ = ["Published", "check_publish", "fill_in", "publish", "read_published", "start_from"]
 
-_FORMAT = 1
 # Of one machine and its folders, no part of what was found.
 _PRIVATE = ("root", "platform")
 _MARK = "<!-- measured: {} -->"
@@ -47,6 +48,26 @@ class Published:
     comparison: Comparison
     data: dict[str, Any]
     environments: dict[str, dict[str, Any]]
+
+
+def check_publish(path: str | os.PathLike[str]) -> None:
+    """Find out before any training whether a comparison can be published at ``path``.
+
+    Raises
+    ------
+    OptionError
+        If it is a folder, or no file can be written there.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        reason = "a folder; expected the name of a file"
+    elif not target.parent.is_dir():
+        reason = "whose folder does not exist; expected a file in an existing folder"
+    elif not os.access(target.parent, os.W_OK):
+        reason = "whose folder is read-only; expected a file in a folder that can be written"
+    else:
+        return
+    raise OptionError("publish", f"compare: publish is {str(path)!r}, {reason}")
 
 
 def publish(done: Comparison, path: str | os.PathLike[str]) -> None:
@@ -84,7 +105,7 @@ def publish(done: Comparison, path: str | os.PathLike[str]) -> None:
             }
         )
     content = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "base": _without(base),
         "axes": {name: list(values) for name, values in done.grid.axes.items()},
         "data": data,
@@ -113,28 +134,19 @@ def read_published(path: str | os.PathLike[str]) -> Published:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, or holds a cell that its own grid does not have.
+        If it is damaged, holds a cell that its own grid does not have, or a number that no run can
+        come to; names the field.
     """
-    text = Path(path).read_text(encoding="utf-8")
     try:
-        content = json.loads(text)
-        if content["format"] != _FORMAT:
-            raise ValueError(f"format is {content['format']}; expected {_FORMAT}")
-        grid = Grid(TrainConfig.from_dict(content["base"]), content["axes"])
-        measured = {each["name"]: CellResult(**each["measured"]) for each in content["cells"]}
-        environments = {each["name"]: dict(each["environment"]) for each in content["cells"]}
-        data = dict(content["data"])
-        names = [cell.name for cell in grid.cells()]
-        strangers = sorted(set(measured) - set(names))
-        if strangers:
-            raise ValueError(f"cell {strangers[0]!r} is not in the grid")
-    except (KeyError, TypeError, ValueError) as error:
+        content = check_content(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(
             f"read_published: {str(path)!r} is damaged ({error}); expected a file that "
             "`tinysmooth compare --publish` wrote"
         ) from None
+    grid, measured = content.grid, content.measured
     results = {cell: measured[cell.name] for cell in grid.cells() if cell.name in measured}
-    return Published(Comparison(Path(path), grid, results), data, environments)
+    return Published(Comparison(Path(path), grid, results), content.data, content.environments)
 
 
 def start_from(path: str | os.PathLike[str], grid: Grid, out: str | os.PathLike[str]) -> int:
@@ -158,11 +170,14 @@ def start_from(path: str | os.PathLike[str], grid: Grid, out: str | os.PathLike[
     Raises
     ------
     OptionError
-        If a published cell has the name of one in the grid and other options.
+        If a published cell has the name of one in the grid and other options, or the published
+        images are others than those of this comparison; then nothing is written. Also as
+        ``check_folder``.
     FileNotFoundError, ValueError
         As ``read_published``.
     """
     published = read_published(path)
+    check_folder(grid, out)
     known = {cell.name: cell for cell in published.comparison.results}
     wanted: list[tuple[Cell, CellResult]] = []
     for cell in grid.cells():
@@ -178,6 +193,8 @@ def start_from(path: str | os.PathLike[str], grid: Grid, out: str | os.PathLike[
                     f"{value!r}; expected {mine!r}, as in this comparison",
                 )
         wanted.append((there, published.comparison.results[there]))
+    if wanted:
+        _check_images(published, wanted, grid, out)
     for cell, result in wanted:
         folder = RunFolder(Path(out) / cell.name)
         environment = published.environments[cell.name]
@@ -185,6 +202,24 @@ def start_from(path: str | os.PathLike[str], grid: Grid, out: str | os.PathLike[
         folder.create(config, {"data": published.data, "environment": environment})
         write_result(folder.path, config, result, environment)
     return len(wanted)
+
+
+def _check_images(
+    published: Published,
+    wanted: list[tuple[Cell, CellResult]],
+    grid: Grid,
+    out: str | os.PathLike[str],
+) -> None:
+    """Refuse photographs beside drawings, also those that are yet to be trained on."""
+    file, kind = str(published.comparison.path), str(published.data["source"])
+    images = images_of(grid, out)
+    if grid.base.data != "auto":
+        images["this comparison"] = grid.base.data
+    check_images(images, kind, "start_from", f"{file!r}, whose runs have the images")
+    finished = {cell.name for cell, _ in wanted}
+    finished.update(name for name in images if read_result(Path(out) / name) is not None)
+    if any(cell.name not in finished for cell in grid.cells()):
+        choose_images(grid, {f"{wanted[0][0].name} of {file!r}": kind})
 
 
 def fill_in(text: str, folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from tinysmooth import plots
 from tinysmooth.compare.cell import CellResult
 from tinysmooth.compare.driver import Comparison
-from tinysmooth.compare.grid import Cell, setting_name
+from tinysmooth.compare.grid import Cell, number_text, setting_name
 from tinysmooth.compare.statistics import PairedDifference, paired_difference
 from tinysmooth.data import NUM_CLASSES
 from tinysmooth.losses import resting_gap
@@ -155,15 +155,19 @@ def _epsilons(cells: Sequence[Cell]) -> list[float]:
 
 
 def _on_grid(done: Comparison) -> str:
-    base, results = done.grid.base, done.results
+    results = done.results
+    configs = [cell.config for cell in results]
+    models = _each(config.model for config in configs)
+    epochs = _each(str(config.epochs) for config in configs)
+    sides = _each(f"{config.judged_size} x {config.judged_size}" for config in configs)
     first = next(iter(results))
     _, content = RunFolder.open(done.path / first.name).read_config()
     data = content["data"]
     minutes = sum(result.seconds for result in results.values()) / 60
     text = (
         f"{len(results)} of {len(done.grid.cells())} runs are finished; they took "
-        f"{minutes:.1f} minutes of training in all. {base.model}, {base.epochs} epochs, images of "
-        f"{base.judged_size} x {base.judged_size} pixels, {data['num_train']:,} to train on and "
+        f"{minutes:.1f} minutes of training in all. {models}, {epochs} epochs, images of "
+        f"{sides} pixels, {data['num_train']:,} to train on and "
         f"{data['num_val']:,} to validate on (of the first run). Where they come from: "
         f"{str(data['description']).rstrip('.')}."
     )
@@ -175,12 +179,17 @@ def _on_grid(done: Comparison) -> str:
     return text
 
 
+def _each(texts: Iterable[str]) -> str:
+    """Name every value that some run had."""
+    return " or ".join(dict.fromkeys(texts))
+
+
 def _table_of_means(done: Comparison, cells: Sequence[Cell]) -> str:
     """Mean and standard deviation over the seeds, one row a label smoothing."""
     rows = []
     for epsilon in _epsilons(cells):
         runs = list(_by_seed(done, cells, epsilon).values())
-        row = [f"{epsilon:g}", str(len(runs))]
+        row = [number_text(epsilon), str(len(runs))]
         for name, (_, form) in MEASURES.items():
             values = np.array([getattr(run, name) for run in runs])
             spread = f" ± {form.format(values.std(ddof=1))}" if len(values) > 1 else ""
@@ -196,7 +205,7 @@ def _short_table(done: Comparison, groups: dict[Group, list[Cell]]) -> str:
         for epsilon in _epsilons(cells):
             runs = _by_seed(done, cells, epsilon)
             row = [_group_title(group)] if len(groups) > 1 else []
-            row += [f"{epsilon:g}", str(len(runs))]
+            row += [number_text(epsilon), str(len(runs))]
             for name, scale, form in _SHORT:
                 values = scale * np.array([getattr(run, name) for run in runs.values()])
                 spread = f" ± {form.format(values.std(ddof=1))}" if len(values) > 1 else ""
@@ -213,7 +222,7 @@ def _on_differences(done: Comparison, cells: Sequence[Cell]) -> list[str]:
     base = done.grid.baseline
     rows = []
     for epsilon in _epsilons(cells):
-        row = [f"{epsilon:g}"]
+        row = [number_text(epsilon)]
         for name, (_, form) in MEASURES.items():
             change = differences(done, cells, epsilon, name)
             row.append("" if change is None else _say(change, form))
@@ -223,8 +232,8 @@ def _on_differences(done: Comparison, cells: Sequence[Cell]) -> list[str]:
         return []
     titles = [title for title, _ in MEASURES.values()]
     return [
-        f"Differences to epsilon {base:g} with the same seed, mean and 95 % interval; a star "
-        "marks those whose interval does not hold zero:",
+        f"Differences to epsilon {number_text(base)} with the same seed, mean and 95 % interval; "
+        "a star marks those whose interval does not hold zero:",
         _markdown(["epsilon", *titles], rows),
     ]
 

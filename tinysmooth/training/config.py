@@ -92,6 +92,10 @@ class OptionError(ValueError):
         super().__init__(message)
         self.option = option
 
+    def __reduce__(self) -> tuple[type[OptionError], tuple[str, str]]:
+        """Pickle both arguments, so that a worker can send the error to its parent."""
+        return type(self), (self.option, str(self))
+
 
 @dataclass(frozen=True)
 class TrainConfig:
