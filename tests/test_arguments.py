@@ -190,14 +190,22 @@ def test_calls_of_one_decorated_function_may_overlap_in_threads():
     assert recording == {"first": True, "second": False} and is_grad_enabled()
 
 
-def test_no_grad_tells_how_it_is_written():
-    with pytest.raises(TypeError, match=r"@no_grad\(\)"):
-        ts.no_grad(lambda: 0)
-    with pytest.raises(TypeError, match="is a generator"):
+def test_no_grad_decorates_without_parentheses_too():
+    @ts.no_grad
+    def double(x):
+        return 2 * x
 
-        @ts.no_grad()
-        def numbers():
-            yield 1
+    assert not double(ones()).requires_grad and is_grad_enabled()
+    assert double.__name__ == "double"
+
+
+def test_no_grad_refuses_what_it_cannot_decorate():
+    def numbers():
+        yield 1
+
+    for wrong in (numbers, 3):
+        with pytest.raises(TypeError, match="no_grad: .*expected a function"):
+            ts.no_grad(wrong)
 
 
 # ------------------------------------------------------------------ the garbage collector

@@ -37,6 +37,18 @@ def is_grad_enabled() -> bool:
 class no_grad(ContextDecorator):  # noqa: N801  (PyTorch's spelling)
     """Stop recording, as a context manager or a decorator; per thread, nestable.
 
+    Parameters
+    ----------
+    function : callable, optional
+        What to decorate, where it is written as ``@no_grad`` without parentheses.
+
+    Raises
+    ------
+    TypeError
+        If it is no function, or a generator.
+
+    Examples
+    --------
     >>> x = Tensor(2.0, requires_grad=True)
     >>> with no_grad():
     ...     y = x * x
@@ -44,17 +56,19 @@ class no_grad(ContextDecorator):  # noqa: N801  (PyTorch's spelling)
     False
     """
 
-    def __init__(self, *misplaced: object) -> None:
-        if misplaced:
-            raise TypeError("no_grad takes no argument; as a decorator it is written @no_grad()")
+    def __new__(cls, function: Any = None) -> Any:
+        """Return a context, or the function decorated."""
+        return super().__new__(cls) if function is None else cls()(function)
+
+    def __init__(self, function: Any = None) -> None:
         self._before: list[bool] = []
 
     def __call__(self, function: Any) -> Any:
         """Decorate a function, so that nothing is recorded while it runs."""
-        if inspect.isgeneratorfunction(function):
+        if not callable(function) or inspect.isgeneratorfunction(function):
             raise TypeError(
-                f"no_grad: {function.__name__} is a generator, whose body runs after the call; "
-                "expected a plain function. Write `with no_grad():` inside it"
+                f"no_grad: {describe(function)} came; expected a function that is no generator, "
+                "whose body runs after the call. Write `with no_grad():` inside it"
             )
         return super().__call__(function)
 
