@@ -18,7 +18,7 @@ from test_compare import FLAGS, TINY
 from tinysmooth import compare
 from tinysmooth.__main__ import main
 from tinysmooth.chapters.expect import Wrong
-from tinysmooth.compare import Grid, driver, executors
+from tinysmooth.compare import Grid, driver, executors, processes
 from tinysmooth.compare.executors import check_executor, open_executor
 from tinysmooth.gradcheck import GradcheckError, gradcheck
 from tinysmooth.training import OptionError, TrainConfig
@@ -139,20 +139,40 @@ def test_ctrl_c_stops_what_runs_and_nothing_else_begins(tmp_path, whom):
     assert (run / "checkpoint.npz").exists() and not (run / "result.json").exists()
 
 
-def test_a_second_ctrl_c_does_not_wait(monkeypatch):
+def stubborn(patience, path):
+    """Go on through some interrupts, but not for ever."""
+    end = time.monotonic() + 20
+    for _ in range(patience):
+        try:
+            path.touch()
+            while time.monotonic() < end:
+                time.sleep(0.01)
+            path.with_suffix(".over").touch()
+            return
+        except KeyboardInterrupt:
+            path.with_suffix(".told").touch()
+
+
+@pytest.mark.parametrize(("presses", "patience"), [(2, 2), (3, 99)])
+def test_a_second_ctrl_c_waits_for_no_step_and_a_third_for_nothing(
+    presses, patience, tmp_path, monkeypatch
+):
     others = set(multiprocessing.active_children())
-    with pytest.raises(KeyboardInterrupt, match="second"), open_executor("process", 1) as pool:
-        slow = pool.submit(time.sleep, 100)
-        wait_until(slow.running)
-        plain = pool.shutdown
+    with pytest.raises(KeyboardInterrupt), open_executor("process", 1) as pool:
+        pool.submit(stubborn, patience, tmp_path / "begun")
+        wait_until((tmp_path / "begun").exists)
+        plain, further = processes.wait, iter(range(presses - 1))
 
-        def shutdown():
-            monkeypatch.setattr(pool, "shutdown", plain)
-            raise KeyboardInterrupt("second")
+        def wait(calls):
+            if next(further, None) is None:
+                return plain(calls)
+            wait_until((tmp_path / "begun.told").exists)  # the first one has been heard
+            raise KeyboardInterrupt
 
-        monkeypatch.setattr(pool, "shutdown", shutdown)
-        raise KeyboardInterrupt("first")
+        monkeypatch.setattr(processes, "wait", wait)
+        raise KeyboardInterrupt
     assert set(multiprocessing.active_children()) == others
+    assert not (tmp_path / "begun.over").exists()
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs blocked signals")

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from multiprocessing.synchronize import Event
 from typing import Any
 
@@ -21,7 +21,8 @@ def open_processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """Open a pool of processes, which end when this one does, however it ends.
 
     Ctrl-C, or any other error inside the context, stops every call as Ctrl-C would in this process:
-    a training saves what it has between two steps. A second Ctrl-C does not wait for that.
+    a training saves what it has between two steps. A second Ctrl-C does not wait for that, and a
+    third one for nothing.
 
     Parameters
     ----------
@@ -34,9 +35,9 @@ def open_processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """
     # Spawned, not forked: threads of the kernels do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
+    stop, hurry = context.Event(), context.Event()
     others = set(multiprocessing.active_children())
-    pool = _Pool(count, context, initializer=_begin, initargs=(stop,))
+    pool = _Pool(count, context, initializer=_begin, initargs=(stop, hurry))
     try:
         yield pool
     except BaseException:
@@ -44,12 +45,33 @@ def open_processes(count: int) -> Iterator[ProcessPoolExecutor]:
         raise
     finally:
         try:
-            pool.shutdown()
+            wait(pool.calls)
         except KeyboardInterrupt:
-            for worker in set(multiprocessing.active_children()) - others:
-                worker.terminate()  # the checkpoints are whole
-            pool.shutdown()
+            stop.set()
+            hurry.set()
+            try:
+                wait(pool.calls)
+            except KeyboardInterrupt:
+                for worker in set(multiprocessing.active_children()) - others:
+                    worker.terminate()  # the checkpoints are whole
             raise
+        finally:
+            # Short now. Ctrl-C in it would make Python forget a thread that still has work to do.
+            with _deaf():
+                pool.shutdown()
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Put Ctrl-C off until the end, where the system can do that; so do processes begun here."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Pool(ProcessPoolExecutor):
@@ -59,22 +81,22 @@ class _Pool(ProcessPoolExecutor):
     would die with a traceback each, or be told twice.
     """
 
+    calls: tuple[Future[Any], ...] = ()
+    """Those that are not done, and some that are."""
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Start a worker if need be, which inherits what is blocked here."""
-        if not hasattr(signal, "pthread_sigmask"):
-            return super().submit(_stoppable, fn, *args, **kwargs)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            return super().submit(_stoppable, fn, *args, **kwargs)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        """Hand over a call, for which a worker may be started."""
+        with _deaf():
+            future = super().submit(_stoppable, fn, *args, **kwargs)
+        self.calls = (*(call for call in self.calls if not call.done()), future)
+        return future
 
 
 _stop: Event | None = None
 """In a worker: whether it has been told to stop."""
 
 
-def _begin(stop: Event) -> None:
+def _begin(stop: Event, hurry: Event) -> None:
     """Prepare a worker, which is idle: it hears nothing, and ends when its parent is gone.
 
     Otherwise it would train on unseen after a SIGKILL of the parent, and be in the way of the
@@ -91,8 +113,9 @@ def _begin(stop: Event) -> None:
         os._exit(1)
 
     def interrupt() -> None:
-        stop.wait()
-        _thread.interrupt_main()
+        for told in (stop, hurry):
+            told.wait()
+            _thread.interrupt_main()
 
     for watch in (end_with_parent, interrupt):
         threading.Thread(target=watch, name=watch.__name__, daemon=True).start()
