@@ -97,7 +97,7 @@ class Parameters:
                 if not (value is None or isinstance(value, np.ndarray)):
                     raise self._refusal(name, value, "a Tensor, an array or None")
                 arrays[name] = value
-            elif has_tensor(value):
+            elif isinstance(value, _SERIES) and has_tensor(value):
                 arrays[name] = [t._data if isinstance(t, Tensor) else np.asarray(t) for t in value]
             else:
                 arrays[name] = value

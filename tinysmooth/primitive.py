@@ -132,9 +132,7 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
     def operation(*args: Any, **kwargs: Any) -> Tensor:
         given = parameters.bind(args, kwargs)
         inputs = {name: value for name, value in given.items() if has_tensor(value)}
-        recording = is_grad_enabled() and any(
-            tensor._requires for value in inputs.values() for tensor in tensors_in(value)
-        )
+        recording = is_grad_enabled() and any(map(_requires_grad, inputs.values()))
         arrays = parameters.unwrap(given, own=recording)
         out, pullbacks = _checked(name, function(**arrays))
         node = None
@@ -161,6 +159,13 @@ def _checked(where: str, recorded: Any) -> Recorded:
             'dictionary such as {"x": lambda grad: ...}'
         )
     return np.asarray(recorded[0]), recorded[1]
+
+
+def _requires_grad(value: Any) -> bool:
+    """Tell whether a Tensor, or one in a sequence, needs a gradient."""
+    if isinstance(value, Tensor):
+        return value._requires
+    return any(tensor._requires for tensor in tensors_in(value))
 
 
 def _record(where: str, inputs: dict[str, Any], pullbacks: Mapping[str, Pullback]) -> Node:

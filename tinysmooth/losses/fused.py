@@ -66,9 +66,10 @@ def evaluate(
 ) -> Evaluation:
     """Check everything, then compute; ``where`` is the function that errors name."""
     logits = check_logits(where, logits)
-    for name in ("allow_negative", "check_probabilities"):
-        if type(getattr(options, name)) is not bool:
-            check_flag(where, name, getattr(options, name))
+    if type(options.allow_negative) is not bool:
+        check_flag(where, "allow_negative", options.allow_negative)
+    if type(options.check_probabilities) is not bool:
+        check_flag(where, "check_probabilities", options.check_probabilities)
     eps = check_smoothing(where, options.label_smoothing, options.allow_negative)
     reduction, ignore_index, weight = options.reduction, options.ignore_index, options.weight
     if reduction not in REDUCTIONS:
