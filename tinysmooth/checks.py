@@ -54,7 +54,7 @@ def check_int(
     """Return ``value`` as an ``int`` (NumPy integers pass, booleans and floats do not)."""
     try:
         number = None if isinstance(value, bool | np.bool_) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:  # an array has an index too, unless it is asked for it
+    except TypeError:  # also of an array, which has __index__ and refuses when it is called
         number = None
     if number is None:
         raise TypeError(f"{where}: {name} is {describe(value)}; expected an integer")
