@@ -32,7 +32,7 @@ from tinysmooth.kernels.vectors import (
     first_lanes,
     load_tail,
     masked_load,
-    masked_store,
+    store_first_lanes,
     store,
 )
 
@@ -57,13 +57,14 @@ def _make_block_transposition(masked: bool) -> Any:
 
         def count(i: int, rows: Any, columns: Any) -> Any:
             used = builder.icmp_signed("<", rows.type(i), rows)
-            return first_lanes(builder, builder.select(used, columns, columns.type(0)))
+            return builder.select(used, columns, columns.type(0))
 
         block = []
         for i in range(LANES):
             pointer = place(read, i, step)
             if masked:
-                block.append(masked_load(builder, pointer, count(i, rows, columns)))
+                mask = first_lanes(builder, count(i, rows, columns))
+                block.append(masked_load(builder, pointer, mask))
             else:
                 block.append(builder.load(pointer, align=ALIGNMENT))
         for _ in range(4):
@@ -75,7 +76,7 @@ def _make_block_transposition(masked: bool) -> Any:
         for j, value in enumerate(block):
             pointer = place(write, j, out_step)
             if masked:
-                masked_store(builder, value, pointer, count(j, columns, lanes))
+                store_first_lanes(builder, value, pointer, count(j, columns, lanes))
             else:
                 builder.store(value, pointer, align=ALIGNMENT)
         return context.get_dummy_value()

@@ -136,12 +136,39 @@ def masked_load(builder: Any, pointer: Any, mask: Any) -> Any:
     return builder.call(function, [pointer, ir.IntType(32)(ALIGNMENT), mask, zeros])
 
 
-def masked_store(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
-    """Write the lanes of the mask only."""
-    kind = ir.FunctionType(ir.VoidType(), [VECTOR, pointer.type, ir.IntType(32), _MASK])
-    name = f"llvm.masked.store.v{LANES}f32.p0"
-    function = cgutils.get_or_insert_function(builder.module, kind, name)
-    builder.call(function, [value, pointer, ir.IntType(32)(ALIGNMENT), mask])
+def store_first_lanes(builder: Any, value: Any, pointer: Any, count: Any) -> None:
+    """Write the first `count` lanes."""
+    if WIDE:
+        kind = ir.FunctionType(ir.VoidType(), [VECTOR, pointer.type, ir.IntType(32), _MASK])
+        name = f"llvm.masked.store.v{LANES}f32.p0"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        mask = first_lanes(builder, count)
+        builder.call(function, [value, pointer, ir.IntType(32)(ALIGNMENT), mask])
+        return
+    # Some processors with AVX2 take dozens of cycles for a masked store, and NEON has none. So 13
+    # lanes are written as 8 + 4 + 1, the ones of the binary number.
+    pointer = builder.bitcast(pointer, FLOAT.as_pointer())
+    size = LANES
+    while size:
+        before = builder.block
+        wanted = builder.icmp_signed("!=", builder.and_(count, INDEX(size)), INDEX(0))
+        with builder.if_then(wanted):
+            lanes = [min(lane, LANES - 1) for lane in range(size, size + LANES)]
+            numbers = ir.VectorType(ir.IntType(32), size)
+            first = builder.shuffle_vector(value, value, ir.Constant(numbers, list(range(size))))
+            kind = ir.VectorType(FLOAT, size).as_pointer()
+            builder.store(first, builder.bitcast(pointer, kind), align=ALIGNMENT)
+            rest = builder.shuffle_vector(value, value, ir.Constant(_LANE_NUMBERS, lanes))
+            behind = builder.gep(pointer, [INDEX(size)])
+            inside = builder.block
+        joined = []
+        for old, new in ((value, rest), (pointer, behind)):
+            phi = builder.phi(old.type)
+            phi.add_incoming(old, before)
+            phi.add_incoming(new, inside)
+            joined.append(phi)
+        value, pointer = joined
+        size //= 2
 
 
 # ------------------------------------------------------------------ intrinsics
@@ -207,7 +234,7 @@ def store_tail(context: Any, array: Any, offset: Any, value: Any, count: Any) ->
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = as_vector(builder, element(context, builder, sig.args[0], args[0], args[1]))
-        masked_store(builder, args[2], pointer, first_lanes(builder, args[3]))
+        store_first_lanes(builder, args[2], pointer, args[3])
         return context.get_dummy_value()
 
     sig = types.void(array, types.intp, vector, types.intp)

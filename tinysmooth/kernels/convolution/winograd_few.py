@@ -7,8 +7,8 @@ would take longer than everything else. So the loops change places. Each thread 
 filters and goes over all tiles::
 
     V [36][tiles][C]                                all of x, in the L2 cache
-    for each panel of 64 filters:
-        for each 16 channels:
+    for each panel of 64 filters:                            AVX2: of 16 filters
+        for each 16 channels:                                      64 channels
             weight --filter transform--> U [36][16][64]      147 KB, used once, at once
             M [36][tiles][64]  +=  V[p][:, 16 channels] @ U[p]
         M --output transform--> out
@@ -37,6 +37,10 @@ from tinysmooth.kernels.convolution.winograd_tiles import SLICE_GAP, input_tiles
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import PANEL, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
+
+CHANNELS = LANES * (64 // PANEL)
+"""Channels transformed at a time: with a panel of filters, as much of U as fits beside V. Each
+product adds to M, so with narrow panels the channels are taken more at a time, not fewer."""
 
 
 @jit
@@ -68,7 +72,7 @@ def forward_few_tiles(
     shifts, step = shifts_down * shifts_across, v_row // (shifts_down * shifts_across)
     padded = (filters + LANES - 1) // LANES * LANES
     v_slice, m_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
-    u_slice = shifts * LANES * PANEL + SLICE_GAP
+    u_slice = shifts * CHANNELS * PANEL + SLICE_GAP
     mine, taps = workspace[part], gathered[part]
     tiles_of_v, channels_of_v = tables[part, :block], tables[part, block:]
     v = mine[: POSITIONS * v_slice]
@@ -83,14 +87,16 @@ def forward_few_tiles(
     first, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
     while first < stop:
         size = panel_width(first, stop)
-        for c in range(0, channels, LANES):
-            some = min(LANES, channels - c)
+        for c in range(0, channels, CHANNELS):
+            some = min(CHANNELS, channels - c)
             depth = find_channels(shifts, step, some, channels_of_v)
             for k in range(0, size, LANES):
-                transform_filters(
-                    *(weight, shape, (shifts_down, shifts_across), backward, first + k, c, some),
-                    *(taps, u, k, size, some * size, u_slice),
-                )
+                for i in range(0, some, LANES):
+                    transform_filters(
+                        *(weight, shape, (shifts_down, shifts_across), backward),
+                        *(first + k, c + i, min(LANES, some - i)),
+                        *(taps, u, k + i * size, size, some * size, u_slice),
+                    )
             for p in range(POSITIONS):
                 panel_product(
                     *(v, p * v_slice + c, tiles_of_v, 0, filled, channels_of_v, depth),
@@ -135,7 +141,7 @@ def filter_gradient_few_tiles(
     count = input_tiles(x, sizes[:11], v_row, v_slice, 0, block, v, patch)
     for tile in range(count):
         tiles_of_v[tile] = tile * v_row
-    slice_size = shifts * LANES * PANEL + SLICE_GAP
+    slice_size = shifts * CHANNELS * PANEL + SLICE_GAP
     groups = padded // LANES
     first, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
     across, down = (columns + 3) // 4, (rows + 3) // 4
@@ -148,8 +154,8 @@ def filter_gradient_few_tiles(
                 *(grad, image, top, left, rows, columns, filters, first, size),
                 *(d, tile * size, d_slice, patch),
             )
-        for c in range(0, channels, LANES):
-            some = min(LANES, channels - c)
+        for c in range(0, channels, CHANNELS):
+            some = min(CHANNELS, channels - c)
             depth = fill_up(channels_of_v, find_channels(shifts, step, some, channels_of_v))
             for p in range(POSITIONS):
                 panel_product(
@@ -157,8 +163,10 @@ def filter_gradient_few_tiles(
                     *(d, p * d_slice, size, size, total[0], p * slice_size, size, 0),
                 )
             for k in range(0, size, LANES):
-                transform_sums(
-                    *(total, k, size, some * size, slice_size, shape),
-                    *((shifts_down, shifts_across), first + k, c, some, taps, out),
-                )
+                for i in range(0, some, LANES):
+                    transform_sums(
+                        *(total, k + i * size, size, some * size, slice_size, shape),
+                        *((shifts_down, shifts_across), first + k, c + i, min(LANES, some - i)),
+                        *(taps, out),
+                    )
         first += size

@@ -18,6 +18,7 @@ from tinysmooth.kernels.convolution.geometry import (
     round_up,
 )
 from tinysmooth.kernels.convolution.winograd_few import (
+    CHANNELS,
     filter_gradient_few_tiles,
     forward_few_tiles,
 )
@@ -33,7 +34,7 @@ from tinysmooth.kernels.convolution.winograd_tiles import (
 )
 from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
 from tinysmooth.kernels.threads import plan_parts, run_parallel
-from tinysmooth.kernels.vectors import LANES
+from tinysmooth.kernels.vectors import LANES, WIDE
 
 FEWEST_CHANNELS = 8
 """Below, the transforms cost more than the products they save."""
@@ -58,9 +59,15 @@ FEW_FLOATS = 2**13
 """Floats of a slice of V up to which each thread makes all of V for itself: 36 slices are little
 more than a megabyte."""
 
-FEW_FLOATS_OF_GRADIENT = 2**16
+FEW_FLOATS_OF_GRADIENT = 2**16 if WIDE else 3 * 2**13
 """The same for the gradient of filters that are no fewer than the tiles. There, V may leave the L2
-cache: the sums that are then not kept, one set a thread, would be larger."""
+cache: the sums that are then not kept, one set a thread, would be larger. V is read once for each
+panel of filters, so where panels are narrow it must be smaller."""
+
+ALIASED = 128
+"""Channels from which on the tiles of V are put a vector further apart for the gradient of filters.
+It reads V down the tiles: 512 bytes or a multiple of that apart, they would compete for an eighth
+of the L1 cache or less."""
 
 TABLES = 256
 """Tables that are remembered: to make one takes as long as a small convolution."""
@@ -72,7 +79,7 @@ class Depth(NamedTuple):
     shifts_down: int
     shifts_across: int
     channels: int
-    step: int  # floats from one shifted image to the next
+    step: int  # floats from one shifted image to the next; see ALIASED
     row: int  # floats from one tile to the next
 
     @property
@@ -86,16 +93,18 @@ class Depth(NamedTuple):
         return self.shifts * self.channels
 
 
-def _depth(channels: int, kernel: Pair) -> Depth:
+def _depth(channels: int, kernel: Pair, gradient: bool = False) -> Depth:
     down, across = (-(-side // SHIFT) for side in kernel)
     step = round_up(channels, LANES)
-    return Depth(down, across, channels, step, down * across * step)
+    gap = LANES if gradient and step % ALIASED == 0 else 0
+    return Depth(down, across, channels, step + gap, down * across * (step + gap))
 
 
 def _few(tiles: int, depth: Depth, filters: int, gradient: bool) -> bool:
     """Tell whether the tiles are so few that filters are best transformed where they are used."""
     many_filters = gradient and tiles <= filters
-    return tiles * depth.row <= (FEW_FLOATS_OF_GRADIENT if many_filters else FEW_FLOATS)
+    most = FEW_FLOATS_OF_GRADIENT if many_filters else FEW_FLOATS
+    return tiles * round_up(depth.used, LANES) <= most
 
 
 def cost(work: Work, gradient: bool, threads: int) -> float:
@@ -107,7 +116,7 @@ def cost(work: Work, gradient: bool, threads: int) -> float:
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return math.inf
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
-    depth = _depth(channels, kernel)
+    depth = _depth(channels, kernel, gradient)
     fixed = (threads if gradient else 1) * FILTERS_AS_TILES
     if _few(tiles, depth, filters, gradient):
         tiles, fixed = round_up(tiles, ROWS_STEP), USED_FILTERS_AS_TILES
@@ -158,10 +167,10 @@ def convolve(
     if _few(tiles, depth, filters, gradient=False):
         block = round_up(tiles, ROWS_STEP)
         parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
-        floats = block * (depth.row + PANEL) + depth.shifts * LANES * PANEL + 3 * SLICE_GAP
+        floats = block * (depth.row + PANEL) + depth.shifts * CHANNELS * PANEL + 3 * SLICE_GAP
         workspace = memory.empty((parts, round_up(POSITIONS * floats + patch, LANES)), np.float32)
         taps = memory.empty((parts, _gathered(weight.shape)), np.float32)
-        tables = memory.empty((parts, block + depth.shifts * LANES), np.int64)
+        tables = memory.empty((parts, block + depth.shifts * CHANNELS), np.int64)
         arrays = (x.reshape(-1), weight.reshape(-1), out.reshape(-1), workspace, taps, tables)
         sizes = (*numbers, depth.row, block)
         run_parallel(forward_few_tiles, *arrays, sizes, weight.shape, int(backward), parts=parts)
@@ -190,7 +199,8 @@ def filter_gradient(
     """Return the gradient of the filters (K, C, R, S)."""
     batch, rows, columns, filters = grad.shape
     channels = x.shape[3]
-    depth, padded = _depth(channels, (weight_shape[2], weight_shape[3])), round_up(filters, LANES)
+    depth = _depth(channels, (weight_shape[2], weight_shape[3]), gradient=True)
+    padded = round_up(filters, LANES)
     tiles = batch * -(-rows // TILE) * -(-columns // TILE)
     products = POSITIONS * round_up(depth.used, ROWS_STEP) * padded
     out = memory.empty(weight_shape, np.float32)
@@ -203,9 +213,9 @@ def filter_gradient(
         floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
         workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
         taps = memory.empty((parts, _gathered(weight_shape)), np.float32)
-        floats = POSITIONS * (depth.shifts * LANES * PANEL + SLICE_GAP)
+        floats = POSITIONS * (depth.shifts * CHANNELS * PANEL + SLICE_GAP)
         sums = memory.empty((parts, 1, floats), np.float32)
-        tables = memory.empty((parts, block + depth.shifts * LANES), np.int64)
+        tables = memory.empty((parts, block + depth.shifts * CHANNELS), np.int64)
         arrays = (x.reshape(-1), grad.reshape(-1), out.reshape(-1), workspace, taps, sums, tables)
         sizes = (*numbers, depth.row, block)
         run_parallel(filter_gradient_few_tiles, *arrays, sizes, weight_shape, parts=parts)
