@@ -5,8 +5,8 @@ its arguments, and a thread that waits for the lock goes to sleep. Waking it tak
 or 50 where an idle CPU of a virtual machine has to be started first, and a small convolution is
 done by then. So the threads meet in compiled code, which does not hold the lock::
 
-    caller     post --+-- take_part: part 0 --+-- spin until done --> return
-    worker     spin --+-- serve: part 1 ------+-- done, spin until the next is posted
+    caller     run: post --+-- part 0 -----------+-- spin until done --> return
+    worker     spin -------+-- serve: part 1 ----+-- done, spin until the next is posted
 
 *Spinning* is reading one number again and again: it sees a change within a fraction of a
 microsecond, and keeps a CPU from everybody else. So both sides give up after a while and leave the
@@ -41,11 +41,10 @@ __all__ = [
     "LINE",
     "POSTED",
     "boxes_for",
-    "post",
     "rounds_in",
+    "run",
     "serve",
     "spin",
-    "take_part",
 ]
 
 # A worker's box, in int64. Numbers that two threads write lie on cache lines of their own.
@@ -127,11 +126,32 @@ def serve(box: np.ndarray, rounds: int) -> None:
         _publish(box, DONE, done)
 
 
-@jit(wrapper=True)
-def post(
-    entry: int, address: int, numbers: np.ndarray, parts: int, boxes: np.ndarray, task: int
+@jit
+def _post(
+    entry: int, address: int, memory: int, parts: int, boxes: np.ndarray, task: int
 ) -> None:
-    """Post parts 1, 2, ... of a kernel in as many boxes.
+    """Post parts 1, 2, ... of a kernel in as many boxes."""
+    for worker in range(boxes.shape[0]):
+        box = boxes[worker]
+        box[ENTRY], box[ADDRESS], box[NUMBERS] = entry, address, memory
+        box[PART], box[PARTS] = worker + 1, parts
+        _publish(box, POSTED, task)
+
+
+@jit(wrapper=True)
+def run(
+    entry: int,
+    address: int,
+    numbers: np.ndarray,
+    parts: int,
+    boxes: np.ndarray,
+    task: int,
+    rounds: int,
+) -> tuple[int, int]:
+    """Post parts of a kernel, run the others, then spin, at most so long, for the workers.
+
+    One call from Python does it all, because a call costs several microseconds when a kernel before
+    has filled the caches.
 
     Parameters
     ----------
@@ -140,41 +160,32 @@ def post(
     numbers : ndarray of int64
         Its arguments behind part and parts.
     parts : int
+        Part 0 and the parts that have no worker are run here.
     boxes : ndarray of int64, (workers, 2 LINE)
     task : int
         Larger than that of any task before.
-    """
-    for worker in range(boxes.shape[0]):
-        box = boxes[worker]
-        box[ENTRY], box[ADDRESS], box[NUMBERS] = entry, address, numbers.ctypes.data
-        box[PART], box[PARTS] = worker + 1, parts
-        _publish(box, POSTED, task)
+    rounds : int
 
-
-@jit(wrapper=True)
-def take_part(
-    entry: int,
-    address: int,
-    numbers: np.ndarray,
-    parts: int,
-    boxes: np.ndarray,
-    task: int,
-    rounds: int,
-) -> int:
-    """Run part 0 and the parts that have no worker; then spin, at most so long, for the workers.
-
-    Arguments as in `post`; returns the number of parts run here that failed. What became of a
-    worker's part is in its box as soon as `DONE` there is `task`.
+    Returns
+    -------
+    failed : int
+        Parts run here that failed.
+    unsettled : int
+        Workers that have not done their parts yet, or failed. What became of a worker's part is in
+        its box as soon as `DONE` there is `task`.
     """
     memory, workers = numbers.ctypes.data, boxes.shape[0]
+    _post(entry, address, memory, parts, boxes, task)
     failed = _enter(entry, memory, address, 0, parts)
     for part in range(workers + 1, parts):
         failed += _enter(entry, memory, address, part, parts)
+    unsettled = 0
     for worker in range(workers):
-        done = _load_acquire(boxes[worker], DONE)
-        if done != task:
-            spin(boxes[worker], DONE, done, rounds)
-    return failed
+        box = boxes[worker]
+        done = _load_acquire(box, DONE)
+        if done != task and not spin(box, DONE, done, rounds) or box[FAILED] != 0:
+            unsettled += 1
+    return failed, unsettled
 
 
 def rounds_in(seconds: float) -> int:

@@ -19,7 +19,7 @@ microseconds. For that a worker must be awake: after each task it watches its bo
 because in a network one kernel follows the other closely, and only then goes to sleep. Waking it
 takes 10 to 60 microseconds::
 
-    caller   --post--[wake]--+---- part 0 ----+--waits--+--> returns
+    caller   --[wake]--post--+---- part 0 ----+--waits--+--> returns
     worker 1   serve ........+------- part 1 -----done--+-- serve ... sleep
 
 A kernel with less than `SMALLEST_PART` of work for a part runs in fewer parts.
@@ -211,45 +211,49 @@ class _Team:
         self.workers: list[_Worker] = []
         self.boxes = handover.boxes_for(MOST_WORKERS)
         self.tasks = 0
-        self.patience = self.short = 0
+        self.patience = self.short = self.long = 0
+        self.run_task = handover.run.wrapped
 
     def run(self, kernel: Kernel, code: Code, numbers: np.ndarray, parts: int) -> None:
         """Run all parts of a kernel; return when the last has ended."""
-        self._grow(min(parts - 1, MOST_WORKERS))
-        helpers = self.workers[: parts - 1]
+        helpers = self._helpers(min(parts - 1, MOST_WORKERS))
         self.tasks += 1
-        task = (code.entry, code.address, numbers, parts, self.boxes[: len(helpers)], self.tasks)
-        failed, error = 0, None
+        failed, unsettled, error = 0, len(helpers), None
         try:
-            handover.post.wrapped(*task)
-            woken = [worker.wake() for worker in helpers]
             # A woken thread may wait for this very CPU: then spinning would keep it from working.
-            rounds = self.short if any(woken) else LONGEST_SPIN * self.patience
-            failed = handover.take_part.wrapped(*task, rounds)
+            woken = [worker.wake() for worker in helpers if worker.sleeping]
+            rounds = self.short if any(woken) else self.long
+            boxes = self.boxes[: len(helpers)]
+            failed, unsettled = self.run_task(
+                code.entry, code.address, numbers, parts, boxes, self.tasks, rounds
+            )
         except BaseException as raised:  # an interrupt, which may come at any of these lines
             error = raised
-        for worker in helpers:
-            error = worker.wait(self.tasks) or error
-            failed += worker.failures(self.tasks)
+        if unsettled:
+            # Among them, rarely, a worker that fell asleep while this was posted; `wait` wakes it.
+            for worker in helpers:
+                error = worker.wait(self.tasks) or error
+                failed += worker.failures(self.tasks)
         if error is not None:
             raise error
-        _check(kernel, failed)
+        if failed:
+            raise _failure(kernel, failed)
 
-    def _grow(self, count: int) -> None:
-        if len(self.workers) >= count:
-            return
+    def _helpers(self, count: int) -> list[_Worker]:
+        """Return so many workers; make those that are missing."""
         if not self.patience:
             self.patience, self.short = (handover.rounds_in(s) for s in (PATIENCE, NAP))
+            self.long = LONGEST_SPIN * self.patience
         while len(self.workers) < count:
             number = len(self.workers) + 1
             # A thread without a CPU of its own would keep another from working.
             rounds = self.patience if number < usable_cpus() else 1
             self.workers.append(_Worker(number, self.boxes[number - 1], rounds))
+        return self.workers[:count]
 
 
-def _check(kernel: Kernel, failed: int) -> None:
-    if failed:
-        raise RuntimeError(f"{kernel.name}: {failed} of its parts failed in compiled code")
+def _failure(kernel: Kernel, failed: int) -> RuntimeError:
+    return RuntimeError(f"{kernel.name}: {failed} of its parts failed in compiled code")
 
 
 _team: _Team | None = None
@@ -310,12 +314,12 @@ def run_parallel(
             kernel(part, parts, *args)
         return
     code, numbers, alive = kernel.prepare(args, parallel=True)
-    team = _the_team() if parts > 1 else None
-    if team is None or not team.in_use.acquire(blocking=False):
-        _check(
-            kernel,
-            handover.take_part.wrapped(code.entry, code.address, numbers, parts, _NO_BOXES, 0, 0),
-        )
+    team = _team or _the_team()
+    if parts == 1 or not team.in_use.acquire(blocking=False):
+        task = (code.entry, code.address, numbers, parts, _NO_BOXES, 0, 0)
+        failed, _ = team.run_task(*task)
+        if failed:
+            raise _failure(kernel, failed)
         return
     try:
         team.run(kernel, code, numbers, parts)
