@@ -32,14 +32,12 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core.registry import cpu_target
 
+from tinysmooth.kernels.memory import address_of
+
 __all__ = ["ENTRY_TYPE", "Code", "machine_code", "take_apart"]
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 ENTRY_TYPE = ir.FunctionType(_I64, [_I64.as_pointer(), _I64, _I64, _I64])
-# NumPy's C interface fixes the fields of an array object: behind the head that every Python object
-# has comes the address of the data. `array.ctypes.data` is the same number, five times as slowly.
-_HEAD = object.__basicsize__
-_ADDRESS = ctypes.c_int64.from_address
 _DOUBLE, _BITS = struct.Struct("=d"), struct.Struct("=q")
 _CALL = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 4)  # releases the global lock
 
@@ -91,7 +89,7 @@ def take_apart(args: Sequence[Any]) -> tuple[tuple[Any, ...], list[int], list[An
                 alive.append(arg)
             layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
             key += (arg.dtype, arg.ndim, layout)
-            address = _ADDRESS(id(arg) + _HEAD).value
+            address = address_of(arg)
             numbers += (0, 0, arg.size, arg.itemsize, address, *arg.shape, *arg.strides)
         elif isinstance(arg, tuple):
             inside, items, more = take_apart(arg)

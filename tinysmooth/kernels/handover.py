@@ -127,9 +127,7 @@ def serve(box: np.ndarray, rounds: int) -> None:
 
 
 @jit
-def _post(
-    entry: int, address: int, memory: int, parts: int, boxes: np.ndarray, task: int
-) -> None:
+def _post(entry: int, address: int, memory: int, parts: int, boxes: np.ndarray, task: int) -> None:
     """Post parts 1, 2, ... of a kernel in as many boxes."""
     for worker in range(boxes.shape[0]):
         box = boxes[worker]

@@ -32,8 +32,8 @@ from tinysmooth.kernels.vectors import (
     first_lanes,
     load_tail,
     masked_load,
-    store_first_lanes,
     store,
+    store_first_lanes,
 )
 
 _HALF = LANES // 2
