@@ -1,6 +1,7 @@
 """What may come into an operation, and what a later change of it must not do."""
 
 import gc
+import re
 import subprocess
 import sys
 import threading
@@ -265,3 +266,69 @@ def test_numpys_reductions_are_recorded_like_the_methods(function):
     )
     with pytest.raises(TypeError, match="is not taken"):
         function(x, out=np.zeros(()))
+
+
+NUMPY_CALLS = {
+    "concatenate": lambda x, y: np.concatenate([x, np.ones((1, 3)), y], axis=0),
+    "max": lambda x, y: np.max(x, axis=1, keepdims=True),
+    "mean": lambda x, y: np.mean(x * y, 0),
+    "reshape": lambda x, y: np.reshape(x, (3, -1)),
+    "stack": lambda x, y: np.stack((x, y), axis=1),
+    "transpose": lambda x, y: np.transpose(x, (1, 0)),
+    "where": lambda x, y: np.where(np.array([True, False, True]), x, y),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY_CALLS)
+def test_functions_of_numpy_record_tensors(name):
+    call, rng = NUMPY_CALLS[name], np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 3)), rng.standard_normal((2, 3))
+    x, y = ts.Tensor(a, requires_grad=True), ts.Tensor(b, requires_grad=True)
+    result = call(x, y)
+    assert isinstance(result, ts.Tensor) and result.requires_grad
+    np.testing.assert_array_equal(result.data, call(a, b))
+    assert ts.gradcheck(call, [a, b]).max_relative_error < 1e-6
+
+
+LOST = {
+    "numpy.dot": lambda x: np.dot(x, x),
+    "numpy.linalg.norm": np.linalg.norm,
+    "numpy.hstack": lambda x: np.hstack([np.ones((2, 2)), x]),
+    "numpy.einsum": lambda x: np.einsum("ij->i", x),
+    "numpy.split": lambda x: np.split(x, 2),
+    "numpy.round": np.round,
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_no_function_of_numpy_loses_a_gradient_silently(name):
+    call, numbers = LOST[name], np.arange(4.0).reshape(2, 2)
+    x = ts.Tensor(numbers, requires_grad=True)
+    with pytest.raises(TypeError, match=rf"^{re.escape(name)}: .*x\.detach\(\)"):
+        call(x)
+    with ts.no_grad():
+        inside = call(x)
+    for result in (inside, call(x.detach()), call(ts.Tensor(numbers))):
+        np.testing.assert_array_equal(result, call(numbers))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.allclose(x, 1.0),
+        lambda x: np.argmax(x, axis=1),
+        lambda x: np.where(x),
+        np.shape,
+        np.copy,
+        np.zeros_like,
+        lambda x: np.full_like(x, 2.0),
+        np.asarray,
+        np.array2string,
+    ],
+)
+def test_what_has_no_gradient_is_told_of_any_tensor(call):
+    numbers = np.arange(4.0).reshape(2, 2)
+    result = call(ts.Tensor(numbers, requires_grad=True))
+    assert not isinstance(result, ts.Tensor)
+    np.testing.assert_array_equal(result, call(numbers))
+    np.testing.assert_allclose(ts.Tensor(numbers, requires_grad=True), numbers)

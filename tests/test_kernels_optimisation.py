@@ -147,3 +147,32 @@ def test_a_zero_gradient_and_no_eps_gives_nan_not_an_exception(kernel_set):
     with np.errstate(invalid="ignore"):
         kernels.adamw_update(p, nothing, m, v, nothing, 0.1, 0.9, 0.99, 0.0, 1)
     assert np.all(np.isnan(p))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("size", SIZES)
+def test_a_running_mean_moves_its_share_of_the_way_and_both_sets_to_the_same_bits(
+    size, dtype, tolerance
+):
+    latest, (average, *_), _ = buffers(size, dtype)
+    expected = average.astype(np.float64) * 0.7 + latest.astype(np.float64) * 0.3
+    before, results = latest.copy(), []
+    for name in ("reference", "compiled"):
+        moved = average.copy()
+        with kernels.use_kernels(name):
+            kernels.move_towards(moved, latest, 0.3)
+        assert moved.dtype == dtype
+        np.testing.assert_allclose(moved, expected, rtol=0, atol=4 * tolerance)
+        results.append(moved)
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_array_equal(latest, before)
+
+
+def test_a_running_mean_of_numbers_that_do_not_lie_in_order(kernel_set):
+    block, latest = np.zeros((90, 120)), np.ones((120, 90))
+    average = block.T
+    kernels.move_towards(average, latest, 0.25)
+    np.testing.assert_array_equal(block, 0.25)
+    average = np.zeros((120, 90))
+    kernels.move_towards(average, np.ones((90, 120)).T, 0.25)
+    np.testing.assert_array_equal(average, 0.25)

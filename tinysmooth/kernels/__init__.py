@@ -183,6 +183,7 @@ batch_norm_apply = _chosen(reference_normalisation.batch_norm_apply)
 batch_norm_backward = _chosen(reference_normalisation.batch_norm_backward)
 sgd_update = _chosen(reference_optimisation.sgd_update)
 adamw_update = _chosen(reference_optimisation.adamw_update)
+move_towards = _chosen(reference_optimisation.move_towards)
 cross_entropy_rows = _chosen(reference_loss.cross_entropy_rows)
 soft_cross_entropy_rows = _chosen(reference_loss.soft_cross_entropy_rows)
 scan_targets = _chosen(reference_loss.scan_targets)
@@ -212,6 +213,7 @@ __all__ = [
     "max_pool2d_backward",
     "max_pool2d_forward",
     "memory",
+    "move_towards",
     "relu_backward",
     "relu_forward",
     "recolour",

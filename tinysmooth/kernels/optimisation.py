@@ -1,4 +1,4 @@
-"""The updates of SGD and AdamW in one pass over flat buffers, compiled.
+"""The updates of SGD, AdamW and a running mean in one pass over flat buffers, compiled.
 
 NumPy's version reads and writes the buffers once for each arithmetic operation; here each number
 is read once, updated in registers and written once. The loops are plain: all buffers have one
@@ -15,15 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.reference import optimisation as reference
 from tinysmooth.kernels.threads import run_parallel
 
-__all__ = ["adamw_update", "sgd_update"]
+__all__ = ["adamw_update", "move_towards", "sgd_update"]
 
 Array = NDArray[Any]
 
 SGD_NANOSECONDS = 1.0
 ADAMW_NANOSECONDS = 1.5
+AVERAGE_NANOSECONDS = 0.8
 """Rough cost of one parameter, one core."""
+
+FEWEST_AVERAGED = 4096
+"""Fewer numbers NumPy averages in less time than a kernel takes to be called."""
 
 
 BLOCK = 4096
@@ -95,6 +100,13 @@ def _adamw_parts(
             p[i] = shrunk - step_size * mean / (math.sqrt(square) * root + eps)
 
 
+@jit
+def _average_parts(part: int, parts: int, average: Array, latest: Array, share: float) -> None:
+    """Move this part's numbers; ``share`` has their dtype."""
+    for i in range(average.size * part // parts, average.size * (part + 1) // parts):
+        average[i] += (latest[i] - average[i]) * share
+
+
 def sgd_update(
     parameters: Array,
     grads: Array,
@@ -139,6 +151,16 @@ def adamw_update(
     work = parameters.size * ADAMW_NANOSECONDS
     decay = _compact(decay)
     run_parallel(_adamw_parts, parameters, grads, first, second, decay, numbers, work=work)
+
+
+def move_towards(average: Array, latest: Array, share: float) -> None:
+    """Move a running mean a share of the way, in place; see the reference."""
+    if average.size < FEWEST_AVERAGED or not average.flags.c_contiguous:
+        reference.move_towards(average, latest, share)
+        return
+    arrays = (average.reshape(-1), np.ascontiguousarray(latest).reshape(-1))
+    work = average.size * AVERAGE_NANOSECONDS
+    run_parallel(_average_parts, *arrays, average.dtype.type(share), work=work)
 
 
 def _compact(decay: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Python's operators and the methods of Tensor, bound to operations in one visible table."""
+"""Python's operators, the methods of Tensor and NumPy's functions, bound in visible tables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 
 from tinysmooth.graph import Array
 from tinysmooth.ops.arithmetic import add, divide, multiply, negative, power, subtract
-from tinysmooth.ops.elementwise import abs, exp, log, relu, sqrt
+from tinysmooth.ops.elementwise import abs, exp, log, relu, sqrt, where
 from tinysmooth.ops.products import matmul
 from tinysmooth.ops.reductions import max, mean, min, sum
-from tinysmooth.ops.shaping import getitem, reshape, transpose
+from tinysmooth.ops.shaping import concatenate, getitem, reshape, stack, transpose
+from tinysmooth.primitive import is_grad_enabled
 from tinysmooth.tensor import Tensor
 
 __all__ = ["bind_operators"]
@@ -45,6 +46,20 @@ COMPARISONS = {
     "__gt__": np.greater,
     "__ge__": np.greater_equal,
 }
+NUMPY_FUNCTIONS = {
+    np.concatenate: concatenate,
+    np.max: max,
+    np.mean: mean,
+    np.min: min,
+    np.reshape: reshape,
+    np.stack: stack,
+    np.sum: sum,
+    np.transpose: transpose,
+    np.where: where,
+}
+"""What NumPy's functions become when a Tensor is among their arguments."""
+_NOTHING_TO_LEARN = {np.copy, np.empty_like, np.full_like, np.ones_like, np.zeros_like}
+"""These give new arrays by their very names."""
 
 
 def bind_operators() -> None:
@@ -58,6 +73,7 @@ def bind_operators() -> None:
         setattr(Tensor, name, _comparison(name, comparison))
     others = {
         "__hash__": object.__hash__,  # comparing elementwise must not cost tensors their identity
+        "__array_function__": _array_function,
         "__getitem__": _getitem,
         "reshape": _reshape,
         "transpose": _transpose,
@@ -79,16 +95,68 @@ def _binary(name: str, operation: Any, swapped: bool) -> Any:
 
 def _method(name: str, operation: Any) -> Any:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        for given in ("dtype", "out"):  # np.sum(x) calls x.sum(axis=None, dtype=None, out=None)
-            if given in kwargs and kwargs.pop(given) is not None:
-                raise TypeError(
-                    f"{name}: {given} is not taken; expected None. Use x.{name}() alone"
-                )
-        result: Tensor = operation(self, *args, **kwargs)
-        return result
+        return _call(operation, (self, *args), kwargs)
 
     method.__name__, method.__doc__ = name, operation.__doc__
     return method
+
+
+def _call(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Call an operation as NumPy calls its own: ``np.sum(x, dtype=None, out=None)``."""
+    for given in ("dtype", "out"):
+        if given in kwargs and kwargs[given] is not None:
+            name = operation.__name__
+            raise TypeError(f"{name}: {given} is not taken; expected None. Use ts.{name}() alone")
+    taken = {name: value for name, value in kwargs.items() if name not in ("dtype", "out")}
+    result: Tensor = operation(*args, **taken)
+    return result
+
+
+def _array_function(
+    self: Tensor, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Let NumPy's functions take tensors, where no gradient is lost without a word.
+
+    Those with an operation of ours are recorded like it. The others see plain arrays: what they
+    tell of a Tensor that requires a gradient must not be floats, which no backward would reach.
+    """
+    ours = NUMPY_FUNCTIONS.get(function)
+    if ours is not None and not (ours is where and len(args) == 1):  # then it is np.nonzero
+        return _call(ours, args, kwargs)
+    result = function(*_plain(args), **_plain(kwargs))
+    learns = is_grad_enabled() and any(map(_requires_grad, (*args, *kwargs.values())))
+    if learns and _has_floats(result) and function not in _NOTHING_TO_LEARN:
+        raise TypeError(
+            f"{function.__module__}.{function.__name__}: a Tensor that requires a gradient came, "
+            "and NumPy would not record what becomes of it; expected arrays. Use an operation of "
+            "tinysmooth, or x.detach().numpy() where no gradient is wanted"
+        )
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with arrays in the place of tensors."""
+    if isinstance(value, Tensor):
+        return value.data
+    if type(value) in (tuple, list):
+        return type(value)(map(_plain, value))
+    if type(value) is dict:
+        return {name: _plain(item) for name, item in value.items()}
+    return value
+
+
+def _requires_grad(value: Any) -> bool:
+    if type(value) in (tuple, list):
+        return any(map(_requires_grad, value))
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def _has_floats(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return any(map(_has_floats, value))
+    return (
+        isinstance(value, np.ndarray | np.generic | float) and np.asarray(value).dtype.kind == "f"
+    )
 
 
 def _comparison(name: str, comparison: np.ufunc) -> Any:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tinysmooth import kernels
 from tinysmooth.nn import Module
+from tinysmooth.tensor import Tensor
 
 __all__ = ["WeightAverage", "average_share"]
 
@@ -60,11 +62,10 @@ class WeightAverage:
     def update(self, model: Module, steps: int) -> None:
         """Take in the weights after ``steps`` steps in all."""
         share = average_share(self.decay, steps)
-        for name, latest in model.state_dict().items():
+        for name, value in model._named_state():
             average = self.state[name]
+            latest = value._data if isinstance(value, Tensor) else value
             if average.dtype.kind == "f":
-                latest -= average
-                latest *= average.dtype.type(share)
-                average += latest
+                kernels.move_towards(average, latest, share)
             else:
                 average[...] = latest

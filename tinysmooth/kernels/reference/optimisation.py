@@ -1,4 +1,4 @@
-"""The update rules of SGD and AdamW in NumPy, in place on flat buffers.
+"""The update rules of SGD, AdamW and a running mean in NumPy, in place on flat buffers.
 
 All parameters of a model lie in one flat array, and so do their gradients and each state of the
 optimiser, so that one call updates them all. Weight decay is an array as well, because some
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "adamw_update",
+    "move_towards",
     "sgd_update",
 ]
 
@@ -98,3 +99,17 @@ def adamw_update(
     second += (1 - beta2) * grads**2
     deviation = np.sqrt(second) / math.sqrt(1 - beta2**step) + eps
     parameters -= lr / (1 - beta1**step) * first / deviation
+
+
+def move_towards(average: Array, latest: Array, share: float) -> None:
+    """Move a running mean a share of the way to the latest numbers, in place.
+
+    Parameters
+    ----------
+    average : ndarray, float32 or float64
+        Changed to ``average + share * (latest - average)``.
+    latest : ndarray of the same shape and dtype
+    share : float
+        Of the way; rounded to the dtype.
+    """
+    average += (latest - average) * average.dtype.type(share)
