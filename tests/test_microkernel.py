@@ -124,6 +124,26 @@ def _tour(x, y, out, count):
     v.prefetch(x, 1 << 40)  # beyond the array: a wish, not an access
 
 
+@jit.jit
+def _bytes_tour(numbers, x, out, copies):
+    value = v.load_bytes(numbers, 3)
+    v.store(out, 0, value)
+    v.store_bytes(copies, 5, value)
+    v.store(out, 16, v.select_equal(value, v.load(x, 0), v.splat(1.0), v.splat(0.0)))
+
+
+@needs_compilation
+def test_small_integers_are_floats_in_registers():
+    numbers = np.arange(-64, 64, 5, dtype=np.int8)
+    x = np.where(np.arange(16) % 3, numbers[3:19], 0.5).astype(np.float32)
+    out, copies = np.zeros(32, np.float32), np.full(30, 99, np.int8)
+    _bytes_tour(numbers, x, out, copies)
+    np.testing.assert_array_equal(out[:16], numbers[3:19])
+    np.testing.assert_array_equal(out[16:], np.arange(16) % 3 != 0)
+    np.testing.assert_array_equal(copies[5:21], numbers[3:19])
+    assert (np.delete(copies, np.s_[5:21]) == 99).all()
+
+
 @needs_compilation
 @pytest.mark.parametrize("count", [0, 1, 9, 15, 16])
 def test_vector_operations_are_those_of_numpy(count):

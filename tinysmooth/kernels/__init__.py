@@ -20,6 +20,7 @@ from tinysmooth.kernels import (
     activation,
     augmentation,
     loss,
+    max_pooling,
     memory,
     normalisation,
     optimisation,
@@ -51,6 +52,7 @@ REFERENCE_ROOMS: tuple[ModuleType, ...] = (
 
 COMPILED_ROOMS: tuple[ModuleType, ...] = (
     compiled_convolution,
+    max_pooling,
     pooling,
     activation,
     normalisation,

@@ -1,4 +1,4 @@
-"""Max, average and global average pooling, compiled.
+"""Average and global average pooling, compiled; `max_pooling` is a room of its own.
 
 The innermost loops run over the channels of one pixel, which lie side by side, and do the same for
 each: LLVM turns them into vector code for float32 and float64 alike. A row of windows is reduced
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.reference.pooling import argmax_dtype, pooled_size
+from tinysmooth.kernels.reference.pooling import pooled_size
 from tinysmooth.kernels.threads import run_parallel
 
 __all__ = [
@@ -27,8 +27,6 @@ __all__ = [
     "avg_pool2d_forward",
     "global_avg_pool_backward",
     "global_avg_pool_forward",
-    "max_pool2d_backward",
-    "max_pool2d_forward",
 ]
 
 Array = NDArray[Any]
@@ -39,80 +37,9 @@ NANOSECONDS_PER_TAP = 0.3
 
 
 @jit
-def _first_inside(start: int) -> int:
+def first_inside(start: int) -> int:
     """Return the first tap that does not lie in the padding before the image."""
     return max(0, -start)
-
-
-@jit
-def _max_parts(
-    part: int,
-    parts: int,
-    x: Array,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    out: Array,
-    argmax: Array,
-) -> None:
-    """Write the maxima and their taps for this part's rows of windows."""
-    count, out_height, out_width, channels = out.shape
-    height, width = x.shape[1], x.shape[2]
-    rows = count * out_height
-    for row in range(rows * part // parts, rows * (part + 1) // parts):
-        n, i = row // out_height, row % out_height
-        top = i * stride[0] - padding[0]
-        for j in range(out_width):
-            left = j * stride[1] - padding[1]
-            best, which = out[n, i, j], argmax[n, i, j]
-            r_first, s_first = _first_inside(top), _first_inside(left)
-            first = r_first * kernel_size[1] + s_first
-            values = x[n, top + r_first, left + s_first]
-            for c in range(channels):
-                best[c] = values[c]
-                which[c] = first
-            for r in range(r_first, min(kernel_size[0], height - top)):
-                for s in range(s_first, min(kernel_size[1], width - left)):
-                    index = argmax.dtype.type(r * kernel_size[1] + s)
-                    if index == first:
-                        continue
-                    values = x[n, top + r, left + s]
-                    for c in range(channels):
-                        value = values[c]
-                        # A NaN takes over from anything, and nothing but a NaN from a NaN.
-                        take = (value > best[c]) | (value != value)
-                        best[c] = value if take else best[c]
-                        which[c] = index if take else which[c]
-
-
-@jit
-def _max_backward_parts(
-    part: int,
-    parts: int,
-    grad: Array,
-    argmax: Array,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dx: Array,
-) -> None:
-    """Send this part's images their gradients: each window's to the tap that was its maximum."""
-    count, out_height, out_width, channels = grad.shape
-    height, width = dx.shape[1], dx.shape[2]
-    for n in range(count * part // parts, count * (part + 1) // parts):
-        dx[n] = 0
-        for i in range(out_height):
-            top = i * stride[0] - padding[0]
-            for j in range(out_width):
-                left = j * stride[1] - padding[1]
-                share, which = grad[n, i, j], argmax[n, i, j]
-                for r in range(_first_inside(top), min(kernel_size[0], height - top)):
-                    for s in range(_first_inside(left), min(kernel_size[1], width - left)):
-                        index = argmax.dtype.type(r * kernel_size[1] + s)
-                        target = dx[n, top + r, left + s]
-                        for c in range(channels):
-                            before = target[c]
-                            target[c] = before + share[c] if which[c] == index else before
 
 
 @jit
@@ -138,8 +65,8 @@ def _sum_parts(
             total = out[n, i, j]
             for c in range(channels):
                 total[c] = 0
-            for r in range(_first_inside(top), min(kernel_size[0], height - top)):
-                for s in range(_first_inside(left), min(kernel_size[1], width - left)):
+            for r in range(first_inside(top), min(kernel_size[0], height - top)):
+                for s in range(first_inside(left), min(kernel_size[1], width - left)):
                     values = x[n, top + r, left + s]
                     for c in range(channels):
                         total[c] += values[c]
@@ -168,8 +95,8 @@ def _spread_parts(
             for j in range(out_width):
                 left = j * stride[1] - padding[1]
                 share = grad[n, i, j]
-                for r in range(_first_inside(top), min(kernel_size[0], height - top)):
-                    for s in range(_first_inside(left), min(kernel_size[1], width - left)):
+                for r in range(first_inside(top), min(kernel_size[0], height - top)):
+                    for s in range(first_inside(left), min(kernel_size[1], width - left)):
                         target = dx[n, top + r, left + s]
                         for c in range(channels):
                             target[c] += share[c] * scale
@@ -204,37 +131,11 @@ def _global_spread_parts(part: int, parts: int, grad: Array, scale: float, dx: A
                 target[c] = share[c]
 
 
-def max_pool2d_forward(
-    x: Array, kernel_size: Pair, stride: Pair, padding: Pair
-) -> tuple[Array, Array]:
-    """Return the maximum of each window, and which tap it was; see the reference."""
-    out = _empty_pooled(x, kernel_size, stride, padding)
-    argmax = memory.empty(out.shape, argmax_dtype(kernel_size))
-    work = _work(out, kernel_size)
-    run_parallel(_max_parts, x, kernel_size, stride, padding, out, argmax, work=work)
-    return out, argmax
-
-
-def max_pool2d_backward(
-    grad: Array,
-    argmax: Array,
-    input_shape: tuple[int, ...],
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-) -> Array:
-    """Send the gradient of each window to the tap that was its maximum; see the reference."""
-    dx = memory.empty(input_shape, grad.dtype)
-    work = _work(grad, kernel_size)
-    run_parallel(_max_backward_parts, grad, argmax, kernel_size, stride, padding, dx, work=work)
-    return dx
-
-
 def avg_pool2d_forward(x: Array, kernel_size: Pair, stride: Pair, padding: Pair) -> Array:
     """Return the mean of each window, padding counting as zeros; see the reference."""
-    out = _empty_pooled(x, kernel_size, stride, padding)
+    out = empty_pooled(x, kernel_size, stride, padding)
     scale = x.dtype.type(1 / math.prod(kernel_size))
-    work = _work(out, kernel_size)
+    work = pooling_work(out, kernel_size)
     run_parallel(_sum_parts, x, kernel_size, stride, padding, scale, out, work=work)
     return out
 
@@ -245,7 +146,7 @@ def avg_pool2d_backward(
     """Spread the gradient of each window evenly over its taps; see the reference."""
     dx = memory.empty(input_shape, grad.dtype)
     scale = grad.dtype.type(1 / math.prod(kernel_size))
-    work = _work(grad, kernel_size)
+    work = pooling_work(grad, kernel_size)
     run_parallel(_spread_parts, grad, kernel_size, stride, padding, scale, dx, work=work)
     return dx
 
@@ -255,7 +156,7 @@ def global_avg_pool_forward(x: Array) -> Array:
     count, height, width, channels = x.shape
     out = memory.empty((count, channels), x.dtype)
     pixels = x.reshape(count, height * width, channels)
-    run_parallel(_global_mean_parts, pixels, out, work=_work(x, (1, 1)))
+    run_parallel(_global_mean_parts, pixels, out, work=pooling_work(x, (1, 1)))
     return out
 
 
@@ -265,14 +166,14 @@ def global_avg_pool_backward(grad: Array, input_shape: tuple[int, ...]) -> Array
     dx = memory.empty(input_shape, grad.dtype)
     pixels = dx.reshape(count, height * width, channels)
     scale = grad.dtype.type(1 / (height * width))
-    run_parallel(_global_spread_parts, grad, scale, pixels, work=_work(dx, (1, 1)))
+    run_parallel(_global_spread_parts, grad, scale, pixels, work=pooling_work(dx, (1, 1)))
     return dx
 
 
-def _empty_pooled(x: Array, kernel_size: Pair, stride: Pair, padding: Pair) -> Array:
+def empty_pooled(x: Array, kernel_size: Pair, stride: Pair, padding: Pair) -> Array:
     size = pooled_size(x.shape, kernel_size, stride, padding)
     return memory.empty((x.shape[0], *size, x.shape[3]), x.dtype)
 
 
-def _work(windows: Array, kernel_size: Pair) -> float:
+def pooling_work(windows: Array, kernel_size: Pair) -> float:
     return windows.size * math.prod(kernel_size) * NANOSECONDS_PER_TAP

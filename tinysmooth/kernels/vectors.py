@@ -15,8 +15,9 @@ Arrays are addressed by one flat offset, counted in elements. Nothing checks it.
 
 Two groups of names:
 
-- *Intrinsics*, called inside kernels: `load`, `store`, `load_tail`, `store_tail`, `prefetch`,
-  `splat`, `fma`, `maximum`, `select_greater`, and the operators ``+ - *``.
+- *Intrinsics*, called inside kernels: `load`, `store`, `load_tail`, `store_tail`, `load_bytes`,
+  `store_bytes`, `prefetch`, `splat`, `fma`, `maximum`, `select_greater`, `select_equal`, and the
+  operators ``+ - *``.
 - `Lanes`, for generators: an LLVM value with the operators ``+ - *``. A function written for NumPy
   arrays, called with `Lanes`, writes LLVM code: the Winograd transforms serve both.
 
@@ -43,12 +44,15 @@ __all__ = [
     "Lanes",
     "fma",
     "load",
+    "load_bytes",
     "load_tail",
     "maximum",
     "prefetch",
+    "select_equal",
     "select_greater",
     "splat",
     "store",
+    "store_bytes",
     "store_tail",
 ]
 
@@ -62,6 +66,7 @@ INDEX = ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
 _MASK = ir.VectorType(ir.IntType(1), LANES)
 _LANE_NUMBERS = ir.VectorType(ir.IntType(32), LANES)
+_BYTES = ir.VectorType(ir.IntType(8), LANES)
 ALIGNMENT = 4  # all a float32 array promises; at aligned addresses such loads are as fast
 
 
@@ -178,6 +183,10 @@ def _is_float32_array(kind: Any) -> bool:
     return isinstance(kind, types.Array) and kind.dtype == types.float32
 
 
+def _is_int8_array(kind: Any) -> bool:
+    return isinstance(kind, types.Array) and kind.dtype == types.int8
+
+
 @intrinsic
 def load(context: Any, array: Any, offset: Any) -> Any:
     """Read sixteen floats: ``load(array, offset)``."""
@@ -242,6 +251,31 @@ def store_tail(context: Any, array: Any, offset: Any, value: Any, count: Any) ->
 
 
 @intrinsic
+def load_bytes(context: Any, array: Any, offset: Any) -> Any:
+    """Read sixteen small integers, as floats: ``load_bytes(array, offset)``, array of int8."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        value = builder.load(builder.bitcast(pointer, _BYTES.as_pointer()), align=1)
+        return builder.sitofp(builder.sext(value, _LANE_NUMBERS), VECTOR)
+
+    return (vector(array, types.intp), generate) if _is_int8_array(array) else None
+
+
+@intrinsic
+def store_bytes(context: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Write sixteen floats that are small integers: ``store_bytes(array, offset, value)``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        value = builder.trunc(builder.fptosi(args[2], _LANE_NUMBERS), _BYTES)
+        builder.store(value, builder.bitcast(pointer, _BYTES.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return (types.void(array, types.intp, vector), generate) if _is_int8_array(array) else None
+
+
+@intrinsic
 def splat(context: Any, scalar: Any) -> Any:
     """Return a vector with the number in every lane; a float64 is rounded to float32."""
     return vector(types.float32), lambda context, builder, sig, args: broadcast(builder, args[0])
@@ -270,6 +304,16 @@ def select_greater(context: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
+
+    return vector(vector, vector, vector, vector), generate
+
+
+@intrinsic
+def select_equal(context: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    """Return, lane by lane, `yes` where a == b and `no` elsewhere."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("==", args[0], args[1]), args[2], args[3])
 
     return vector(vector, vector, vector, vector), generate
 

@@ -1,0 +1,254 @@
+"""Max-pooling, compiled: sixteen channels of a window in registers from the first tap to the last.
+
+A window's maximum and the number of its tap are two vectors; each tap is one load, one comparison
+and two selections, and both are written once::
+
+    best, which = x[first tap], first
+    every tap:    which = tap where x > best else which       best = x where x > best else best
+
+The backward pass reads the tap numbers and adds the window's gradient to the pixels of each tap
+where its number is the one. Tap numbers are float32 in registers and int8 in memory.
+
+Float64, and windows of more than 127 taps, take plain loops over the channels.
+
+Forward passes are shared out by rows of windows. Backward passes are shared out by images, because
+windows may overlap and two rows of them then add to the same pixel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysmooth.kernels import memory
+from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.normalisation.lanes import read, select_larger, write
+from tinysmooth.kernels.pooling import empty_pooled, first_inside, pooling_work
+from tinysmooth.kernels.reference.pooling import argmax_dtype
+from tinysmooth.kernels.threads import run_parallel
+from tinysmooth.kernels.vectors import LANES, load_bytes, select_equal, splat, store_bytes
+
+__all__ = ["max_pool2d_backward", "max_pool2d_forward"]
+
+Array = NDArray[Any]
+Pair = tuple[int, int]
+
+
+@jit
+def _read_bytes(array: Array, offset: int, count: int, sixteen: Array) -> Any:
+    """Read sixteen tap numbers, or the ``count`` that are left if fewer, by way of ``sixteen``."""
+    if count >= LANES:
+        return load_bytes(array, offset)
+    for lane in range(count):
+        sixteen[lane] = array[offset + lane]
+    return load_bytes(sixteen, 0)
+
+
+@jit
+def _write_bytes(array: Array, offset: int, value: Any, count: int, sixteen: Array) -> None:
+    """Write sixteen tap numbers, or the ``count`` that are left if fewer, by way of ``sixteen``."""
+    if count >= LANES:
+        store_bytes(array, offset, value)
+    else:
+        store_bytes(sixteen, 0, value)
+        for lane in range(count):
+            array[offset + lane] = sixteen[lane]
+
+
+@jit
+def _vector_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    out: Array,
+    argmax: Array,
+    shape: tuple[int, ...],
+) -> None:
+    """Do as `_max_parts` with vectors of channels; the arrays are flat."""
+    height, width, channels, images, out_height, out_width = shape
+    rows, sixteen = images * out_height, np.zeros(LANES, np.int8)
+    for row in range(rows * part // parts, rows * (part + 1) // parts):
+        n, i = row // out_height, row % out_height
+        top = i * stride[0] - padding[0]
+        r_first, r_stop = first_inside(top), min(kernel_size[0], height - top)
+        for j in range(out_width):
+            left = j * stride[1] - padding[1]
+            s_first, s_stop = first_inside(left), min(kernel_size[1], width - left)
+            to = (row * out_width + j) * channels
+            corner = ((n * height + top) * width + left) * channels
+            first = corner + (r_first * width + s_first) * channels
+            for c in range(0, channels, LANES):
+                count = channels - c
+                best = read(x, first + c, count)
+                which = splat(np.float32(r_first * kernel_size[1] + s_first))
+                for r in range(r_first, r_stop):
+                    for s in range(s_first, s_stop):
+                        value = read(x, corner + (r * width + s) * channels + c, count)
+                        tap = splat(np.float32(r * kernel_size[1] + s))
+                        # The first tap meets itself: only a NaN takes over, from the same tap.
+                        which = select_larger(value, best, tap, which)
+                        best = select_larger(value, best, value, best)
+                write(out, to + c, best, count)
+                _write_bytes(argmax, to + c, which, count, sixteen)
+
+
+@jit
+def _vector_backward_parts(
+    part: int,
+    parts: int,
+    grad: Array,
+    argmax: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dx: Array,
+    shape: tuple[int, ...],
+) -> None:
+    """Do as `_max_backward_parts` with vectors of channels; the arrays are flat."""
+    height, width, channels, images, out_height, out_width = shape
+    pixels, sixteen = height * width * channels, np.zeros(LANES, np.int8)
+    zero = splat(np.float32(0))
+    # Windows side by side that cover the image: each pixel is written once, and nothing added up.
+    whole = out_height * kernel_size[0] == height and out_width * kernel_size[1] == width
+    disjoint = whole and stride == kernel_size and padding == (0, 0)
+    for n in range(images * part // parts, images * (part + 1) // parts):
+        if not disjoint:
+            dx[n * pixels : (n + 1) * pixels] = 0
+        for i in range(out_height):
+            top = i * stride[0] - padding[0]
+            r_first, r_stop = first_inside(top), min(kernel_size[0], height - top)
+            for j in range(out_width):
+                left = j * stride[1] - padding[1]
+                s_first, s_stop = first_inside(left), min(kernel_size[1], width - left)
+                at = ((n * out_height + i) * out_width + j) * channels
+                corner = ((n * height + top) * width + left) * channels
+                for c in range(0, channels, LANES):
+                    count = channels - c
+                    share = read(grad, at + c, count)
+                    which = _read_bytes(argmax, at + c, count, sixteen)
+                    for r in range(r_first, r_stop):
+                        for s in range(s_first, s_stop):
+                            to = corner + (r * width + s) * channels + c
+                            tap = splat(np.float32(r * kernel_size[1] + s))
+                            if disjoint:
+                                write(dx, to, select_equal(which, tap, share, zero), count)
+                            else:
+                                before = read(dx, to, count)
+                                after = select_equal(which, tap, before + share, before)
+                                write(dx, to, after, count)
+
+
+@jit
+def _max_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    out: Array,
+    argmax: Array,
+) -> None:
+    """Write the maxima and their taps for this part's rows of windows."""
+    count, out_height, out_width, channels = out.shape
+    height, width = x.shape[1], x.shape[2]
+    rows = count * out_height
+    for row in range(rows * part // parts, rows * (part + 1) // parts):
+        n, i = row // out_height, row % out_height
+        top = i * stride[0] - padding[0]
+        for j in range(out_width):
+            left = j * stride[1] - padding[1]
+            best, which = out[n, i, j], argmax[n, i, j]
+            r_first, s_first = first_inside(top), first_inside(left)
+            first = r_first * kernel_size[1] + s_first
+            values = x[n, top + r_first, left + s_first]
+            for c in range(channels):
+                best[c] = values[c]
+                which[c] = first
+            for r in range(r_first, min(kernel_size[0], height - top)):
+                for s in range(s_first, min(kernel_size[1], width - left)):
+                    index = argmax.dtype.type(r * kernel_size[1] + s)
+                    if index == first:
+                        continue
+                    values = x[n, top + r, left + s]
+                    for c in range(channels):
+                        value = values[c]
+                        # A NaN takes over from anything, and nothing but a NaN from a NaN.
+                        take = (value > best[c]) | (value != value)
+                        best[c] = value if take else best[c]
+                        which[c] = index if take else which[c]
+
+
+@jit
+def _max_backward_parts(
+    part: int,
+    parts: int,
+    grad: Array,
+    argmax: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dx: Array,
+) -> None:
+    """Send this part's images their gradients: each window's to the tap that was its maximum."""
+    count, out_height, out_width, channels = grad.shape
+    height, width = dx.shape[1], dx.shape[2]
+    for n in range(count * part // parts, count * (part + 1) // parts):
+        dx[n] = 0
+        for i in range(out_height):
+            top = i * stride[0] - padding[0]
+            for j in range(out_width):
+                left = j * stride[1] - padding[1]
+                share, which = grad[n, i, j], argmax[n, i, j]
+                for r in range(first_inside(top), min(kernel_size[0], height - top)):
+                    for s in range(first_inside(left), min(kernel_size[1], width - left)):
+                        index = argmax.dtype.type(r * kernel_size[1] + s)
+                        target = dx[n, top + r, left + s]
+                        for c in range(channels):
+                            before = target[c]
+                            target[c] = before + share[c] if which[c] == index else before
+
+
+def _takes_vectors(x: Array, argmax: Array) -> bool:
+    return x.dtype == np.float32 and argmax.dtype == np.int8
+
+
+def max_pool2d_forward(
+    x: Array, kernel_size: Pair, stride: Pair, padding: Pair
+) -> tuple[Array, Array]:
+    """Return the maximum of each window, and which tap it was; see the reference."""
+    out = empty_pooled(x, kernel_size, stride, padding)
+    argmax = memory.empty(out.shape, argmax_dtype(kernel_size))
+    window, work = (kernel_size, stride, padding), pooling_work(out, kernel_size)
+    if _takes_vectors(x, argmax):
+        flat = np.ascontiguousarray(x).reshape(-1)
+        arrays, shape = (out.reshape(-1), argmax.reshape(-1)), (*x.shape[1:], *out.shape[:3])
+        run_parallel(_vector_parts, flat, *window, *arrays, shape, work=work)
+    else:
+        run_parallel(_max_parts, x, *window, out, argmax, work=work)
+    return out, argmax
+
+
+def max_pool2d_backward(
+    grad: Array,
+    argmax: Array,
+    input_shape: tuple[int, ...],
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+) -> Array:
+    """Send the gradient of each window to the tap that was its maximum; see the reference."""
+    dx = memory.empty(input_shape, grad.dtype)
+    window, work = (kernel_size, stride, padding), pooling_work(grad, kernel_size)
+    if _takes_vectors(grad, argmax):
+        arrays = [np.ascontiguousarray(array).reshape(-1) for array in (grad, argmax)]
+        shape = (*input_shape[1:], *grad.shape[:3])
+        run_parallel(_vector_backward_parts, *arrays, *window, dx.reshape(-1), shape, work=work)
+    else:
+        run_parallel(_max_backward_parts, grad, argmax, *window, dx, work=work)
+    return dx
