@@ -39,12 +39,13 @@ from tinysmooth.kernels.vectors import LANES, WIDE
 FEWEST_CHANNELS = 8
 """Below, the transforms cost more than the products they save."""
 
-INPUT_TILE = 550
+INPUT_TILE = 550 if WIDE else 700
 """Transforming sixteen channels of an input tile takes as long as so many multiply-adds of vectors:
 mostly the time to write 36 lines of memory far from each other."""
 
-OUTPUT_TILE = 300
-"""The same for sixteen filters of an output tile."""
+OUTPUT_TILE = 300 if WIDE else 900
+"""The same for sixteen filters of an output tile. Narrow panels make the products of small matrices
+dearer, which is counted here: each product takes a few more steps to begin and to end."""
 
 FILTERS_AS_TILES = 25
 """Writing the transformed filters takes as long as the products of this many tiles."""
