@@ -269,6 +269,7 @@ def test_numpys_reductions_are_recorded_like_the_methods(function):
 
 
 NUMPY_CALLS = {
+    "amin": lambda x, y: np.amin(x, 0),
     "concatenate": lambda x, y: np.concatenate([x, np.ones((1, 3)), y], axis=0),
     "max": lambda x, y: np.max(x, axis=1, keepdims=True),
     "mean": lambda x, y: np.mean(x * y, 0),

@@ -20,10 +20,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from tinysmooth.kernels.generators import Lanes
 from tinysmooth.kernels.vectors import (
     LANES,
     VECTOR,
-    Lanes,
     first_lanes,
     multiply_add,
     vector,

@@ -181,7 +181,8 @@ def run(
     for worker in range(workers):
         box = boxes[worker]
         done = _load_acquire(box, DONE)
-        if done != task and not spin(box, DONE, done, rounds) or box[FAILED] != 0:
+        at_work = done != task and not spin(box, DONE, done, rounds)
+        if at_work or box[FAILED] != 0:
             unsettled += 1
     return failed, unsettled
 

@@ -9,7 +9,7 @@ and two selections, and both are written once::
 The backward pass reads the tap numbers and adds the window's gradient to the pixels of each tap
 where its number is the one. Tap numbers are float32 in registers and int8 in memory.
 
-Float64, and windows of more than 127 taps, take plain loops over the channels.
+Float64, and windows of more than 128 taps, take NumPy's way: the reference.
 
 Forward passes are shared out by rows of windows. Backward passes are shared out by images, because
 windows may overlap and two rows of them then add to the same pixel.
@@ -26,7 +26,7 @@ from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.normalisation.lanes import read, select_larger, write
 from tinysmooth.kernels.pooling import empty_pooled, first_inside, pooling_work
-from tinysmooth.kernels.reference.pooling import argmax_dtype
+from tinysmooth.kernels.reference import pooling as reference
 from tinysmooth.kernels.threads import run_parallel
 from tinysmooth.kernels.vectors import LANES, load_bytes, select_equal, splat, store_bytes
 
@@ -58,7 +58,7 @@ def _write_bytes(array: Array, offset: int, value: Any, count: int, sixteen: Arr
 
 
 @jit
-def _vector_parts(
+def _max_parts(
     part: int,
     parts: int,
     x: Array,
@@ -69,7 +69,7 @@ def _vector_parts(
     argmax: Array,
     shape: tuple[int, ...],
 ) -> None:
-    """Do as `_max_parts` with vectors of channels; the arrays are flat."""
+    """Write the maxima and their taps for this part's rows of windows; the arrays are flat."""
     height, width, channels, images, out_height, out_width = shape
     rows, sixteen = images * out_height, np.zeros(LANES, np.int8)
     for row in range(rows * part // parts, rows * (part + 1) // parts):
@@ -98,7 +98,7 @@ def _vector_parts(
 
 
 @jit
-def _vector_backward_parts(
+def _max_backward_parts(
     part: int,
     parts: int,
     grad: Array,
@@ -109,7 +109,7 @@ def _vector_backward_parts(
     dx: Array,
     shape: tuple[int, ...],
 ) -> None:
-    """Do as `_max_backward_parts` with vectors of channels; the arrays are flat."""
+    """Send this part's images their gradients: each window's to the tap that was its maximum."""
     height, width, channels, images, out_height, out_width = shape
     pixels, sixteen = height * width * channels, np.zeros(LANES, np.int8)
     zero = splat(np.float32(0))
@@ -143,94 +143,19 @@ def _vector_backward_parts(
                                 write(dx, to, after, count)
 
 
-@jit
-def _max_parts(
-    part: int,
-    parts: int,
-    x: Array,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    out: Array,
-    argmax: Array,
-) -> None:
-    """Write the maxima and their taps for this part's rows of windows."""
-    count, out_height, out_width, channels = out.shape
-    height, width = x.shape[1], x.shape[2]
-    rows = count * out_height
-    for row in range(rows * part // parts, rows * (part + 1) // parts):
-        n, i = row // out_height, row % out_height
-        top = i * stride[0] - padding[0]
-        for j in range(out_width):
-            left = j * stride[1] - padding[1]
-            best, which = out[n, i, j], argmax[n, i, j]
-            r_first, s_first = first_inside(top), first_inside(left)
-            first = r_first * kernel_size[1] + s_first
-            values = x[n, top + r_first, left + s_first]
-            for c in range(channels):
-                best[c] = values[c]
-                which[c] = first
-            for r in range(r_first, min(kernel_size[0], height - top)):
-                for s in range(s_first, min(kernel_size[1], width - left)):
-                    index = argmax.dtype.type(r * kernel_size[1] + s)
-                    if index == first:
-                        continue
-                    values = x[n, top + r, left + s]
-                    for c in range(channels):
-                        value = values[c]
-                        # A NaN takes over from anything, and nothing but a NaN from a NaN.
-                        take = (value > best[c]) | (value != value)
-                        best[c] = value if take else best[c]
-                        which[c] = index if take else which[c]
-
-
-@jit
-def _max_backward_parts(
-    part: int,
-    parts: int,
-    grad: Array,
-    argmax: Array,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dx: Array,
-) -> None:
-    """Send this part's images their gradients: each window's to the tap that was its maximum."""
-    count, out_height, out_width, channels = grad.shape
-    height, width = dx.shape[1], dx.shape[2]
-    for n in range(count * part // parts, count * (part + 1) // parts):
-        dx[n] = 0
-        for i in range(out_height):
-            top = i * stride[0] - padding[0]
-            for j in range(out_width):
-                left = j * stride[1] - padding[1]
-                share, which = grad[n, i, j], argmax[n, i, j]
-                for r in range(first_inside(top), min(kernel_size[0], height - top)):
-                    for s in range(first_inside(left), min(kernel_size[1], width - left)):
-                        index = argmax.dtype.type(r * kernel_size[1] + s)
-                        target = dx[n, top + r, left + s]
-                        for c in range(channels):
-                            before = target[c]
-                            target[c] = before + share[c] if which[c] == index else before
-
-
-def _takes_vectors(x: Array, argmax: Array) -> bool:
-    return x.dtype == np.float32 and argmax.dtype == np.int8
-
-
 def max_pool2d_forward(
     x: Array, kernel_size: Pair, stride: Pair, padding: Pair
 ) -> tuple[Array, Array]:
     """Return the maximum of each window, and which tap it was; see the reference."""
+    tap_dtype = reference.argmax_dtype(kernel_size)
+    if x.dtype != np.float32 or tap_dtype != np.int8:
+        return reference.max_pool2d_forward(x, kernel_size, stride, padding)
     out = empty_pooled(x, kernel_size, stride, padding)
-    argmax = memory.empty(out.shape, argmax_dtype(kernel_size))
-    window, work = (kernel_size, stride, padding), pooling_work(out, kernel_size)
-    if _takes_vectors(x, argmax):
-        flat = np.ascontiguousarray(x).reshape(-1)
-        arrays, shape = (out.reshape(-1), argmax.reshape(-1)), (*x.shape[1:], *out.shape[:3])
-        run_parallel(_vector_parts, flat, *window, *arrays, shape, work=work)
-    else:
-        run_parallel(_max_parts, x, *window, out, argmax, work=work)
+    argmax = memory.empty(out.shape, tap_dtype)
+    flat = [np.ascontiguousarray(array).reshape(-1) for array in (x, out, argmax)]
+    window, shape = (kernel_size, stride, padding), (*x.shape[1:], *out.shape[:3])
+    work = pooling_work(out, kernel_size)
+    run_parallel(_max_parts, flat[0], *window, *flat[1:], shape, work=work)
     return out, argmax
 
 
@@ -243,12 +168,13 @@ def max_pool2d_backward(
     padding: Pair,
 ) -> Array:
     """Send the gradient of each window to the tap that was its maximum; see the reference."""
+    if grad.dtype != np.float32 or argmax.dtype != np.int8:
+        return reference.max_pool2d_backward(
+            grad, argmax, input_shape, kernel_size, stride, padding
+        )
     dx = memory.empty(input_shape, grad.dtype)
-    window, work = (kernel_size, stride, padding), pooling_work(grad, kernel_size)
-    if _takes_vectors(grad, argmax):
-        arrays = [np.ascontiguousarray(array).reshape(-1) for array in (grad, argmax)]
-        shape = (*input_shape[1:], *grad.shape[:3])
-        run_parallel(_vector_backward_parts, *arrays, *window, dx.reshape(-1), shape, work=work)
-    else:
-        run_parallel(_max_backward_parts, grad, argmax, *window, dx, work=work)
+    flat = [np.ascontiguousarray(array).reshape(-1) for array in (grad, argmax)]
+    window, shape = (kernel_size, stride, padding), (*input_shape[1:], *grad.shape[:3])
+    work = pooling_work(grad, kernel_size)
+    run_parallel(_max_backward_parts, *flat, *window, dx.reshape(-1), shape, work=work)
     return dx

@@ -13,13 +13,9 @@ count registers which case it is.
 Arrays are addressed by one flat offset, counted in elements. Nothing checks it. ``load_tail`` and
 ``store_tail`` touch only the first ``count`` lanes, for channels that are no multiple of 16.
 
-Two groups of names:
-
-- *Intrinsics*, called inside kernels: `load`, `store`, `load_tail`, `store_tail`, `load_bytes`,
-  `store_bytes`, `prefetch`, `splat`, `fma`, `maximum`, `select_greater`, `select_equal`, and the
-  operators ``+ - *``.
-- `Lanes`, for generators: an LLVM value with the operators ``+ - *``. A function written for NumPy
-  arrays, called with `Lanes`, writes LLVM code: the Winograd transforms serve both.
+The names in ``__all__``, and the operators ``+ - *``, are called inside kernels. Below them stand
+the building blocks of functions that write LLVM code themselves; `tinysmooth.kernels.generators`
+gives such functions operators.
 
 None of it can run with ``NUMBA_DISABLE_JIT=1`` (`tinysmooth.kernels.jit.ENABLED` is then False).
 """
@@ -27,7 +23,6 @@ None of it can run with ``NUMBA_DISABLE_JIT=1`` (`tinysmooth.kernels.jit.ENABLED
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -41,7 +36,6 @@ from tinysmooth.kernels.cache import cpu_description
 __all__ = [
     "LANES",
     "WIDE",
-    "Lanes",
     "fma",
     "load",
     "load_bytes",
@@ -142,7 +136,7 @@ def masked_load(builder: Any, pointer: Any, mask: Any) -> Any:
 
 
 def store_first_lanes(builder: Any, value: Any, pointer: Any, count: Any) -> None:
-    """Write the first `count` lanes."""
+    """Write the first `count` lanes, of 0 to 16."""
     if WIDE:
         kind = ir.FunctionType(ir.VoidType(), [VECTOR, pointer.type, ir.IntType(32), _MASK])
         name = f"llvm.masked.store.v{LANES}f32.p0"
@@ -331,68 +325,3 @@ def _bind_operator(function: Any, instruction: str) -> None:
 _bind_operator(operator.add, "fadd")
 _bind_operator(operator.sub, "fsub")
 _bind_operator(operator.mul, "fmul")
-
-
-# ------------------------------------------------------------------ for generators
-
-
-class Lanes:
-    """An LLVM vector value that grows code when it is added, subtracted or multiplied.
-
-    A product with a number is written only when it is used; added to something, it becomes one
-    fused multiply-add. So it is decided here where a result is rounded, and not by LLVM, which
-    decides anew for every copy that it makes of a function.
-
-    Parameters
-    ----------
-    builder : llvmlite.ir.IRBuilder
-        Receives the instructions.
-    value : llvmlite.ir.Value
-        A ``<16 x float>``.
-    factor : float, optional
-        What the value is still to be multiplied by.
-    """
-
-    __slots__ = ("builder", "factor", "unscaled")
-
-    def __init__(self, builder: Any, value: Any, factor: float | None = None) -> None:
-        self.builder, self.unscaled, self.factor = builder, value, factor
-
-    @property
-    def value(self) -> Any:
-        """The LLVM value, with the product carried out."""
-        if self.factor is None:
-            return self.unscaled
-        return self.builder.fmul(self.unscaled, _constant(self.factor))
-
-    def _sum(self, other: Lanes | float, sign: float) -> Lanes:
-        """Write ``self + sign * other``."""
-        builder = self.builder
-        right = other if isinstance(other, Lanes) else Lanes(builder, _constant(float(other)))
-        if right.factor is not None:
-            factor = _constant(sign * right.factor)
-            return Lanes(builder, multiply_add(builder, right.unscaled, factor, self.value))
-        if self.factor is not None:
-            rest = right.value if sign > 0 else builder.fneg(right.value)
-            factor = _constant(self.factor)
-            return Lanes(builder, multiply_add(builder, self.unscaled, factor, rest))
-        write: Callable[..., Any] = builder.fadd if sign > 0 else builder.fsub
-        return Lanes(builder, write(self.value, right.value))
-
-    def __add__(self, other: Lanes | float) -> Lanes:
-        return self._sum(other, 1.0)
-
-    def __sub__(self, other: Lanes | float) -> Lanes:
-        return self._sum(other, -1.0)
-
-    def __mul__(self, other: Lanes | float) -> Lanes:
-        if isinstance(other, Lanes):
-            return Lanes(self.builder, self.builder.fmul(self.value, other.value))
-        return Lanes(self.builder, self.value, float(other))
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-
-def _constant(number: float) -> Any:
-    return ir.Constant(VECTOR, [number] * LANES)

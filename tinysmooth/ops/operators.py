@@ -47,6 +47,8 @@ COMPARISONS = {
     "__ge__": np.greater_equal,
 }
 NUMPY_FUNCTIONS = {
+    np.amax: max,
+    np.amin: min,
     np.concatenate: concatenate,
     np.max: max,
     np.mean: mean,

@@ -2,7 +2,7 @@
 
 `tinysmooth.kernels.convolution.winograd` derives them. Each function below takes the numbers of one
 row of a tile and returns those of the transformed row; it uses nothing but ``+ - *``, so the
-numbers may be floats, NumPy arrays, or `tinysmooth.kernels.vectors.Lanes`, which write LLVM code.
+numbers may be floats, NumPy arrays, or `Lanes` (`tinysmooth.kernels.generators`), which write code.
 Pairs of rows of the matrices differ in signs only (the points 1 and -1, 2 and -2), so each pair
 shares its even and its odd half: 12 operations for six numbers instead of 30.
 """
@@ -15,7 +15,8 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from tinysmooth.kernels.vectors import ALIGNMENT, Lanes, as_vector, element
+from tinysmooth.kernels.generators import Lanes
+from tinysmooth.kernels.vectors import ALIGNMENT, as_vector, element
 
 Transform = Callable[..., tuple[Any, ...]]
 
