@@ -1,10 +1,11 @@
 """Every rung of the convolution ladder against the definition, and the fast path's own claims."""
 
+import copy
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinysmooth.kernels import threads
@@ -64,10 +65,16 @@ class Case:
         assert out.dtype == dtype and out.flags.c_contiguous
         return out
 
+    def typical(self, name):
+        """Return the size that the sums have by chance: the root of the sum of their squares."""
+        squares = copy.copy(self)
+        squares.x, squares.weight, squares.grad = self.x**2, self.weight**2, self.grad**2
+        return math.sqrt(squares.run(im2col, name).max(initial=0))
 
-def error(out, exact):
+
+def error(out, exact, at_least=1e-30):
     assert out.shape == exact.shape
-    return np.abs(out - exact).max(initial=0) / max(np.abs(exact).max(initial=0), 1e-30)
+    return np.abs(out - exact).max(initial=0) / max(np.abs(exact).max(initial=0), at_least)
 
 
 def cases(most_channels, most_size):
@@ -138,12 +145,15 @@ def test_float64_rungs_are_exact(case):
 
 
 @given(case=cases(most_channels=70, most_size=13), num_threads=st.integers(1, 3))
+@example(Case(3261, 1, (4, 2), 10, 1, (6, 6), (1, 1), (1, 2)), 1)  # one sum, 555 times too small
 @settings(max_examples=60, deadline=None)
 def test_fast_float32_is_as_exact_as_documented(case, num_threads):
     threads.set_num_threads(num_threads)
     for name in NAMES:
         exact = case.run(im2col, name)
-        assert error(case.run(fast, name, np.float32), exact) < FLOAT32_TOLERANCE[name]
+        # A result of few numbers may happen to cancel; the error of no way of adding follows that.
+        got = error(case.run(fast, name, np.float32), exact, case.typical(name))
+        assert got < FLOAT32_TOLERANCE[name]
 
 
 # Each route and each tail: panels of 64, 32 and 16 filters, borders, several blocks of tiles.
