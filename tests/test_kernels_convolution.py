@@ -348,7 +348,7 @@ def test_the_written_out_transforms_are_the_matrices(function, pick):
     np.testing.assert_allclose(np.array(function(*columns)), matrix, atol=1e-15)
     tile = np.random.default_rng(0).standard_normal((matrix.shape[1],) * 2)
     np.testing.assert_allclose(
-        np.array(both_ways(function, tile)), matrix @ tile @ matrix.T, atol=1e-12
+        np.array(list(both_ways(function, tile.T))), matrix @ tile @ matrix.T, atol=1e-12
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from tinysmooth.kernels.vectors import LANES, VECTOR, multiply_add
+from tinysmooth.kernels.vectors import multiply_add
 
 __all__ = ["Lanes"]
 
@@ -28,7 +28,7 @@ class Lanes:
     builder : llvmlite.ir.IRBuilder
         Receives the instructions.
     value : llvmlite.ir.Value
-        A ``<16 x float>``.
+        A vector of floats.
     factor : float, optional
         What the value is still to be multiplied by.
     """
@@ -43,18 +43,22 @@ class Lanes:
         """The LLVM value, with the product carried out."""
         if self.factor is None:
             return self.unscaled
-        return self.builder.fmul(self.unscaled, _constant(self.factor))
+        return self.builder.fmul(self.unscaled, self._constant(self.factor))
+
+    def _constant(self, number: float) -> Any:
+        kind = self.unscaled.type
+        return ir.Constant(kind, [number] * kind.count)
 
     def _sum(self, other: Lanes | float, sign: float) -> Lanes:
         """Write ``self + sign * other``."""
         builder = self.builder
-        right = other if isinstance(other, Lanes) else Lanes(builder, _constant(float(other)))
+        right = other if isinstance(other, Lanes) else Lanes(builder, self._constant(float(other)))
         if right.factor is not None:
-            factor = _constant(sign * right.factor)
+            factor = self._constant(sign * right.factor)
             return Lanes(builder, multiply_add(builder, right.unscaled, factor, self.value))
         if self.factor is not None:
             rest = right.value if sign > 0 else builder.fneg(right.value)
-            factor = _constant(self.factor)
+            factor = self._constant(self.factor)
             return Lanes(builder, multiply_add(builder, self.unscaled, factor, rest))
         write: Callable[..., Any] = builder.fadd if sign > 0 else builder.fsub
         return Lanes(builder, write(self.value, right.value))
@@ -72,7 +76,3 @@ class Lanes:
 
     __radd__ = __add__
     __rmul__ = __mul__
-
-
-def _constant(number: float) -> Any:
-    return ir.Constant(VECTOR, [number] * LANES)

@@ -104,8 +104,8 @@ def broadcast(builder: Any, scalar: Any, lane_type: Any = FLOAT) -> Any:
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a * b + c with one rounding."""
     # llvmlite's builder.fma refuses vectors; LLVM's intrinsic does not.
-    kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+    kind = ir.FunctionType(a.type, [a.type] * 3)
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{a.type.count}f32")
     return builder.call(function, [a, b, c])
 
 
