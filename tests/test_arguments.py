@@ -270,8 +270,13 @@ def test_numpys_reductions_are_recorded_like_the_methods(function):
 
 NUMPY_CALLS = {
     "amin": lambda x, y: np.amin(x, 0),
+    "array @ tensor": lambda x, y: np.ones((3, 2)) @ x,
     "concatenate": lambda x, y: np.concatenate([x, np.ones((1, 3)), y], axis=0),
+    "divide": lambda x, y: np.divide(np.float64(2), x),
+    "exp": lambda x, y: np.exp(x) - np.tanh(y),
+    "log": lambda x, y: np.log(np.absolute(x)) * np.sqrt(np.power(y, 2)),
     "max": lambda x, y: np.max(x, axis=1, keepdims=True),
+    "maximum": lambda x, y: np.maximum(x, y) + np.minimum(np.ones(3), np.negative(x)),
     "mean": lambda x, y: np.mean(x * y, 0),
     "reshape": lambda x, y: np.reshape(x, (3, -1)),
     "stack": lambda x, y: np.stack((x, y), axis=1),
@@ -298,6 +303,9 @@ LOST = {
     "numpy.einsum": lambda x: np.einsum("ij->i", x),
     "numpy.split": lambda x: np.split(x, 2),
     "numpy.round": np.round,
+    "numpy.sin": np.sin,
+    "numpy.add.reduce": np.add.reduce,
+    "numpy.add.outer": lambda x: np.add.outer(np.ones(2), x),
 }
 
 
@@ -313,10 +321,24 @@ def test_no_function_of_numpy_loses_a_gradient_silently(name):
         np.testing.assert_array_equal(result, call(numbers))
 
 
+def test_an_array_takes_a_tensor_in_place_only_where_no_gradient_gets_lost():
+    total, x = np.ones((2, 2)), ts.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    with pytest.raises(TypeError, match=r"^numpy.add: .* in place; .*x\.detach\(\)"):
+        total += x
+    assert total.tolist() == [[1, 1], [1, 1]]
+    total += x.detach()
+    assert type(total) is np.ndarray and total.tolist() == [[2, 3], [4, 5]]
+    with ts.no_grad():
+        np.multiply(x, 2.0, out=total)
+    assert total.tolist() == [[2, 4], [6, 8]]
+
+
 @pytest.mark.parametrize(
     "call",
     [
         lambda x: np.allclose(x, 1.0),
+        np.isfinite,
+        lambda x: np.float64(2) < x,
         lambda x: np.argmax(x, axis=1),
         lambda x: np.where(x),
         np.shape,

@@ -59,7 +59,6 @@ class Tensor:
         "_requires",
         "grad",
     )
-    __array_ufunc__ = None  # ndarray * Tensor asks Tensor.__rmul__
 
     def __init__(self, data: ArrayLike | Tensor, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):

@@ -54,7 +54,7 @@ def rival_rows(torch: Any = None, *, batch_size: int = 32, size: int = 64) -> li
         other_loss, other_grad = side()
         check_equal(f"{name}: loss", np.array(other_loss), np.array(loss), 1e-4)
         check_equal(f"{name}: gradient of the first layer", other_grad, grad, 2e-3)
-    times = alternate(sides, rounds=3, block=0.0, least_calls=2, warm_up=0.0)
+    times = alternate(sides, rounds=3)
     ours = times["tinysmooth"].median
     return [
         {

@@ -8,7 +8,17 @@ import numpy as np
 
 from tinysmooth.graph import Array
 from tinysmooth.ops.arithmetic import add, divide, multiply, negative, power, subtract
-from tinysmooth.ops.elementwise import abs, exp, log, relu, sqrt, where
+from tinysmooth.ops.elementwise import (
+    abs,
+    exp,
+    log,
+    maximum,
+    minimum,
+    relu,
+    sqrt,
+    tanh,
+    where,
+)
 from tinysmooth.ops.products import matmul
 from tinysmooth.ops.reductions import max, mean, min, sum
 from tinysmooth.ops.shaping import concatenate, getitem, reshape, stack, transpose
@@ -47,15 +57,29 @@ COMPARISONS = {
     "__ge__": np.greater_equal,
 }
 NUMPY_FUNCTIONS = {
+    np.absolute: abs,
+    np.add: add,
     np.amax: max,
     np.amin: min,
     np.concatenate: concatenate,
+    np.divide: divide,
+    np.exp: exp,
+    np.log: log,
+    np.matmul: matmul,
     np.max: max,
+    np.maximum: maximum,
     np.mean: mean,
     np.min: min,
+    np.minimum: minimum,
+    np.multiply: multiply,
+    np.negative: negative,
+    np.power: power,
     np.reshape: reshape,
+    np.sqrt: sqrt,
     np.stack: stack,
+    np.subtract: subtract,
     np.sum: sum,
+    np.tanh: tanh,
     np.transpose: transpose,
     np.where: where,
 }
@@ -76,6 +100,7 @@ def bind_operators() -> None:
     others = {
         "__hash__": object.__hash__,  # comparing elementwise must not cost tensors their identity
         "__array_function__": _array_function,
+        "__array_ufunc__": _array_ufunc,
         "__getitem__": _getitem,
         "reshape": _reshape,
         "transpose": _transpose,
@@ -125,12 +150,28 @@ def _array_function(
     ours = NUMPY_FUNCTIONS.get(function)
     if ours is not None and not (ours is where and len(args) == 1):  # then it is np.nonzero
         return _call(ours, args, kwargs)
-    result = function(*_plain(args), **_plain(kwargs))
+    return _outside(f"{function.__module__}.{function.__name__}", function, args, kwargs)
+
+
+def _array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
+    """Do the same for NumPy's elementwise functions, which ``array * tensor`` calls as well."""
+    ours = NUMPY_FUNCTIONS.get(ufunc)
+    called = method == "__call__"
+    if ours is not None and called and kwargs.get("out") is None:
+        return _call(ours, args, kwargs)
+    name = f"numpy.{ufunc.__name__}" if called else f"numpy.{ufunc.__name__}.{method}"
+    return _outside(name, getattr(ufunc, method), args, kwargs)
+
+
+def _outside(name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function of NumPy with arrays in the place of tensors, unless a gradient gets lost."""
     learns = is_grad_enabled() and any(map(_requires_grad, (*args, *kwargs.values())))
-    if learns and _has_floats(result) and function not in _NOTHING_TO_LEARN:
+    in_place = kwargs.get("out") is not None
+    result = None if learns and in_place else function(*_plain(args), **_plain(kwargs))
+    if learns and (in_place or _has_floats(result)) and function not in _NOTHING_TO_LEARN:
         raise TypeError(
-            f"{function.__module__}.{function.__name__}: a Tensor that requires a gradient came, "
-            "and NumPy would not record what becomes of it; expected arrays. Use an operation of "
+            f"{name}: a Tensor that requires a gradient came, and NumPy would not record what "
+            f"becomes of it{' in place' * in_place}; expected arrays. Use an operation of "
             "tinysmooth, or x.detach().numpy() where no gradient is wanted"
         )
     return result
