@@ -119,13 +119,12 @@ def make_tile_transform(transform: Transform, size: int) -> Any:
 
         made = len(transform(*[0.0] * size))
         for first in range(0, LANES, AT_ONCE):
-            begin = builder.gep(read, [INDEX(first)])
+            begin, end = (builder.gep(base, [INDEX(first)]) for base in (read, write))
             columns = (
                 [Lanes(builder, builder.load(place, align=ALIGNMENT)) for place in column]
                 for column in places(begin, column_stride, row_stride, size)
             )
-            begin = builder.gep(write, [INDEX(first)])
-            targets = places(begin, out_row_stride, out_column_stride, made)
+            targets = places(end, out_row_stride, out_column_stride, made)
             # Row by row: a row is stored before the next is made, and so frees its registers.
             for row, line in zip(both_ways(transform, columns), targets, strict=True):
                 for lanes, place in zip(row, line, strict=True):
