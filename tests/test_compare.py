@@ -24,7 +24,8 @@ from tinysmooth.compare import (
     paired_difference,
     student_t_quantile,
 )
-from tinysmooth.compare.report import differences, tables, write_report
+from tinysmooth.compare.report import write_report
+from tinysmooth.compare.tables import differences, tables
 from tinysmooth.data import Source
 from tinysmooth.training import Evaluation, OptionError, TrainConfig, TrainingInterrupted, load
 

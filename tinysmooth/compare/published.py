@@ -19,7 +19,7 @@ from tinysmooth.compare.content import FORMAT, check_content
 from tinysmooth.compare.driver import Comparison
 from tinysmooth.compare.folder import check_folder, check_images, choose_images, images_of
 from tinysmooth.compare.grid import Cell, Grid
-from tinysmooth.compare.report import tables
+from tinysmooth.compare.tables import tables
 from tinysmooth.training import OptionError, RunFolder
 from tinysmooth.training.atomic import write_atomically
 
