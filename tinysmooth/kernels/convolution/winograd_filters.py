@@ -19,7 +19,7 @@ from tinysmooth.kernels.convolution.filters import gather_filters, panel_of, sca
 from tinysmooth.kernels.convolution.transforms import transform_filter, transform_filter_gradient
 from tinysmooth.kernels.convolution.winograd_patches import POSITIONS, SHIFT
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.vectors import LANES, load, splat, store
+from tinysmooth.kernels.vectors import LANES, load, prefetch, splat, store
 
 TAPS = SHIFT * SHIFT
 
@@ -140,10 +140,13 @@ def transform_sums(
         for shift in range(shifts[0] * shifts[1]):
             here = at + shift * shift_step + c * row_step
             for p in range(POSITIONS):
-                total = load(sums[0], here + p * slice_size)
+                number = here + p * slice_size
+                total = load(sums[0], number)
                 for other in range(1, sums.shape[0]):
-                    total = total + load(sums[other], here + p * slice_size)
+                    total = total + load(sums[other], number)
                 store(tile, p * LANES, total)
+                for each in range(sums.shape[0]):  # those of the next channel lie far apart, too
+                    prefetch(sums[each], number + row_step)
             transform_filter_gradient(tile, 0, 6 * LANES, LANES, tile, 0, SHIFT * LANES, LANES)
             for tap in range(TAPS):
                 r = SHIFT * (shift // shifts[1]) + tap // SHIFT
