@@ -40,8 +40,7 @@ FEWEST_CHANNELS = 8
 """Below, the transforms cost more than the products they save."""
 
 INPUT_TILE = 550
-"""Transforming sixteen channels of an input tile takes as long as so many multiply-adds of vectors:
-mostly the time to write 36 lines of memory far from each other."""
+"""Transforming sixteen channels of an input tile takes as long as so many vectors multiply-added."""
 
 OUTPUT_TILE = 300 if WIDE else 750
 """The same for sixteen filters of an output tile. Narrow panels make the products of small matrices
