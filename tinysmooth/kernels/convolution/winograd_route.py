@@ -40,7 +40,7 @@ FEWEST_CHANNELS = 8
 """Below, the transforms cost more than the products they save."""
 
 INPUT_TILE = 550
-"""Transforming sixteen channels of an input tile takes as long as so many vectors multiply-added."""
+"""What transforming sixteen channels of an input tile takes, in multiply-adds of vectors."""
 
 OUTPUT_TILE = 300 if WIDE else 750
 """The same for sixteen filters of an output tile. Narrow panels make the products of small matrices
