@@ -36,6 +36,7 @@ from llvmlite import binding as llvm
 from numba.core import config
 from numba.core.caching import FunctionCache
 
+from tinysmooth.kernels.linking import steps_before_loading
 from tinysmooth.kernels.seal import SealedFiles
 
 DAYS_UNUSED_BEFORE_DELETION = 30
@@ -225,6 +226,7 @@ class SharedCache(FunctionCache):  # type: ignore[misc]
     def save_overload(self, sig: Any, data: Any) -> None:
         """Save machine code; a full disk or a vanished folder costs the cache, not the run."""
         try:
+            data.reload_init.extend(steps_before_loading(data))
             super().save_overload(sig, data)
         except OSError:
             pass

@@ -6,17 +6,18 @@ It decides, in one place, what would otherwise be decided in every kernel:
   `tinysmooth.kernels.threads` run it side by side. Kernels are *serial*; Numba's own
   ``parallel=True`` is not used (it triples the time to compile, and its threading layers differ
   between systems and die in forked processes).
-- No fast-math flags. Every kernel has copies of the helpers it calls, and which copy runs depends
-  on what the process has loaded before. With flags LLVM chooses anew for each copy how to round and
-  in which order to add; without, all copies agree to the last bit. A kernel says itself where it
-  wants one rounding (`tinysmooth.kernels.vectors.fma`) and several partial sums.
+- No fast-math flags. Every kernel has copies of the small helpers it calls, and which copy
+  runs depends on what the process has loaded before. With flags LLVM chooses anew for each copy how
+  to round and in which order to add; without, all copies agree to the last bit. A kernel says
+  itself where it wants one rounding (`tinysmooth.kernels.vectors.fma`) and several partial sums.
 - Division as in NumPy: by zero it gives an infinity or NaN. Python's rule, an exception, would also
   keep LLVM from vectorising the loop around it.
 - The cache of machine code (see `tinysmooth.kernels.cache`).
 - How a kernel is called: by address, see `tinysmooth.kernels.calls`. A read-only array counts as a
   writable one, because a kernel never writes to its inputs: for Numba they have different types,
   hence each combination would be compiled anew.
-- Constants among arguments: Numba would compile a helper once for each; see `KernelType`.
+- Kernels inside kernels: a large one is compiled once and not once more for each caller (see
+  `tinysmooth.kernels.linking`). Nor is one compiled once for each constant among its arguments.
 - One line on stderr when, and only when, something is really being compiled.
 
 Importing a room of kernels compiles nothing: a kernel is compiled, or loaded from the cache, by its
@@ -40,6 +41,7 @@ from numba.extending import models, register_model, typeof_impl
 
 from tinysmooth.kernels.cache import SharedCache, cache_folder, cpu_description, machine_locks
 from tinysmooth.kernels.calls import Code, machine_code, take_apart
+from tinysmooth.kernels.linking import implementation
 
 __all__ = ["ENABLED", "Kernel", "cache_folder", "jit", "status"]
 
@@ -96,10 +98,8 @@ class Kernel:
         key, numbers, alive = take_apart(args)
         code = self._codes.get((parallel, key))
         if code is None:
-            if not self._cache_is_open:
-                self._open_cache()
             try:
-                code = machine_code(self.dispatcher, key, parallel)
+                code = machine_code(self.ready_dispatcher, key, parallel)
             except numba.NumbaError:
                 machine_locks.reset()
                 raise
@@ -107,11 +107,16 @@ class Kernel:
         return code, np.array(numbers, np.int64), alive
 
     @property
-    def wrapped(self) -> Any:
-        """Numba's own call, for a kernel made with ``wrapper=True``."""
+    def ready_dispatcher(self) -> Any:
+        """The dispatcher, with the cache that it needs when it compiles or loads."""
         if not self._cache_is_open:
             self._open_cache()
         return self.dispatcher
+
+    @property
+    def wrapped(self) -> Any:
+        """Numba's own call, for a kernel made with ``wrapper=True``."""
+        return self.ready_dispatcher
 
     def _open_cache(self) -> None:
         """Attach the cache folder: late, because to find it costs time that an import has not."""
@@ -167,7 +172,7 @@ class KernelType(types.Dispatcher):  # type: ignore[misc]
     """Numba's type of a kernel that is named inside another kernel.
 
     Numba would compile a called function once more for each constant among its arguments; a kernel
-    is compiled for the types alone.
+    is compiled for the types alone, and called as `tinysmooth.kernels.linking` says.
     """
 
     def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
@@ -177,15 +182,19 @@ class KernelType(types.Dispatcher):  # type: ignore[misc]
             context, plain, {name: types.unliteral(kind) for name, kind in kws.items()}
         )
 
+    def get_impl_key(self, sig: Any) -> Any:
+        """Return the key under which Numba finds what to write for such a call."""
+        copied = super().get_impl_key(sig)
+        made = self.dispatcher.overloads[tuple(sig.args)]
+        return implementation(_KERNELS[self.dispatcher], made, copied)
+
 
 register_model(KernelType)(models.OpaqueModel)
 
 
 @typeof_impl.register(Kernel)
 def _type_of_kernel(kernel: Kernel, context: Any) -> KernelType:
-    if not kernel._cache_is_open:
-        kernel._open_cache()
-    return KernelType(kernel.dispatcher)
+    return KernelType(kernel.ready_dispatcher)
 
 
 class _Progress(event.Listener):  # type: ignore[misc]
