@@ -41,6 +41,7 @@ __all__ = [
     "LINE",
     "POSTED",
     "boxes_for",
+    "post",
     "rounds_in",
     "run",
     "serve",
@@ -126,12 +127,17 @@ def serve(box: np.ndarray, rounds: int) -> None:
         _publish(box, DONE, done)
 
 
-@jit
-def _post(entry: int, address: int, memory: int, parts: int, boxes: np.ndarray, task: int) -> None:
-    """Post parts 1, 2, ... of a kernel in as many boxes."""
+@jit(wrapper=True)
+def post(
+    entry: int, address: int, numbers: np.ndarray, parts: int, boxes: np.ndarray, task: int
+) -> None:
+    """Post parts 1, 2, ... of a kernel in as many boxes; to do so twice changes nothing.
+
+    The arguments are those of `run`.
+    """
     for worker in range(boxes.shape[0]):
         box = boxes[worker]
-        box[ENTRY], box[ADDRESS], box[NUMBERS] = entry, address, memory
+        box[ENTRY], box[ADDRESS], box[NUMBERS] = entry, address, numbers.ctypes.data
         box[PART], box[PARTS] = worker + 1, parts
         _publish(box, POSTED, task)
 
@@ -173,7 +179,7 @@ def run(
         its box as soon as `DONE` there is `task`.
     """
     memory, workers = numbers.ctypes.data, boxes.shape[0]
-    _post(entry, address, memory, parts, boxes, task)
+    post(entry, address, numbers, parts, boxes, task)
     failed = _enter(entry, memory, address, 0, parts)
     for part in range(workers + 1, parts):
         failed += _enter(entry, memory, address, part, parts)

@@ -19,7 +19,7 @@ microseconds. For that a worker must be awake: after each task it watches its bo
 because in a network one kernel follows the other closely, and only then goes to sleep. Waking it
 takes 10 to 60 microseconds::
 
-    caller   --[wake]--post--+---- part 0 ----+--waits--+--> returns
+    caller   --post--[wake]--+---- part 0 ----+--waits--+--> returns
     worker 1   serve ........+------- part 1 -----done--+-- serve ... sleep
 
 A kernel with less than `SMALLEST_PART` of work for a part runs in fewer parts.
@@ -173,12 +173,10 @@ class _Worker:
             return False
         return True
 
-    def wake(self) -> bool:
-        """Wake the thread if it sleeps; return whether it did."""
-        asleep = self._take_token()
-        if asleep:
+    def wake(self) -> None:
+        """Wake the thread if it sleeps."""
+        if self._take_token():
             self._wake.release()
-        return asleep
 
     def failures(self, task: int) -> int:
         """Return 1 if the worker's part of a task failed, else 0."""
@@ -220,13 +218,17 @@ class _Team:
         self.tasks += 1
         failed, unsettled, error = 0, len(helpers), None
         try:
-            # A woken thread may wait for this very CPU: then spinning would keep it from working.
-            woken = [worker.wake() for worker in helpers if worker.sleeping]
-            rounds = self.short if any(woken) else self.long
             boxes = self.boxes[: len(helpers)]
-            failed, unsettled = self.run_task(
-                code.entry, code.address, numbers, parts, boxes, self.tasks, rounds
-            )
+            task = (code.entry, code.address, numbers, parts, boxes, self.tasks)
+            rounds = self.long
+            if any(worker.sleeping for worker in helpers):
+                # Posted first: a worker that woke before would find nothing and sleep again.
+                handover.post.wrapped(*task)
+                for worker in helpers:
+                    worker.wake()
+                # It may wait for this very CPU: then spinning would keep it from working.
+                rounds = self.short
+            failed, unsettled = self.run_task(*task, rounds)
         except BaseException as raised:  # an interrupt, which may come at any of these lines
             error = raised
         if unsettled:
