@@ -361,6 +361,21 @@ def test_the_gradient_of_images_with_few_channels(channels, kernel, stride):
     assert error(case.run(fast, "conv2d_backward_data", np.float32), exact) < 2e-6
 
 
+@pytest.mark.parametrize("tiles", [3, 20, 64])
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_channels_in_groups_of_any_size(tiles, num_threads, monkeypatch):
+    """As many channels at once as there are tiles; 150 leave a rest of each size."""
+    monkeypatch.setattr(winograd_route, "cost", lambda *a, **k: 0)
+    monkeypatch.setattr(winograd_route, "FEW_FLOATS", 2**30)
+    forget_plans()
+    threads.set_num_threads(num_threads)
+    case = Case(7, tiles, (4, 3), 150, 70, (3, 3), (1, 1), (1, 1))
+    for name in NAMES:
+        exact = case.run(im2col, name)
+        assert error(case.run(fast, name, np.float32), exact) < FLOAT32_TOLERANCE[name]
+    forget_plans()
+
+
 @given(case=cases(most_channels=70, most_size=6), num_threads=st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
 def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
@@ -370,7 +385,7 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
     for few, chosen in ((2**30, True), (0, True), (0, False)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(winograd_route, "FEW_FLOATS", few)
-            patch.setattr(winograd_route, "FEW_FLOATS_OF_GRADIENT", few)
+            patch.setattr(winograd_route, "FEW_FLOATS_OF_MANY_FILTERS", few)
             costs = 0 if chosen and case.stride == (1, 1) else math.inf
             patch.setattr(winograd_route, "cost", lambda *a, **k: costs)  # noqa: B023
             forget_plans()

@@ -6,20 +6,23 @@ tile (512 x 512 filters, 4 x 4 pixels: one tile an image); there, writing U and 
 would take longer than everything else. So the loops change places. Each thread has some of the
 filters and goes over all tiles::
 
-    V [36][tiles][C]                                all of x, in the L2 cache
+    V [36][tiles][C]                                all of x
     for each panel of 64 filters:                            AVX2: of 16 filters
-        for each 16 channels:                                      64 channels
-            weight --filter transform--> U [36][16][64]      147 KB, used once, at once
-            M [36][tiles][64]  +=  V[p][:, 16 channels] @ U[p]
+        for each group of 16 to 64 channels:
+            weight --filter transform--> U [36][group][64]   used once, at once
+            M [36][tiles][64]  +=  V[p][:, group] @ U[p]
         M --output transform--> out
 
     gradient of the filters, likewise:
         grad --> D [36][tiles][64]
-        for each 16 channels:  sums [36][16][64] = V[p].T @ D[p]  --transform--> 64 x 16 filters
+        for each group:  sums [36][group][64] = V[p].T @ D[p]  --transform--> 64 filters
 
-V is made by every thread for itself: with few tiles that is less than a second hand-off costs. For
-the gradient it pays up to as many tiles as filters: `winograd_tiles` keeps sums [36][C][K] in each
-thread, writes them and reads them back.
+Each group reads and writes all of M, and reads all of D; so groups are large where tiles are many,
+until U and the sums are as large as M and D.
+
+V is made by every thread for itself: with few tiles that is less than a second hand-off costs. It
+pays up to about as many tiles as filters. `winograd_tiles` writes U and reads it back, and for the
+gradient of the filters it keeps sums [36][C][K] in each thread.
 """
 
 from __future__ import annotations
@@ -37,10 +40,6 @@ from tinysmooth.kernels.convolution.winograd_tiles import SLICE_GAP, input_tiles
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import PANEL, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
-
-CHANNELS = LANES * (64 // PANEL)
-"""Channels transformed at a time: with a panel of filters, as much of U as fits beside V. Each
-product adds to M, so with narrow panels the channels are taken more at a time, not fewer."""
 
 
 @jit
@@ -68,11 +67,11 @@ def forward_few_tiles(
 ) -> None:
     """Convolve all tiles with one part of the filters."""
     batch, height, width, channels, rows, columns, filters = sizes[:7]
-    pad_top, pad_left, shifts_down, shifts_across, v_row, block = sizes[7:]
+    pad_top, pad_left, shifts_down, shifts_across, v_row, block, at_once = sizes[7:]
     shifts, step = shifts_down * shifts_across, v_row // (shifts_down * shifts_across)
     padded = (filters + LANES - 1) // LANES * LANES
     v_slice, m_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
-    u_slice = shifts * CHANNELS * PANEL + SLICE_GAP
+    u_slice = shifts * at_once * PANEL + SLICE_GAP
     mine, taps = workspace[part], gathered[part]
     tiles_of_v, channels_of_v = tables[part, :block], tables[part, block:]
     v = mine[: POSITIONS * v_slice]
@@ -87,8 +86,8 @@ def forward_few_tiles(
     first, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
     while first < stop:
         size = panel_width(first, stop)
-        for c in range(0, channels, CHANNELS):
-            some = min(CHANNELS, channels - c)
+        for c in range(0, channels, at_once):
+            some = min(at_once, channels - c)
             depth = find_channels(shifts, step, some, channels_of_v)
             for k in range(0, size, LANES):
                 for i in range(0, some, LANES):
@@ -129,7 +128,7 @@ def filter_gradient_few_tiles(
 ) -> None:
     """Make the gradient of one part of the filters from all tiles."""
     batch, height, width, channels, rows, columns, filters = sizes[:7]
-    pad_top, pad_left, shifts_down, shifts_across, v_row, block = sizes[7:]
+    pad_top, pad_left, shifts_down, shifts_across, v_row, block, at_once = sizes[7:]
     shifts, step = shifts_down * shifts_across, v_row // (shifts_down * shifts_across)
     padded = (filters + LANES - 1) // LANES * LANES
     v_slice, d_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
@@ -141,7 +140,7 @@ def filter_gradient_few_tiles(
     count = input_tiles(x, sizes[:11], v_row, v_slice, 0, block, v, patch)
     for tile in range(count):
         tiles_of_v[tile] = tile * v_row
-    slice_size = shifts * CHANNELS * PANEL + SLICE_GAP
+    slice_size = shifts * at_once * PANEL + SLICE_GAP
     groups = padded // LANES
     first, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
     across, down = (columns + 3) // 4, (rows + 3) // 4
@@ -154,8 +153,8 @@ def filter_gradient_few_tiles(
                 *(grad, image, top, left, rows, columns, filters, first, size),
                 *(d, tile * size, d_slice, patch),
             )
-        for c in range(0, channels, CHANNELS):
-            some = min(CHANNELS, channels - c)
+        for c in range(0, channels, at_once):
+            some = min(at_once, channels - c)
             depth = fill_up(channels_of_v, find_channels(shifts, step, some, channels_of_v))
             for p in range(POSITIONS):
                 panel_product(

@@ -18,7 +18,6 @@ from tinysmooth.kernels.convolution.geometry import (
     round_up,
 )
 from tinysmooth.kernels.convolution.winograd_few import (
-    CHANNELS,
     filter_gradient_few_tiles,
     forward_few_tiles,
 )
@@ -33,7 +32,7 @@ from tinysmooth.kernels.convolution.winograd_tiles import (
     forward_tiles,
 )
 from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
-from tinysmooth.kernels.threads import plan_parts, run_parallel
+from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, WIDE
 
 FEWEST_CHANNELS = 8
@@ -59,10 +58,13 @@ FEW_FLOATS = 2**13
 """Floats of a slice of V up to which each thread makes all of V for itself: 36 slices are little
 more than a megabyte."""
 
-FEW_FLOATS_OF_GRADIENT = 2**16 if WIDE else 3 * 2**13
-"""The same for the gradient of filters that are no fewer than the tiles. There, V may leave the L2
-cache: the sums that are then not kept, one set a thread, would be larger. V is read once for each
-panel of filters, so where panels are narrow it must be smaller."""
+FEW_FLOATS_OF_MANY_FILTERS = 2**16 if WIDE else 3 * 2**13
+"""The same where the filters are no fewer than the tiles. There, V may leave the L2 cache: the
+transformed filters that are then not kept, or one set of sums a thread, would be larger. V is read
+once for each panel of filters, so where panels are narrow it must be smaller."""
+
+MOST_AT_ONCE = 64
+"""Channels whose filters are transformed at a time, at most."""
 
 ALIASED = 128
 """Channels from which on the tiles of V are put a vector further apart for the gradient of filters.
@@ -100,11 +102,24 @@ def _depth(channels: int, kernel: Pair, gradient: bool = False) -> Depth:
     return Depth(down, across, channels, step + gap, down * across * (step + gap))
 
 
-def _few(tiles: int, depth: Depth, filters: int, gradient: bool) -> bool:
-    """Tell whether the tiles are so few that filters are best transformed where they are used."""
-    many_filters = gradient and tiles <= filters
-    most = FEW_FLOATS_OF_GRADIENT if many_filters else FEW_FLOATS
+def _few(tiles: int, depth: Depth, filters: int, gradient: bool, threads: int) -> bool:
+    """Tell whether the tiles are so few that filters are best transformed where they are used.
+
+    All of V is made once more for each further thread. For a convolution that counts against what
+    the thread's share of the filters saves; of the `gradient` of filters, each thread would keep
+    all sums otherwise. Narrow panels read V so often that it saves nothing beyond the L2 cache.
+    """
+    many_filters = tiles <= filters if gradient else WIDE and tiles * max(2, threads) <= 2 * filters
+    most = FEW_FLOATS_OF_MANY_FILTERS if many_filters else FEW_FLOATS
     return tiles * round_up(depth.used, LANES) <= most
+
+
+def _channels_at_once(tiles: int) -> int:
+    """Return for how many channels filters are transformed and used: as many as there are tiles.
+
+    With narrow panels, all that are worth it fit into the cache.
+    """
+    return min(MOST_AT_ONCE, round_up(tiles, LANES)) if WIDE else MOST_AT_ONCE
 
 
 def cost(work: Work, gradient: bool, threads: int) -> float:
@@ -118,7 +133,7 @@ def cost(work: Work, gradient: bool, threads: int) -> float:
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
     depth = _depth(channels, kernel, gradient)
     fixed = (threads if gradient else 1) * FILTERS_AS_TILES
-    if _few(tiles, depth, filters, gradient):
+    if _few(tiles, depth, filters, gradient, threads):
         tiles, fixed = round_up(tiles, ROWS_STEP), USED_FILTERS_AS_TILES
     inputs, outputs = -(-channels // LANES), -(-filters // LANES)
     transforms = tiles * (INPUT_TILE * depth.shifts * inputs + OUTPUT_TILE * outputs)
@@ -164,15 +179,16 @@ def convolve(
     numbers = (*x.shape, *size, filters, *padding, *depth[:2])
     patch = PATCH * PATCH * round_up(channels, LANES)
 
-    if _few(tiles, depth, filters, gradient=False):
+    if _few(tiles, depth, filters, False, get_num_threads()):
         block = round_up(tiles, ROWS_STEP)
         parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
-        floats = block * (depth.row + PANEL) + depth.shifts * CHANNELS * PANEL + 3 * SLICE_GAP
+        at_once = _channels_at_once(tiles)
+        floats = block * (depth.row + PANEL) + depth.shifts * at_once * PANEL + 3 * SLICE_GAP
         workspace = memory.empty((parts, round_up(POSITIONS * floats + patch, LANES)), np.float32)
         taps = memory.empty((parts, _gathered(weight.shape)), np.float32)
-        tables = memory.empty((parts, block + depth.shifts * CHANNELS), np.int64)
+        tables = memory.empty((parts, block + depth.shifts * at_once), np.int64)
         arrays = (x.reshape(-1), weight.reshape(-1), out.reshape(-1), workspace, taps, tables)
-        sizes = (*numbers, depth.row, block)
+        sizes = (*numbers, depth.row, block, at_once)
         run_parallel(forward_few_tiles, *arrays, sizes, weight.shape, int(backward), parts=parts)
         return out
 
@@ -207,17 +223,18 @@ def filter_gradient(
     numbers = (*x.shape, rows, columns, filters, *padding, *depth[:2])
     patch = PATCH * PATCH * max(round_up(channels, LANES), PANEL)
 
-    if _few(tiles, depth, filters, gradient=True):
+    if _few(tiles, depth, filters, True, get_num_threads()):
         block = round_up(tiles, ROWS_STEP)
         parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
         floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
         workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
         taps = memory.empty((parts, _gathered(weight_shape)), np.float32)
-        floats = POSITIONS * (depth.shifts * CHANNELS * PANEL + SLICE_GAP)
+        at_once = _channels_at_once(tiles)
+        floats = POSITIONS * (depth.shifts * at_once * PANEL + SLICE_GAP)
         sums = memory.empty((parts, 1, floats), np.float32)
-        tables = memory.empty((parts, block + depth.shifts * CHANNELS), np.int64)
+        tables = memory.empty((parts, block + depth.shifts * at_once), np.int64)
         arrays = (x.reshape(-1), grad.reshape(-1), out.reshape(-1), workspace, taps, sums, tables)
-        sizes = (*numbers, depth.row, block)
+        sizes = (*numbers, depth.row, block, at_once)
         run_parallel(filter_gradient_few_tiles, *arrays, sizes, weight_shape, parts=parts)
         return out
 
