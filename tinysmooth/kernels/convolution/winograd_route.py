@@ -59,9 +59,12 @@ FEW_FLOATS = 2**13
 more than a megabyte."""
 
 FEW_FLOATS_OF_MANY_FILTERS = 2**16 if WIDE else 3 * 2**13
-"""The same where the filters are no fewer than the tiles. There, V may leave the L2 cache: the
+"""The same where the filters are many for so many tiles. There, V may leave the L2 cache: the
 transformed filters that are then not kept, or one set of sums a thread, would be larger. V is read
 once for each panel of filters, so where panels are narrow it must be smaller."""
+
+FILTERS_A_TILE = 1 if WIDE else 4
+"""For a convolution in two threads, the filters are many if there are so many for each tile."""
 
 MOST_AT_ONCE = 64
 """Channels whose filters are transformed at a time, at most."""
@@ -107,10 +110,10 @@ def _few(tiles: int, depth: Depth, filters: int, gradient: bool, threads: int) -
 
     All of V is made once more for each further thread. For a convolution that counts against what
     the thread's share of the filters saves; of the `gradient` of filters, each thread would keep
-    all sums otherwise. Narrow panels read V so often that it saves nothing beyond the L2 cache.
+    all sums otherwise, so as many filters as tiles are many.
     """
-    many_filters = tiles <= filters if gradient else WIDE and tiles * max(2, threads) <= 2 * filters
-    most = FEW_FLOATS_OF_MANY_FILTERS if many_filters else FEW_FLOATS
+    wanted = tiles if gradient else tiles * FILTERS_A_TILE * max(2, threads) // 2
+    most = FEW_FLOATS_OF_MANY_FILTERS if wanted <= filters else FEW_FLOATS
     return tiles * round_up(depth.used, LANES) <= most
 
 
