@@ -41,7 +41,7 @@ NO_WEIGHT = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float
 # ---- The kernels ---------------------------------------------------------------------------------
 
 
-@jit
+@jit(wrapper=True)
 def _scan(targets: Any, num_classes: Any, ignore_index: Any, weight: Any) -> Any:
     divisor = 0.0
     for row in range(targets.size):
@@ -188,7 +188,7 @@ def scan_targets(
 ) -> tuple[int, float]:
     """Return the first bad row (-1: none) and what a mean divides by; see the reference."""
     known = NO_WEIGHT[np.dtype(np.float32)] if weight is None else weight
-    bad_row, divisor = _scan(targets, num_classes, ignore_index, known)
+    bad_row, divisor = _scan.wrapped(targets, num_classes, ignore_index, known)
     return bad_row, divisor
 
 
