@@ -108,6 +108,30 @@ def test_hardware_limits_are_positive(monkeypatch):
     assert all(row["value"] > 0 for row in rows)
 
 
+def test_rates_are_held_against_the_limits_of_the_same_run(monkeypatch):
+    parts = {
+        "limits": [
+            {"name": "peak", "unit": "GFLOP/s", "value": 200.0},
+            {"name": "matmul", "unit": "GFLOP/s", "value": 150.0},
+            {"name": "copy", "unit": "GB/s", "value": 20.0},
+        ],
+        "convolution": [{"name": "a", "gflop_per_s": 300.0}],
+        "layers": [{"name": "b", "gb_per_s": 15.0}],
+        "loss": [{"name": "c"}],
+    }
+    for name, rows in parts.items():
+        part = (name, lambda torch, wishes, rows=rows: [dict(row) for row in rows])
+        monkeypatch.setitem(driver.PARTS, name, part)
+    announced = []
+    found = dict(driver.run_parts(["loss", "layers", "convolution"], announce=announced.append))
+    assert announced == list(found) == ["limits", "loss", "layers", "convolution"]
+    assert found["convolution"][0]["of_limit"] == 1.5
+    assert found["layers"][0]["of_limit"] == 0.75
+    assert "of_limit" not in found["loss"][0]
+    assert list(dict(driver.run_parts(["loss"]))) == ["loss"]
+    assert "150%" in driver.format_rows(found["convolution"])
+
+
 def test_a_failing_process_is_reported():
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         processes._run("1 / 0", 0, {})

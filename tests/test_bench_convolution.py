@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tinysmooth import kernels
-from tinysmooth.bench import convolution
+from tinysmooth import kernels, plots
+from tinysmooth.bench import convolution, driver
 from tinysmooth.bench.convolution import SHAPES, Convolution, convolution_rows
 
 SMALL = (Convolution(1, 3, 4, 6), Convolution(2, 8, 8, 5, kernel=1, stride=2, padding=0))
@@ -18,6 +18,17 @@ def test_without_pytorch_there_is_a_row_for_each_shape_and_direction():
         assert row["ours_ms"] > 0 and row["gflop_per_s"] > 0 and row["reference_ms"] > 0
         assert row["error"] < 2e-4 and row["threads"] >= 1
         assert "ratio" not in row
+
+
+def test_the_printed_table_and_the_picture_tell_the_rows_apart():
+    rows = convolution_rows(**QUICK)
+    head, *lines = driver.format_rows(rows).splitlines()
+    assert "direction" in head and "gflop per s" in head
+    told = [line.split("  ")[0] + d for line in lines for d in convolution.DIRECTIONS if d in line]
+    assert len(told) == len(set(told)) == len(rows)
+    rated = [{**row, "ratio": 0.5} for row in rows]
+    labels = plots.benchmark_ratios({"convolution": rated}).axes[0].get_yticklabels()
+    assert len({label.get_text() for label in labels}) == len(rows)
 
 
 def test_with_pytorch_the_ratio_is_ours_over_theirs():

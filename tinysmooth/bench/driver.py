@@ -79,7 +79,7 @@ PARTS: dict[str, tuple[str, Callable[[Any, Wishes], Rows]]] = {
 
 COLUMNS = (
     ("name", "{}"),
-    ("pass", "{}"),
+    ("direction", "{}"),
     ("version", "{}"),
     ("shape", "{}"),
     ("threads", "{}"),
@@ -96,9 +96,15 @@ COLUMNS = (
     ("ratio", "{:.2f}"),
     ("ours_accuracy", "{:.1%}"),
     ("torch_accuracy", "{:.1%}"),
-    ("gflops", "{:.0f}"),
+    ("gflop_per_s", "{:.0f}"),
     ("gb_per_s", "{:.1f}"),
+    ("of_limit", "{:.0%}"),
 )
+
+RATED = frozenset({"convolution", "layers"})
+"""Parts whose rows have a rate, to be held against what the hardware can do."""
+
+_UNITS = {"gflop_per_s": "GFLOP/s", "gb_per_s": "GB/s"}
 
 
 def find_torch() -> Any:
@@ -125,9 +131,17 @@ def describe_machine(torch: Any = None) -> dict[str, Any]:
 
 
 def run_parts(
-    names: Sequence[str], torch: Any = None, wishes: Wishes = NO_WISHES
+    names: Sequence[str],
+    torch: Any = None,
+    wishes: Wishes = NO_WISHES,
+    announce: Callable[[str], None] = lambda name: None,
 ) -> Iterator[tuple[str, Rows]]:
     """Run parts by name; yield each with its rows as soon as it is done.
+
+    With a part whose rows have a rate, the part "limits" is run too, before all others. Such rows
+    then have ``of_limit`` as well: the rate divided by the peak of multiply-adds or by the rate of
+    a copy in memory. A convolution counts the operations of its definition, and data that lie in a
+    cache need not come from memory, so the share may exceed 1.
 
     Parameters
     ----------
@@ -136,9 +150,22 @@ def run_parts(
     torch : module, optional
         PyTorch, to compare with.
     wishes : Wishes
+    announce : callable
+        Called with the name of a part before it is run.
     """
+    if "limits" in names or not RATED.isdisjoint(names):
+        names = ["limits", *(name for name in names if name != "limits")]
+    limit: dict[str, float] = {}
     for name in names:
-        yield name, PARTS[name][1](torch, wishes)
+        announce(name)
+        rows = PARTS[name][1](torch, wishes)
+        for row in rows:
+            if name == "limits":
+                limit[row["unit"]] = max(row["value"], limit.get(row["unit"], 0.0))
+            for rate, unit in _UNITS.items():
+                if row.get(rate) is not None and unit in limit:
+                    row["of_limit"] = row[rate] / limit[unit]
+        yield name, rows
 
 
 def format_rows(rows: Rows) -> str:

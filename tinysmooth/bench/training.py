@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from tinysmooth import losses, models, nn, optim
 from tinysmooth.bench.steps import torch_twin
@@ -117,7 +118,7 @@ def _race(
     optimiser = sides["ours"].optimiser
     schedule = optim.OneCycle(optimiser, config.lr, config.epochs * count, warmup=config.warmup)
     judge = models.resnet9(10, rng=np.random.default_rng(0))
-    for epoch in range(config.epochs):
+    for epoch in tqdm(range(config.epochs), "epochs", leave=False, disable=None):
         for name, side in sides.items():
             started = time.perf_counter()
             for number, batch in enumerate(served[name].epoch(epoch), start=epoch * count):

@@ -68,9 +68,13 @@ def run(args: argparse.Namespace) -> int:
     machine = describe_machine(torch)
     print("\n".join(f"{name:<10} {value}" for name, value in machine.items()))
     results, wishes = {}, Wishes(args.compile, args.preset, args.root)
-    for name, rows in run_parts(args.parts or list(PARTS), torch, wishes):
+
+    def announce(name: str) -> None:
+        print(f"\n{PARTS[name][0]}", flush=True)
+
+    for name, rows in run_parts(args.parts or list(PARTS), torch, wishes, announce):
         results[name] = rows
-        print(f"\n{PARTS[name][0]}\n{format_rows(rows)}", flush=True)
+        print(format_rows(rows), flush=True)
     if args.out is not None:
         folder = Path(args.out)
         content = json.dumps({"machine": machine, "parts": results}, indent=1)

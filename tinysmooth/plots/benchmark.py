@@ -19,7 +19,8 @@ def benchmark_ratios(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure
     Parameters
     ----------
     parts : mapping from part to rows
-        Rows with ``name``, ``shape`` and ``ratio`` (ours / PyTorch) are drawn, the others left out.
+        Rows with ``name`` and ``ratio`` (ours / PyTorch) are drawn, with their ``direction`` and
+        ``shape`` if they have them; the others are left out.
 
     Returns
     -------
@@ -34,7 +35,7 @@ def benchmark_ratios(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure
     for rows in parts.values():
         for row in rows:
             if row.get("ratio") is not None:
-                words = (row["name"], row.get("pass", ""), row.get("shape", ""))
+                words = (row["name"], row.get("direction", ""), row.get("shape", ""))
                 threads = (
                     f"{row['threads']} threads"
                     if row["name"] == "resnet9 step" and ("threads" in row)
