@@ -267,7 +267,9 @@ def test_predict_names_the_most_probable_classes_and_draws_them(capsys, run, pic
     target = tmp_path / "out.png"
     argv = ["predict", str(pictures), "--weights", str(run), "--top", "2", "--picture", str(target)]
     assert main(argv) == 0
-    lines = capsys.readouterr().out.strip().splitlines()
+    shown = capsys.readouterr()
+    assert "it has never seen a photograph" in shown.err
+    lines = shown.out.strip().splitlines()
     assert len(lines) == 4 and lines[-1] == f"Picture: {target}"
     for index, line in enumerate(lines[:3]):
         assert line.startswith(f"{pictures / f'{index}.png'}: ")
@@ -301,6 +303,20 @@ def test_a_run_and_its_predictions_judge_images_of_the_side_that_training_ended_
     )
     assert main(["predict", str(pictures), "--weights", str(out)]) == 0
     assert seen == [(3, 3, 24, 24)]
+
+
+def test_a_network_that_learned_from_photographs_says_nothing_of_drawings(capsys, run, pictures):
+    config = run / "config.json"
+    before = config.read_text()
+    content = json.loads(before)
+    content["data"]["stand_in"] = False
+    config.write_text(json.dumps(content))
+    try:
+        assert main(["predict", str(pictures), "--weights", str(run)]) == 0
+    finally:
+        config.write_text(before)
+        (run / "predictions.png").unlink()
+    assert capsys.readouterr().err == ""
 
 
 def test_predict_skips_what_is_no_image_and_says_so(capsys, run, pictures):

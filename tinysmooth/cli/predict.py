@@ -72,6 +72,12 @@ def run(args: argparse.Namespace) -> int:
     )
     save_figure(figure, picture)
     print(f"Picture: {_as_printed(picture)}")
+    if folder.read_config()[1]["data"]["stand_in"]:
+        print(
+            "note: the network learned from pictures that the program drew, a stand-in; it has "
+            "never seen a photograph",
+            file=sys.stderr,
+        )
     return 0 if len(readable) == len(files) and not hidden else 1
 
 
