@@ -182,6 +182,55 @@ def test_without_a_cache_kernels_work_and_the_line_says_so(environment):
     assert "in every process" in done.stderr
 
 
+INTERRUPTED = """
+import signal, time
+import numpy as np
+from tinysmooth.kernels import cache
+from tinysmooth.kernels.convolution import fast
+
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+x, w = np.ones((2, 8, 8, 16), np.float32), np.ones((16, 16, 3, 3), np.float32)
+before = signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.5)
+try:
+    fast.conv2d_forward(x, w, (1, 1), (1, 1))
+except KeyboardInterrupt:
+    print("interrupted, locks:", len(cache.machine_locks.held))
+assert fast.conv2d_forward(x, w, (1, 1), (1, 1))[0, 4, 4, 0] == 9 * 16
+print("locks:", len(cache.machine_locks.held))
+"""
+
+
+@needs_compilation
+@pytest.mark.skipif(sys.platform == "win32", reason="the timer is that of Unix")
+def test_an_interrupted_compilation_does_not_keep_anybody_waiting(tmp_path):
+    """Neither a second try, which finds its own lock, nor another process."""
+    done = run(INTERRUPTED, TINYSMOOTH_CACHE=str(tmp_path), TINYSMOOTH_REHEARSAL="0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "interrupted, locks: 0\nlocks: 0\n"
+
+
+def test_a_lock_that_this_process_has_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "LONGEST_WAIT_FOR_ANOTHER_PROCESS", 30.0)
+    outer, inner, failed = (tmp_path / name for name in ("outer", "inner", "failed"))
+    locks = cache._MachineLocks()
+    started = time.monotonic()
+    for path in (outer, inner, outer, failed):
+        locks.acquire(path)
+    locks.release(outer)
+    assert [path for path, _ in locks.held] == [outer, inner]
+    others = cache._MachineLocks()
+    others.acquire(failed)
+    assert time.monotonic() - started < 20
+    locks.release(outer)
+    others.acquire(inner)
+    others.acquire(outer)
+    assert locks.held == [] and time.monotonic() - started < 20
+    others.reset()
+
+
 @needs_compilation
 def test_processes_that_start_together_on_a_cold_cache_all_succeed(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TINYSMOOTH_CACHE": str(tmp_path)}

@@ -139,30 +139,36 @@ class _MachineLocks:
     """
 
     def __init__(self) -> None:
-        self.held: list[IO[bytes] | None] = []
+        self.held: list[tuple[Path, IO[bytes] | None]] = []
 
     def acquire(self, path: Path) -> None:
-        """Wait for the lock with this name."""
+        """Wait for the lock with this name, unless this process has it already."""
         file = None
         try:
-            file = open(path, "ab")
+            if all(path != held or file is None for held, file in self.held):
+                file = open(path, "ab")
         except OSError:
             pass
-        self.held.append(file)
+        self.held.append((path, file))
         give_up = time.monotonic() + LONGEST_WAIT_FOR_ANOTHER_PROCESS
         while file and not _try_to_lock(file) and time.monotonic() < give_up:
             time.sleep(0.02)
 
-    def release(self) -> None:
-        """Release the lock that was acquired last; closing the file unlocks it."""
-        file = self.held.pop() if self.held else None
-        if file is not None:
-            file.close()
+    def release(self, path: Path) -> None:
+        """Release a lock, and those taken after it, whose compilations have failed."""
+        places = [place for place, (held, _) in enumerate(self.held) if held == path]
+        if places:
+            self._release_from(places[-1])
 
     def reset(self) -> None:
-        """Release everything, after a compilation that failed half-way."""
-        while self.held:
-            self.release()
+        """Release everything, after a compilation that failed or was interrupted."""
+        self._release_from(0)
+
+    def _release_from(self, place: int) -> None:
+        while len(self.held) > place:
+            _, file = self.held.pop()
+            if file is not None:
+                file.close()  # unlocks it
 
 
 def _try_to_lock(file: IO[bytes]) -> bool:
@@ -220,7 +226,7 @@ class SharedCache(FunctionCache):  # type: ignore[misc]
                 found = super().load_overload(sig, target_context)
             finally:
                 if found is not None:
-                    machine_locks.release()
+                    machine_locks.release(self.lock)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -230,5 +236,10 @@ class SharedCache(FunctionCache):  # type: ignore[misc]
             super().save_overload(sig, data)
         except OSError:
             pass
+        except RuntimeError as error:
+            if "no compiled object" not in str(error):
+                raise
+            # LLVM hands its code over in a callback, and there Python drops what a signal raises.
+            raise KeyboardInterrupt from error
         finally:
-            machine_locks.release()
+            machine_locks.release(self.lock)

@@ -100,7 +100,7 @@ class Kernel:
         if code is None:
             try:
                 code = machine_code(self.ready_dispatcher, key, parallel)
-            except numba.NumbaError:
+            except BaseException:  # an interrupt, too
                 machine_locks.reset()
                 raise
             self._codes[parallel, key] = code
