@@ -184,7 +184,8 @@ def test_predict_reads_images_of_every_kind_and_names_the_rest(capsys, run, tmp_
     shown = capsys.readouterr()
     named = [line.partition(": ")[0] for line in shown.out.splitlines()]
     assert [os.path.basename(name)[0] for name in named[:-1]] == list("0123456")
-    told = shown.err.splitlines()
+    *told, note = shown.err.splitlines()
+    assert note.startswith("note: the network learned from pictures that the program drew")
     assert len(told) == 3 and all(line.startswith("skipped: ") for line in told)
     for line, name, reason in zip(
         told, ("7-cut", "8-text", "9-empty"), ("truncated", "not an image", "empty"), strict=True
