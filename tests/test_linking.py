@@ -30,7 +30,7 @@ print(jit.status()["compiled"], *sorted(linking._published))
 
 
 def needs_compilation(test):
-    """Leave a test out where nothing can be compiled; `test_jit` says what covers it then."""
+    """Leave a test out where nothing can be compiled: there is no machine code to link."""
     return test if jit.ENABLED else None
 
 
