@@ -183,7 +183,7 @@ def test_without_a_cache_kernels_work_and_the_line_says_so(environment):
 
 
 INTERRUPTED = """
-import signal, time
+import signal
 import numpy as np
 from tinysmooth.kernels import cache
 from tinysmooth.kernels.convolution import fast
@@ -192,7 +192,7 @@ def interrupt(number, frame):
     raise KeyboardInterrupt
 
 x, w = np.ones((2, 8, 8, 16), np.float32), np.ones((16, 16, 3, 3), np.float32)
-before = signal.signal(signal.SIGALRM, interrupt)
+signal.signal(signal.SIGALRM, interrupt)
 signal.setitimer(signal.ITIMER_REAL, 0.5)
 try:
     fast.conv2d_forward(x, w, (1, 1), (1, 1))

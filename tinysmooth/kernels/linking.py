@@ -34,7 +34,7 @@ from typing import Any
 from llvmlite import binding
 from numba.core.registry import cpu_target
 
-__all__ = ["LARGEST_COPY", "implementation", "steps_before_loading"]
+__all__ = ["LARGEST_COPY", "implementation", "publish", "steps_before_loading"]
 
 LARGEST_COPY = 200
 """Instructions of a kernel that is still copied into its callers: about as many as LLVM inlines.

@@ -58,5 +58,5 @@ def benchmark_ratios(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure
     axis.set_ylim(len(bars) - 0.4, -0.6)
     axis.set_xlim(0, max(1.1, max(ratios) * 1.08))
     axis.set_xlabel("time or memory, ours / PyTorch's best (shorter is better)")
-    axis.legend(loc="lower right")
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))  # above: a bar may be anywhere
     return figure

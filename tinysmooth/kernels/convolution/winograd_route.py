@@ -110,7 +110,7 @@ def _few(tiles: int, depth: Depth, filters: int, gradient: bool, threads: int) -
 
     All of V is made once more for each further thread. For a convolution that counts against what
     the thread's share of the filters saves; of the `gradient` of filters, each thread would keep
-    all sums otherwise, so as many filters as tiles are many.
+    all sums otherwise, and it pays for as many tiles as filters whatever the threads.
     """
     wanted = tiles if gradient else tiles * FILTERS_A_TILE * max(2, threads) // 2
     most = FEW_FLOATS_OF_MANY_FILTERS if wanted <= filters else FEW_FLOATS
