@@ -21,7 +21,7 @@ def set_grads(params, step):
 
 
 def descend(params, optimiser, steps=5):
-    """Minimise a quadratic bowl through the walk, so that gradients land in the flat buffer."""
+    """Minimise a quadratic bowl through the walk."""
     for step in range(steps):
         optimiser.zero_grad()
         loss = sum(((p - 0.1 * step) * p).sum() for p in params)
@@ -62,22 +62,43 @@ def test_nesterov_by_hand():
     assert p.item() == pytest.approx(0.4449, abs=1e-15)
 
 
-def test_the_flat_path_and_the_piecewise_path_agree():
-    flat, pieces = parameters(), parameters()
+def test_gradients_that_lie_otherwise_give_the_same_steps():
+    """An update reads gradients where they lie: in another order, unaligned, read-only."""
+    plain, other = parameters(), parameters()
     options = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}
-    one, two = optim.SGD(flat, **options), optim.SGD(pieces, **options)
+    one, two = optim.SGD(plain, **options), optim.SGD(other, **options)
     for step in range(4):
-        set_grads(pieces, step)
-        grads = [p.grad for p in pieces]
-        flat_loss = sum((p * g).sum() for p, g in zip(flat, grads, strict=True))
-        one.zero_grad()
-        flat_loss.backward()
-        assert one._flats[0].whole_gradient() is not None
-        assert two._flats[0].whole_gradient() is None
+        set_grads(plain, step)
+        raw = bytearray(1 + 4 * 8)
+        unaligned = np.frombuffer(raw, np.float64, 4, offset=1)
+        unaligned[:] = plain[1].grad
+        unaligned.flags.writeable = step % 2 == 0
+        other[0].grad, other[1].grad = np.asfortranarray(plain[0].grad), unaligned
         one.step()
         two.step()
-    for a, b in zip(flat, pieces, strict=True):
+    for a, b in zip(plain, other, strict=True):
         np.testing.assert_array_equal(a.data, b.data)
+
+
+def test_a_gradient_of_another_dtype_is_converted():
+    p = ts.Tensor(np.ones(3, np.float32), requires_grad=True)
+    p.grad = np.full(3, 0.5)
+    optim.SGD([p], lr=1.0).step()
+    np.testing.assert_array_equal(p.data, np.full(3, 0.5, np.float32))
+
+
+def test_a_gradient_that_somebody_holds_is_never_overwritten():
+    """Also where the backward pass has given it away without a copy."""
+    weight = ts.Tensor(numbers(4, 3, 3, 3).astype(np.float32), requires_grad=True)
+    images = numbers(2, 3, 6, 6, seed=1).astype(np.float32)
+    optimiser, held = optim.SGD([weight], lr=0.1, momentum=0.5), []
+    for _ in range(4):
+        optimiser.zero_grad()
+        (ts.conv2d(images, weight, padding=1) ** 2).sum().backward()
+        held.append((weight.grad, weight.grad.copy()))
+        optimiser.step()
+    for now, before in held:
+        np.testing.assert_array_equal(now, before)
 
 
 def test_a_parameter_without_a_gradient_stays_as_it_is():

@@ -280,9 +280,4 @@ def store(tensor: Tensor, grad: Array, own: bool = False) -> None:
     if tensor.grad is not None:
         tensor.grad = tensor.grad + grad
         return
-    place = tensor._home() if tensor._home is not None else None
-    if place is None:
-        tensor.grad = grad if own else np.array(grad, order="K")
-    else:
-        place[...] = grad
-        tensor.grad = place
+    tensor.grad = grad if own else np.array(grad, order="K")

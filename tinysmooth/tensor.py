@@ -53,7 +53,6 @@ class Tensor:
         "__weakref__",
         "_data",
         "_handle",
-        "_home",
         "_memory",
         "_node",
         "_requires",
@@ -86,7 +85,6 @@ class Tensor:
         self._requires = node is not None
         self._memory: Memory | None = None
         self._handle: Array | None = None
-        self._home: Callable[[], Array | None] | None = None
         self.grad: Array | None = None
 
     @classmethod

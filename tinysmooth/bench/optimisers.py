@@ -34,7 +34,7 @@ def optimiser_sides(torch: Any, name: str, count: int) -> tuple[Sides, int]:
     name : {"SGD", "AdamW"}
         SGD with Nesterov momentum 0.9; both with a weight decay that is one number for all.
     count : int
-        Parameters, in PyTorch spread over 30 tensors.
+        Parameters, spread over 30 tensors.
 
     Returns
     -------
@@ -47,6 +47,9 @@ def optimiser_sides(torch: Any, name: str, count: int) -> tuple[Sides, int]:
     rng = np.random.default_rng(0)
     start, grad = (pooled(rng.standard_normal(count, np.float32)) for _ in range(2))
     decay = np.broadcast_to(np.float32(5e-4), count)
+    # A model's parameters are many tensors; in one flat tensor PyTorch would be a little quicker.
+    cuts = np.linspace(0, count, TENSORS + 1).astype(int)[1:-1]
+    grads = [pooled(piece) for piece in np.split(grad, cuts)]
 
     def ours_or_reference(which: str) -> Callable[[], list[Array]]:
         values = pooled(start)
@@ -58,10 +61,10 @@ def optimiser_sides(torch: Any, name: str, count: int) -> tuple[Sides, int]:
             steps += 1
             with kernels.use_kernels(which):
                 if name == "SGD":
-                    kernels.sgd_update(values, grad, first, decay, 1e-3, 0.9, True)
+                    kernels.sgd_update(values, grads, first, decay, 1e-3, 0.9, True)
                 else:
                     numbers = (1e-3, 0.9, 0.999, 1e-8, steps)
-                    kernels.adamw_update(values, grad, first, second, decay, *numbers)
+                    kernels.adamw_update(values, grads, first, second, decay, *numbers)
             return [values]
 
         return step
@@ -70,18 +73,17 @@ def optimiser_sides(torch: Any, name: str, count: int) -> tuple[Sides, int]:
     sides["ours"] = sides.pop("compiled")
     if torch is not None:
         for variant in ("fused", "foreach"):
-            sides[f"torch {variant}"] = _torch_optimiser(torch, name, variant, start, grad)
+            sides[f"torch {variant}"] = _torch_optimiser(torch, name, variant, start, grads)
     arrays = 5 if name == "SGD" else 7
     return sides, arrays * start.nbytes
 
 
 def _torch_optimiser(
-    torch: Any, name: str, variant: str, start: Array, grad: Array
+    torch: Any, name: str, variant: str, start: Array, grads: list[Array]
 ) -> Callable[[], list[Array]]:
-    # A model's parameters are many tensors; in one flat tensor PyTorch would be a little quicker.
-    cuts = np.linspace(0, start.size, TENSORS + 1).astype(int)[1:-1]
+    cuts = np.cumsum([grad.size for grad in grads])[:-1]
     tensors = [torch.tensor(piece, requires_grad=True) for piece in np.split(start, cuts)]
-    for tensor, piece in zip(tensors, np.split(grad, cuts), strict=True):
+    for tensor, piece in zip(tensors, grads, strict=True):
         tensor.grad = torch.tensor(piece)
     options = {"momentum": 0.9, "nesterov": True} if name == "SGD" else {}
     make = getattr(torch.optim, name)

@@ -4,17 +4,30 @@ NumPy's version reads and writes the buffers once for each arithmetic operation;
 is read once, updated in registers and written once. The loops are plain: all buffers have one
 dtype, LLVM vectorises them, and memory sets the pace. Decay may be a full buffer or, when it is the
 same for all parameters, a number broadcast to one (``np.broadcast_to``), which costs no reading.
+
+Gradients are read where the backward pass has left them, each parameter's in an array of its own::
+
+    parameters   [ conv1.weight | bn1.weight | bn1.bias | ... ]     one buffer
+    gradients      address 0      address 1    address 2
+    ends                        n0           n1         n2          where each piece of it ends
+
+To gather them first would mean to write them and to read them once more.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.jit import ENABLED, jit
+from tinysmooth.kernels.memory import address_of
 from tinysmooth.kernels.reference import optimisation as reference
 from tinysmooth.kernels.threads import run_parallel
 
@@ -36,10 +49,33 @@ BLOCK = 4096
 
 
 @jit
-def _blocks(size: int, part: int, parts: int) -> tuple[int, int]:
-    """Return a part's blocks as first and last number; only the last block of all is shorter."""
+def _share(size: int, part: int, parts: int) -> tuple[int, int]:
+    """Return where a part's parameters begin and end: at the ends of blocks."""
     count = (size + BLOCK - 1) // BLOCK
-    return count * part // parts, count * (part + 1) // parts
+    return count * part // parts * BLOCK, min(count * (part + 1) // parts * BLOCK, size)
+
+
+@intrinsic
+def _pointer(context: Any, address: Any, like: Any) -> Any:
+    """Return an address as a pointer to numbers of an array's dtype."""
+    kind = types.CPointer(like.dtype)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(kind))
+
+    return kind(types.int64, like), generate
+
+
+@jit
+def _gradient_from(at: int, stop: int, addresses: Array, ends: Array, parameters: Array) -> Array:
+    """Return the gradient of the parameters from `at` on: of one piece, and at most a block."""
+    piece = start = 0
+    while ends[piece] <= at:
+        start = ends[piece]
+        piece += 1
+    size = min(ends[piece], stop, at + BLOCK) - at
+    offset = (at - start) * parameters.itemsize
+    return numba.carray(_pointer(addresses[piece] + offset, parameters), size)
 
 
 @jit
@@ -47,7 +83,8 @@ def _sgd_parts(
     part: int,
     parts: int,
     parameters: Array,
-    grads: Array,
+    addresses: Array,
+    ends: Array,
     velocity: Array,
     decay: Array,
     lr: float,
@@ -55,10 +92,11 @@ def _sgd_parts(
     nesterov: bool,
 ) -> None:
     """Update this part's parameters. ``lr`` and ``momentum`` have the dtype of the buffers."""
-    first_block, last_block = _blocks(parameters.size, part, parts)
-    for block in range(first_block, last_block):
-        here = slice(block * BLOCK, min((block + 1) * BLOCK, parameters.size))
-        p, g, v = parameters[here], grads[here], velocity[here]
+    at, stop = _share(parameters.size, part, parts)
+    while at < stop:
+        g = _gradient_from(at, stop, addresses, ends, parameters)
+        here = slice(at, at + g.size)
+        p, v = parameters[here], velocity[here]
         shrink = decay[here] if decay.size == parameters.size else decay[: p.size]
         if nesterov:
             for i in range(p.size):
@@ -71,6 +109,7 @@ def _sgd_parts(
                 speed = momentum * v[i] + (g[i] + shrink[i] * p[i])
                 v[i] = speed
                 p[i] -= lr * speed
+        at += g.size
 
 
 @jit
@@ -78,7 +117,8 @@ def _adamw_parts(
     part: int,
     parts: int,
     parameters: Array,
-    grads: Array,
+    addresses: Array,
+    ends: Array,
     first: Array,
     second: Array,
     decay: Array,
@@ -86,10 +126,11 @@ def _adamw_parts(
 ) -> None:
     """Update this part's parameters. ``numbers`` are in the dtype of the buffers."""
     lr, step_size, keep_first, keep_second, new_first, new_second, root, eps = numbers
-    first_block, last_block = _blocks(parameters.size, part, parts)
-    for block in range(first_block, last_block):
-        here = slice(block * BLOCK, min((block + 1) * BLOCK, parameters.size))
-        p, g, m, v = parameters[here], grads[here], first[here], second[here]
+    at, stop = _share(parameters.size, part, parts)
+    while at < stop:
+        g = _gradient_from(at, stop, addresses, ends, parameters)
+        here = slice(at, at + g.size)
+        p, m, v = parameters[here], first[here], second[here]
         shrink = decay[here] if decay.size == parameters.size else decay[: p.size]
         for i in range(p.size):
             mean = keep_first * m[i] + new_first * g[i]
@@ -98,6 +139,7 @@ def _adamw_parts(
             v[i] = square
             shrunk = p[i] - lr * shrink[i] * p[i]
             p[i] = shrunk - step_size * mean / (math.sqrt(square) * root + eps)
+        at += g.size
 
 
 @jit
@@ -109,7 +151,7 @@ def _average_parts(part: int, parts: int, average: Array, latest: Array, share: 
 
 def sgd_update(
     parameters: Array,
-    grads: Array,
+    grads: Sequence[Array],
     velocity: Array,
     decay: Array,
     lr: float,
@@ -117,16 +159,19 @@ def sgd_update(
     nesterov: bool,
 ) -> None:
     """Take one step of SGD with momentum, in place; see the reference."""
+    if not ENABLED:  # there are no addresses in Python
+        reference.sgd_update(parameters, grads, velocity, decay, lr, momentum, nesterov)
+        return
     number = parameters.dtype.type
     scalars = (number(lr), number(momentum), bool(nesterov))
     work = parameters.size * SGD_NANOSECONDS
-    decay = _compact(decay)
-    run_parallel(_sgd_parts, parameters, grads, velocity, decay, *scalars, work=work)
+    arrays = (parameters, *_pieces(grads), velocity, _compact(decay))
+    run_parallel(_sgd_parts, *arrays, *scalars, work=work)
 
 
 def adamw_update(
     parameters: Array,
-    grads: Array,
+    grads: Sequence[Array],
     first: Array,
     second: Array,
     decay: Array,
@@ -137,6 +182,10 @@ def adamw_update(
     step: int,
 ) -> None:
     """Take one step of AdamW, in place; see the reference."""
+    if not ENABLED:
+        options = (lr, beta1, beta2, eps, step)
+        reference.adamw_update(parameters, grads, first, second, decay, *options)
+        return
     number = parameters.dtype.type
     numbers = (
         number(lr),
@@ -149,8 +198,8 @@ def adamw_update(
         number(eps),
     )
     work = parameters.size * ADAMW_NANOSECONDS
-    decay = _compact(decay)
-    run_parallel(_adamw_parts, parameters, grads, first, second, decay, numbers, work=work)
+    arrays = (parameters, *_pieces(grads), first, second, _compact(decay))
+    run_parallel(_adamw_parts, *arrays, numbers, work=work)
 
 
 def move_towards(average: Array, latest: Array, share: float) -> None:
@@ -161,6 +210,12 @@ def move_towards(average: Array, latest: Array, share: float) -> None:
     arrays = (average.reshape(-1), np.ascontiguousarray(latest).reshape(-1))
     work = average.size * AVERAGE_NANOSECONDS
     run_parallel(_average_parts, *arrays, average.dtype.type(share), work=work)
+
+
+def _pieces(grads: Sequence[Array]) -> tuple[Array, Array]:
+    """Return the addresses of gradients, and where each ends if they are laid end to end."""
+    addresses = np.array([address_of(grad) for grad in grads], np.int64)
+    return addresses, np.cumsum([grad.size for grad in grads], dtype=np.int64)
 
 
 def _compact(decay: Array) -> Array:

@@ -169,7 +169,6 @@ class Module:
                 elif value.dtype != dtype:
                     value._rebind(value._data.astype(dtype))
                     value.grad = None if value.grad is None else value.grad.astype(dtype)
-                    value._home = None
         return self
 
     # Modes

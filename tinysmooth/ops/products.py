@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth.checks import check_ndim
-from tinysmooth.graph import Array
+from tinysmooth.graph import Array, fresh
 from tinysmooth.primitive import Recorded, primitive, unbroadcast
 
 __all__ = ["linear", "matmul"]
@@ -101,7 +101,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
     features = weight.shape[0]
     return out, {
         "x": lambda grad: grad @ weight,
-        "weight": lambda grad: grad.reshape(-1, features).T @ rows,
+        "weight": fresh(lambda grad: grad.reshape(-1, features).T @ rows),
         "bias": lambda grad: (
             grad.reshape(-1, features).sum(axis=0, dtype=np.float64).astype(grad.dtype)
         ),

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinysmooth import kernels
 from tinysmooth.checks import check_floating, check_ndim, check_pair
-from tinysmooth.graph import Array
+from tinysmooth.graph import Array, fresh
 from tinysmooth.primitive import Recorded, primitive
 
 __all__ = ["avg_pool2d", "conv2d", "global_avg_pool2d", "max_pool2d"]
@@ -93,7 +93,7 @@ def conv2d(
 
     return channels_first(out), {
         "x": x_rule,
-        "weight": weight_rule,
+        "weight": fresh(weight_rule),
         "bias": lambda grad: grad.sum(axis=(0, 2, 3), dtype=np.float64).astype(grad.dtype),
     }
 

@@ -1,17 +1,13 @@
 """All parameters of one dtype in one array, so that an update is a single pass over memory.
 
     values   [ conv1.weight | bn1.weight | bn1.bias | ... ]     parameter._data is a view of a piece
-    grads    [      .       |     .      |    .     | ... ]     parameter.grad likewise
 
-The walk asks a parameter's home for the place of its gradient and writes it there, so nothing is
-gathered before a step. A new gradient buffer is taken after ``zero_grad``; a gradient that somebody
-still holds is therefore never overwritten.
+Gradients stay where the walk leaves them: an update reads each but once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -37,8 +33,6 @@ class FlatParameters:
         else:
             self.decay = np.repeat(np.array(decays, dtype), sizes)
         self._views: list[Array] = []
-        self._grads: Array | None = None
-        self._given: dict[int, Array] = {}
         self.gather()
 
     def gather(self) -> None:
@@ -55,30 +49,7 @@ class FlatParameters:
             place = self.values[self.pieces[i]].reshape(parameter.shape)
             place[...] = parameter._data
             parameter._rebind(place)
-            parameter._home = partial(self._place, i)
             if view is None:
                 self._views.append(place)
             else:
                 self._views[i] = place
-
-    def _place(self, i: int) -> Array:
-        """Return the piece of the gradient buffer for parameter ``i``, never the same one twice."""
-        if self._grads is None or i in self._given:
-            self._grads, self._given = memory.empty(self.values.shape, self.values.dtype), {}
-        parameter = self.parameters[i]
-        view = self._grads[self.pieces[i]].reshape(parameter.shape)
-        self._given[i] = view
-        return view
-
-    def release_grads(self) -> None:
-        """Let go of the gradient buffer; who still holds a gradient keeps it."""
-        self._grads, self._given = None, {}
-
-    def whole_gradient(self) -> Array | None:
-        """Return the flat gradient if every parameter's gradient lies in it, else ``None``."""
-        if self._grads is None or len(self._given) != len(self.parameters):
-            return None
-        for i, parameter in enumerate(self.parameters):
-            if parameter.grad is not self._given[i]:
-                return None
-        return self._grads

@@ -62,7 +62,6 @@ class Optimiser:
         for flat in self._flats:
             for parameter in flat.parameters:
                 parameter.grad = None
-            flat.release_grads()
 
     def step(self) -> None:
         """Move every parameter that has a gradient; the others stay as they are.
@@ -82,20 +81,22 @@ class Optimiser:
                     )
         for flat, slots, steps in zip(self._flats, self._slots, self._steps, strict=True):
             flat.gather()
-            whole = flat.whole_gradient()
-            if whole is not None and (steps == steps[0]).all():
+            dtype = flat.values.dtype
+            grads = [_contiguous(parameter.grad, dtype) for parameter in flat.parameters]
+            present = [grad for grad in grads if grad is not None]
+            if len(present) == len(grads) and (steps == steps[0]).all():
                 steps += 1
-                self._update(flat.values, whole, slots, flat.decay, int(steps[0]))
+                self._update(flat.values, present, slots, flat.decay, int(steps[0]))
                 for parameter in flat.parameters:
                     parameter.mark_changed()
                 continue
             for i, (parameter, piece) in enumerate(zip(flat.parameters, flat.pieces, strict=True)):
-                if parameter.grad is None:
+                grad = grads[i]
+                if grad is None:
                     continue
                 steps[i] += 1
-                grad = np.ascontiguousarray(parameter.grad, flat.values.dtype).reshape(-1)
                 own = {name: slot[piece] for name, slot in slots.items()}
-                self._update(flat.values[piece], grad, own, flat.decay[piece], int(steps[i]))
+                self._update(flat.values[piece], [grad], own, flat.decay[piece], int(steps[i]))
                 parameter.mark_changed()
 
     def state_dict(self) -> dict[str, Array]:
@@ -135,7 +136,7 @@ class Optimiser:
         raise NotImplementedError
 
     def _update(
-        self, values: Array, grad: Array, slots: dict[str, Array], decay: Array, step: int
+        self, values: Array, grads: list[Array], slots: dict[str, Array], decay: Array, step: int
     ) -> None:
         raise NotImplementedError
 
@@ -184,10 +185,10 @@ class SGD(Optimiser):
         return ("velocity",)
 
     def _update(
-        self, values: Array, grad: Array, slots: dict[str, Array], decay: Array, step: int
+        self, values: Array, grads: list[Array], slots: dict[str, Array], decay: Array, step: int
     ) -> None:
         kernels.sgd_update(
-            values, grad, slots["velocity"], decay, self.lr, self.momentum, self.nesterov
+            values, grads, slots["velocity"], decay, self.lr, self.momentum, self.nesterov
         )
 
 
@@ -234,12 +235,19 @@ class AdamW(Optimiser):
         return ("first", "second")
 
     def _update(
-        self, values: Array, grad: Array, slots: dict[str, Array], decay: Array, step: int
+        self, values: Array, grads: list[Array], slots: dict[str, Array], decay: Array, step: int
     ) -> None:
         first, second = slots["first"], slots["second"]
         kernels.adamw_update(
-            values, grad, first, second, decay, self.lr, *self.betas, self.eps, step
+            values, grads, first, second, decay, self.lr, *self.betas, self.eps, step
         )
+
+
+def _contiguous(grad: Any, dtype: np.dtype[Any]) -> Array | None:
+    """Return a gradient as kernels read it, itself if it lies so; None for none."""
+    if grad is None or (isinstance(grad, np.ndarray) and grad.dtype == dtype and grad.flags.carray):
+        return grad
+    return np.array(grad, dtype, order="C")
 
 
 def _flatten(where: str, parameters: Groups, weight_decay: float) -> list[tuple[Tensor, float]]:

@@ -1,8 +1,9 @@
 """The update rules of SGD, AdamW and a running mean in NumPy, in place on flat buffers.
 
-All parameters of a model lie in one flat array, and so do their gradients and each state of the
-optimiser, so that one call updates them all. Weight decay is an array as well, because some
-parameters (biases, the weights of batch norm) may have none.
+All parameters of a model lie in one flat array, and so does each state of the optimiser, so that
+one call updates them all. Gradients come as a list of arrays, which laid end to end are the flat
+one. Weight decay is an array as well, because some parameters (biases, the weights of batch norm)
+may have none.
 
 With g the gradient, p the parameters and lambda the decay::
 
@@ -23,6 +24,7 @@ These are the conventions of ``torch.optim.SGD`` (no dampening) and ``torch.opti
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ Array = NDArray[Any]
 
 def sgd_update(
     parameters: Array,
-    grads: Array,
+    grads: Sequence[Array],
     velocity: Array,
     decay: Array,
     lr: float,
@@ -52,14 +54,17 @@ def sgd_update(
     ----------
     parameters, velocity : ndarray (P,)
         Both are overwritten. The velocity starts at zero.
-    grads, decay : ndarray (P,)
-        The gradients, and the weight decay of each parameter. Neither is changed.
+    grads : sequence of ndarray
+        The gradients of the parameters, in their order and of their dtype; of any shapes, in C
+        order, P numbers in all. They are not changed.
+    decay : ndarray (P,)
+        The weight decay of each parameter.
     lr, momentum : float
         Learning rate, and the share of the velocity that is kept.
     nesterov : bool
         Whether to look one step ahead along the velocity.
     """
-    step = grads + decay * parameters
+    step = _laid_end_to_end(grads) + decay * parameters
     velocity *= momentum
     velocity += step
     parameters -= lr * (step + momentum * velocity if nesterov else velocity)
@@ -67,7 +72,7 @@ def sgd_update(
 
 def adamw_update(
     parameters: Array,
-    grads: Array,
+    grads: Sequence[Array],
     first: Array,
     second: Array,
     decay: Array,
@@ -84,19 +89,23 @@ def adamw_update(
     parameters, first, second : ndarray (P,)
         Overwritten: the parameters and the running means of the gradient and of its square, which
         start at zero.
-    grads, decay : ndarray (P,)
-        The gradients, and the weight decay of each parameter. Neither is changed.
+    grads : sequence of ndarray
+        The gradients of the parameters, in their order and of their dtype; of any shapes, in C
+        order, P numbers in all. They are not changed.
+    decay : ndarray (P,)
+        The weight decay of each parameter.
     lr, beta1, beta2, eps : float
         Learning rate, the shares of both running means that are kept, and the summand that keeps
         the quotient finite.
     step : int
         Number of this step, from 1.
     """
+    grad = _laid_end_to_end(grads)
     parameters *= 1 - lr * decay
     first *= beta1
-    first += (1 - beta1) * grads
+    first += (1 - beta1) * grad
     second *= beta2
-    second += (1 - beta2) * grads**2
+    second += (1 - beta2) * grad**2
     deviation = np.sqrt(second) / math.sqrt(1 - beta2**step) + eps
     parameters -= lr / (1 - beta1**step) * first / deviation
 
@@ -113,3 +122,7 @@ def move_towards(average: Array, latest: Array, share: float) -> None:
         Of the way; rounded to the dtype.
     """
     average += (latest - average) * average.dtype.type(share)
+
+
+def _laid_end_to_end(grads: Sequence[Array]) -> Array:
+    return np.concatenate([grad.reshape(-1) for grad in grads])
