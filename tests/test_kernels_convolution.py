@@ -72,9 +72,11 @@ class Case:
         return math.sqrt(squares.run(im2col, name).max(initial=0))
 
 
-def error(out, exact, at_least=1e-30):
+def error(out, exact, at_least=0.0):
     assert out.shape == exact.shape
-    return np.abs(out - exact).max(initial=0) / max(np.abs(exact).max(initial=0), at_least)
+    # Where filters see nothing but the border, all numbers are 0.
+    largest = max(np.abs(exact).max(initial=0), at_least, 1e-30)
+    return np.abs(out - exact).max(initial=0) / largest
 
 
 def cases(most_channels, most_size):
@@ -112,7 +114,10 @@ def many_parts(monkeypatch):
 def forget_plans():
     for plan in ("_plan_forward", "_plan_backward", "_plan_gradient"):
         getattr(windows_route, plan).cache_clear()
-    fast._quickest.cache_clear()
+    for plan in ("_plan_convolution", "_plan_gradient"):
+        getattr(winograd_route, plan).cache_clear()
+    for route in ("_forward", "_backward_data", "_backward_weight"):
+        getattr(fast, route).cache_clear()
 
 
 SMALL = [
@@ -230,7 +235,7 @@ def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, r
         (3, 6, 32, 5, 1, "FEW_FILTERS"),
         (3, 64, 64, 7, 2, "FEW_CHANNELS"),
         (16, 120, 5, 5, 1, "FEW_CHANNELS"),  # 1 pixel of out reaches 25 pixels of x
-        (64, 128, 33, 3, 2, "WINDOWS"),
+        (64, 16, 33, 3, 2, "WINDOWS"),
     ],
 )
 def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride, route):
@@ -243,11 +248,28 @@ def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride
     assert found is fast.Route[route]
 
 
-def test_few_filters_share_a_vector_unless_every_digit_is_wanted(monkeypatch):
+@pytest.mark.parametrize(
+    ("tiles", "channels", "filters", "few"),
+    [
+        (64, 256, 256, True),
+        (8, 512, 512, True),
+        (512, 8, 24, False),  # each thread would make all of V, which is most of the work
+        (200, 32, 10, False),  # one vector of filters: the second thread would have none
+        (4096, 64, 64, False),
+    ],
+)
+def test_each_thread_makes_all_of_v_where_that_was_measured_as_the_quickest(
+    tiles, channels, filters, few
+):
+    threads.set_num_threads(2)
+    depth = winograd_route._depth(channels, (3, 3))
+    assert winograd_route._few(tiles, depth, filters) is few
+
+
+def test_few_filters_share_a_vector_unless_every_digit_is_wanted():
     work = Work(64, (24, 24), 1, 8, (5, 5), (1, 1))
     assert fast._route(work) == (fast.Route.FEW_FILTERS, 2)
-    monkeypatch.setattr(fast, "winograd_enabled", False)
-    assert fast._route(work) == (fast.Route.WINDOWS, 1)
+    assert fast._route(work, winograd=False) == (fast.Route.WINDOWS, 1)
 
 
 def test_switching_winograd_off_gains_the_last_digits(monkeypatch):
@@ -366,7 +388,7 @@ def test_the_gradient_of_images_with_few_channels(channels, kernel, stride):
 def test_channels_in_groups_of_any_size(tiles, num_threads, monkeypatch):
     """As many channels at once as there are tiles; 150 leave a rest of each size."""
     monkeypatch.setattr(winograd_route, "cost", lambda *a, **k: 0)
-    monkeypatch.setattr(winograd_route, "FEW_FLOATS", 2**30)
+    monkeypatch.setattr(winograd_route, "_few", lambda *a: True)
     forget_plans()
     threads.set_num_threads(num_threads)
     case = Case(7, tiles, (4, 3), 150, 70, (3, 3), (1, 1), (1, 1))
@@ -382,10 +404,9 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
     """Each route on every shape it can do, whatever it costs."""
     threads.set_num_threads(num_threads)
     exact = {name: case.run(im2col, name) for name in NAMES}
-    for few, chosen in ((2**30, True), (0, True), (0, False)):
+    for few, chosen in ((True, True), (False, True), (False, False)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(winograd_route, "FEW_FLOATS", few)
-            patch.setattr(winograd_route, "FEW_FLOATS_OF_MANY_FILTERS", few)
+            patch.setattr(winograd_route, "_few", lambda *a: few)  # noqa: B023
             costs = 0 if chosen and case.stride == (1, 1) else math.inf
             patch.setattr(winograd_route, "cost", lambda *a, **k: costs)  # noqa: B023
             forget_plans()

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 __all__ = [
     "ALIGNMENT",
@@ -40,6 +40,8 @@ __all__ = [
     "statistics",
     "zeros",
 ]
+
+DType = type[Any] | np.dtype[Any] | str
 
 #: Bytes. One cache line, and one vector of sixteen float32: no vector load straddles two lines.
 ALIGNMENT = 64
@@ -213,7 +215,7 @@ class _Pool:
         return block
 
 
-def empty(shape: int | Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+def empty(shape: int | Sequence[int], dtype: DType = np.float32) -> NDArray[Any]:
     """Return an uninitialised C-contiguous array whose data starts on a 64-byte boundary.
 
     Parameters
@@ -234,18 +236,17 @@ def empty(shape: int | Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[
     >>> a.shape, a.ctypes.data % 64
     ((64, 32, 32, 3), 0)
     """
-    dims = tuple(map(int, shape)) if isinstance(shape, _SEVERAL) else (int(shape),)
-    kind = np.dtype(dtype)
-    if kind.kind not in "biufc" or min(dims, default=0) < 0:
+    whole = shape if type(shape) is tuple else _as_tuple(shape)
+    dims, kind, nbytes = _layout(whole, dtype)  # type: ignore[arg-type]  # dtypes are hashable
+    if nbytes is None:
         return np.empty(dims, kind)  # objects need NumPy's care, and negative sizes its error
-    nbytes = kind.itemsize * math.prod(dims)
     if nbytes < SMALLEST_POOLED:
         raw = np.empty(nbytes + ALIGNMENT, np.uint8)
         return np.ndarray(dims, kind, raw, -address_of(raw) % ALIGNMENT)
     return _POOL.lend(dims, kind, nbytes)
 
 
-def zeros(shape: int | Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+def zeros(shape: int | Sequence[int], dtype: DType = np.float32) -> NDArray[Any]:
     """Return an array as `empty` does, filled with zeros."""
     array = empty(shape, dtype)
     array.fill(0)
@@ -280,6 +281,21 @@ def address_of(array: NDArray[Any]) -> int:
     return _ADDRESS(id(array) + _HEAD).value
 
 
+def _as_tuple(shape: int | Sequence[int]) -> tuple[int, ...]:
+    return tuple(shape) if isinstance(shape, Sequence) else (shape,)
+
+
+@functools.lru_cache(maxsize=1024)
+def _layout(
+    shape: tuple[int, ...], dtype: DType
+) -> tuple[tuple[int, ...], np.dtype[Any], int | None]:
+    """Return shape and dtype as NumPy has them, and the bytes, or None for what NumPy must make."""
+    dims, kind = tuple(map(int, shape)), np.dtype(dtype)
+    if kind.kind not in "biufc" or min(dims, default=0) < 0:
+        return dims, kind, None
+    return dims, kind, kind.itemsize * math.prod(dims)
+
+
 @functools.lru_cache(maxsize=1024)
 def _round_up(nbytes: int) -> int:
     """Round up to the next size class, for instance to 8, 9, ..., 15, 16, 18, 20, ... times 2^k."""
@@ -298,7 +314,6 @@ _BYTE = ctypes.c_char
 # has comes the address of the data.
 _HEAD = object.__basicsize__
 _ADDRESS = ctypes.c_size_t.from_address
-_SEVERAL = (tuple, Sequence)  # in this order: a tuple is recognised at once
 _POOL = _Pool()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_POOL.renew_lock)

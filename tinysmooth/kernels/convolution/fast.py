@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import math
 
 import numpy as np
 
@@ -39,12 +40,13 @@ ROUTES = 256
 
 
 class Route(enum.Enum):
-    """The ways to go; the values are the rooms."""
+    """The ways to go; the values are the rooms, but for the last."""
 
     WINOGRAD = "winograd_route"
     FEW_FILTERS = "few_filters"
     FEW_CHANNELS = "few_channels"
     WINDOWS = "windows_route"
+    NONE = "no images"
 
 
 def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pair) -> np.ndarray:
@@ -52,19 +54,15 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
     if x.dtype != np.float32 or not ENABLED:
         return im2col.conv2d_forward(x, weight, stride, padding)
     compile_ahead()
-    filters, channels, *taps = weight.shape
-    kernel: Pair = (taps[0], taps[1])
-    batch, height, width, _ = x.shape
-    size = output_size(height, width, kernel, stride, padding)
-    if batch == 0:
-        return memory.empty((0, *size, filters), np.float32)
-    work = Work(batch, size, channels, filters, kernel, stride)
-    route, together = _route(work)
+    shapes = (x.shape, weight.shape)
+    route, together, size = _forward(*shapes, stride, padding, winograd_enabled, get_num_threads())
     if route is Route.WINOGRAD:
         return winograd_route.convolve(x, weight, size, padding, backward=False)
     if route is Route.FEW_FILTERS:
         return few_filters.convolve(x, weight, size, stride, padding, together)
-    return windows_route.convolve(x, weight, size, stride, padding)
+    if route is Route.WINDOWS:
+        return windows_route.convolve(x, weight, size, stride, padding)
+    return memory.empty((0, *size, weight.shape[0]), np.float32)
 
 
 def conv2d_backward_data(
@@ -73,23 +71,20 @@ def conv2d_backward_data(
     """Return the gradient of the images; arguments as in `im2col.conv2d_backward_data`."""
     if grad.dtype != np.float32 or not ENABLED:
         return im2col.conv2d_backward_data(grad, weight, input_shape, stride, padding)
-    filters, channels, *taps = weight.shape
-    kernel: Pair = (taps[0], taps[1])
-    batch, size = input_shape[0], (input_shape[1], input_shape[2])
-    if batch == 0:
-        return memory.empty(input_shape, np.float32)
-    pixels = grad.shape[0] * grad.shape[1] * grad.shape[2]
-    gathering = few_channels.cost(pixels, channels, filters, kernel)
-    work = Work(batch, size, filters, channels, kernel, stride)
-    route, together = _route(work, gathering=gathering)
+    shapes = (grad.shape, weight.shape, tuple(input_shape))
+    route, together, opposite = _backward_data(
+        *shapes, stride, padding, winograd_enabled, get_num_threads()
+    )
     if route is Route.WINOGRAD:
-        opposite = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
+        size = (input_shape[1], input_shape[2])
         return winograd_route.convolve(grad, weight, size, opposite, backward=True)
     if route is Route.FEW_FILTERS:
         return few_filters.convolve_backward(grad, weight, input_shape, padding, together)
     if route is Route.FEW_CHANNELS:
         return few_channels.convolve_backward(grad, weight, input_shape, stride, padding)
-    return windows_route.convolve_backward(grad, weight, input_shape, stride, padding)
+    if route is Route.WINDOWS:
+        return windows_route.convolve_backward(grad, weight, input_shape, stride, padding)
+    return memory.empty(input_shape, np.float32)
 
 
 def conv2d_backward_weight(
@@ -98,36 +93,80 @@ def conv2d_backward_weight(
     """Return the gradient of the filters; arguments as in `im2col.conv2d_backward_weight`."""
     if x.dtype != np.float32 or not ENABLED:
         return im2col.conv2d_backward_weight(x, grad, weight_shape, stride, padding)
-    filters, channels, *taps = weight_shape
-    kernel: Pair = (taps[0], taps[1])
-    batch, size = grad.shape[0], (grad.shape[1], grad.shape[2])
-    if batch == 0:
-        return memory.zeros(weight_shape, np.float32)
-    work = Work(batch, size, channels, filters, kernel, stride)
-    route, together = _route(work, gradient=True)
+    shapes = (x.shape, grad.shape, tuple(weight_shape))
+    route, together = _backward_weight(*shapes, stride, winograd_enabled, get_num_threads())
     if route is Route.WINOGRAD:
         return winograd_route.filter_gradient(x, grad, weight_shape, padding)
     if route is Route.FEW_FILTERS:
         return few_filters.filter_gradient(x, grad, weight_shape, stride, padding, together)
-    return windows_route.filter_gradient(x, grad, weight_shape, stride, padding)
+    if route is Route.WINDOWS:
+        return windows_route.filter_gradient(x, grad, weight_shape, stride, padding)
+    return memory.zeros(weight_shape, np.float32)
+
+
+@functools.lru_cache(maxsize=ROUTES)
+def _forward(
+    x_shape: Shape, weight_shape: Shape, stride: Pair, padding: Pair, winograd: bool, threads: int
+) -> tuple[Route, int, Pair]:
+    """Return the route, the windows in a vector, and the size of the result."""
+    batch, height, width, _ = x_shape
+    filters, channels, *taps = weight_shape
+    kernel: Pair = (taps[0], taps[1])
+    size = output_size(height, width, kernel, stride, padding)
+    work = Work(batch, size, channels, filters, kernel, stride)
+    return *_route(work, winograd=winograd), size
+
+
+@functools.lru_cache(maxsize=ROUTES)
+def _backward_data(
+    grad_shape: Shape,
+    weight_shape: Shape,
+    input_shape: Shape,
+    stride: Pair,
+    padding: Pair,
+    winograd: bool,
+    threads: int,
+) -> tuple[Route, int, Pair]:
+    """Return the route, the windows in a vector, and the padding of the turned filters."""
+    filters, channels, *taps = weight_shape
+    kernel: Pair = (taps[0], taps[1])
+    batch, *size = input_shape[:3]
+    gathering = few_channels.cost(math.prod(grad_shape[:3]), channels, filters, kernel)
+    work = Work(batch, (size[0], size[1]), filters, channels, kernel, stride)
+    opposite = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
+    return *_route(work, gathering=gathering, winograd=winograd), opposite
+
+
+@functools.lru_cache(maxsize=ROUTES)
+def _backward_weight(
+    x_shape: Shape,
+    grad_shape: Shape,
+    weight_shape: Shape,
+    stride: Pair,
+    winograd: bool,
+    threads: int,
+) -> tuple[Route, int]:
+    """Return the route and the windows in a vector."""
+    filters, channels, *taps = weight_shape
+    size, kernel = (grad_shape[1], grad_shape[2]), (taps[0], taps[1])
+    work = Work(x_shape[0], size, channels, filters, kernel, stride)
+    return _route(work, gradient=True, winograd=winograd)
 
 
 def _route(
-    work: Work, *, gradient: bool = False, gathering: float | None = None
+    work: Work,
+    *,
+    gradient: bool = False,
+    gathering: float | None = None,
+    winograd: bool = True,
 ) -> tuple[Route, int]:
     """Return the quickest route, and the windows in a vector.
 
     `gradient` is for the filters. `gathering` is what `few_channels` costs, for the gradient of
     images, each of whose pixels sees one in stride times stride of the taps.
     """
-    return _quickest(work, gradient, gathering, winograd_enabled, get_num_threads())
-
-
-@functools.lru_cache(maxsize=ROUTES)
-def _quickest(
-    work: Work, gradient: bool, gathering: float | None, winograd: bool, threads: int
-) -> tuple[Route, int]:
-    """Do what `_route` says; all that the costs depend on is an argument."""
+    if not work.batch:
+        return Route.NONE, 1
     (rows, columns), (down, across) = work.kernel, work.stride
     shared = 1 if gathering is None else down * across
     depth = rows * columns * work.channels
@@ -136,7 +175,7 @@ def _quickest(
     if gathering is not None:
         costs[Route.FEW_CHANNELS] = gathering
     if winograd:
-        costs[Route.WINOGRAD] = winograd_route.cost(work, gradient, threads)
+        costs[Route.WINOGRAD] = winograd_route.cost(work, gradient)
         if shared == 1:
             together = few_filters.windows_together(work.filters, work.size[1], columns, across)
         costs[Route.FEW_FILTERS] = few_filters.cost(work, together)

@@ -36,7 +36,7 @@ from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
 BAND = 16
 """Rows of x that are made at a time."""
 
-GATHERED_TAP = 14
+GATHERED_TAP = 5
 """Adding a tap of sixteen channels to a pixel takes as long as so many multiply-adds of vectors."""
 
 FILTERS_AS_PIXELS = 85

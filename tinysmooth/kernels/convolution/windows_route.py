@@ -37,7 +37,7 @@ GRADIENT_WINDOWS = 96
 """Windows in a product for the gradient of filters: a panel of 64 columns then fits the L1
 cache."""
 
-PACKED_PER_NANOSECOND = 5
+PACKED_PER_NANOSECOND = 1.5
 """Floats of filters that one core packs in a nanosecond, roughly."""
 
 PLANS = 256

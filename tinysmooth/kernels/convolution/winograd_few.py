@@ -20,9 +20,9 @@ filters and goes over all tiles::
 Each group reads and writes all of M, and reads all of D; so groups are large where tiles are many,
 until U and the sums are as large as M and D.
 
-V is made by every thread for itself: with few tiles that is less than a second hand-off costs. It
-pays up to about as many tiles as filters. `winograd_tiles` writes U and reads it back, and for the
-gradient of the filters it keeps sums [36][C][K] in each thread.
+V is made by every thread for itself, because with few tiles that is less than a second hand-off
+costs. `winograd_tiles` makes it once, but writes U and reads it back, and for the gradient of the
+filters it keeps sums [36][C][K] in each thread. `winograd_route` weighs one against the other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs the fused Winograd kernels: sizes, workspaces, threads, and what the route costs."""
+"""Runs the fused Winograd kernels: plans, workspaces, threads, and what the route costs."""
 
 from __future__ import annotations
 
@@ -35,36 +35,33 @@ from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
 from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, WIDE
 
-FEWEST_CHANNELS = 8
+FEWEST_CHANNELS = 4
 """Below, the transforms cost more than the products they save."""
 
 INPUT_TILE = 550
 """What transforming sixteen channels of an input tile takes, in multiply-adds of vectors."""
 
-OUTPUT_TILE = 300 if WIDE else 750
-"""The same for sixteen filters of an output tile. Narrow panels make the products of small matrices
-dearer, which is counted here: each product takes a few more steps to begin and to end."""
+OUTPUT_TILE = 400
+"""The same for sixteen filters of an output tile."""
 
-FILTERS_AS_TILES = 25
-"""Writing the transformed filters takes as long as the products of this many tiles."""
+FEW_INPUT_TILE = 1000
+"""INPUT_TILE where all of V is made at once: it leaves the L2 cache, and comes back from there."""
+
+FEW_OUTPUT_TILE = 500
+"""OUTPUT_TILE likewise."""
+
+FILTERS_AS_TILES = 85
+"""Writing the transformed filters, and reading them back, takes as long as the products of so many
+tiles."""
 
 USED_FILTERS_AS_TILES = 10
 """The same where they are used at once and not kept."""
 
+FEW_FLOATS = 2**16
+"""Floats of a slice of V up to which V is made at once; all 36 slices are less than 10 MB then."""
+
 TRANSFORMED_PER_NANOSECOND = 8
 """Floats of transformed filters that one core writes in a nanosecond, roughly."""
-
-FEW_FLOATS = 2**13
-"""Floats of a slice of V up to which each thread makes all of V for itself: 36 slices are little
-more than a megabyte."""
-
-FEW_FLOATS_OF_MANY_FILTERS = 2**16 if WIDE else 3 * 2**13
-"""The same where the filters are many for so many tiles. There, V may leave the L2 cache: the
-transformed filters that are then not kept, or one set of sums a thread, would be larger. V is read
-once for each panel of filters, so where panels are narrow it must be smaller."""
-
-FILTERS_A_TILE = 1 if WIDE else 4
-"""For a convolution in two threads, the filters are many if there are so many for each tile."""
 
 MOST_AT_ONCE = 64
 """Channels whose filters are transformed at a time, at most."""
@@ -74,8 +71,8 @@ ALIASED = 128
 It reads V down the tiles: 512 bytes or a multiple of that apart, they would compete for an eighth
 of the L1 cache or less."""
 
-TABLES = 256
-"""Tables that are remembered: to make one takes as long as a small convolution."""
+PLANS = 256
+"""Shapes whose plans are remembered: to make one takes as long as a small convolution."""
 
 
 class Depth(NamedTuple):
@@ -105,16 +102,35 @@ def _depth(channels: int, kernel: Pair, gradient: bool = False) -> Depth:
     return Depth(down, across, channels, step + gap, down * across * (step + gap))
 
 
-def _few(tiles: int, depth: Depth, filters: int, gradient: bool, threads: int) -> bool:
-    """Tell whether the tiles are so few that filters are best transformed where they are used.
+def _parts(tiles: int, depth: Depth, filters: int) -> int:
+    """Return the number of parts that so many tiles are worth."""
+    products = tiles * POSITIONS * depth.used * round_up(filters, LANES)
+    return plan_parts(products / PRODUCTS_PER_NANOSECOND)
 
-    All of V is made once more for each further thread. For a convolution that counts against what
-    the thread's share of the filters saves; of the `gradient` of filters, each thread would keep
-    all sums otherwise, and it pays for as many tiles as filters whatever the threads.
+
+def _costs(tiles: int, depth: Depth, filters: int) -> tuple[float, float]:
+    """Return the times of the two orders of loops, in multiply-adds of vectors.
+
+    The first is that of `winograd_tiles`, the second that of `winograd_few`: there each thread has
+    whole vectors of filters, the busiest one more than others, and makes all of V for itself.
     """
-    wanted = tiles if gradient else tiles * FILTERS_A_TILE * max(2, threads) // 2
-    most = FEW_FLOATS_OF_MANY_FILTERS if wanted <= filters else FEW_FLOATS
-    return tiles * round_up(depth.used, LANES) <= most
+    product = POSITIONS * depth.used
+    inputs, outputs = depth.shifts * -(-depth.channels // LANES), -(-filters // LANES)
+    transforms = tiles * (INPUT_TILE * inputs + OUTPUT_TILE * outputs)
+    many = product * outputs * (tiles + FILTERS_AS_TILES) + transforms
+    if tiles * depth.row > FEW_FLOATS:
+        return many, math.inf
+    parts = _parts(tiles, depth, filters)
+    most = -(-outputs // min(parts, outputs))
+    transforms = tiles * (FEW_INPUT_TILE * inputs + FEW_OUTPUT_TILE * most)
+    filled = round_up(tiles, ROWS_STEP) + USED_FILTERS_AS_TILES
+    return many, parts * (product * most * filled + transforms)
+
+
+def _few(tiles: int, depth: Depth, filters: int) -> bool:
+    """Tell whether the tiles are so few that filters are best transformed where they are used."""
+    many, few = _costs(tiles, depth, filters)
+    return few < many
 
 
 def _channels_at_once(tiles: int) -> int:
@@ -125,27 +141,21 @@ def _channels_at_once(tiles: int) -> int:
     return min(MOST_AT_ONCE, round_up(tiles, LANES)) if WIDE else MOST_AT_ONCE
 
 
-def cost(work: Work, gradient: bool, threads: int) -> float:
+def cost(work: Work, gradient: bool) -> float:
     """Return the time this route takes, in multiply-adds of vectors; infinity where it cannot run.
 
-    For the `gradient` of filters, each of the threads has sums of its own.
+    `gradient` is for that of the filters.
     """
     batch, size, channels, filters, kernel, stride = work
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return math.inf
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
-    depth = _depth(channels, kernel, gradient)
-    fixed = (threads if gradient else 1) * FILTERS_AS_TILES
-    if _few(tiles, depth, filters, gradient, threads):
-        tiles, fixed = round_up(tiles, ROWS_STEP), USED_FILTERS_AS_TILES
-    inputs, outputs = -(-channels // LANES), -(-filters // LANES)
-    transforms = tiles * (INPUT_TILE * depth.shifts * inputs + OUTPUT_TILE * outputs)
-    return POSITIONS * depth.used * outputs * (tiles + fixed) + transforms
+    return min(_costs(tiles, _depth(channels, kernel, gradient), filters))
 
 
 def _gathered(shape: Shape) -> int:
     """Return the floats that one thread needs to turn filters into tiles, and back."""
-    return LANES * (POSITIONS + LANES * shape[2] * shape[3]) + GATHERED_SLACK
+    return round_up(LANES * (POSITIONS + LANES * shape[2] * shape[3]) + GATHERED_SLACK, LANES)
 
 
 def _tile_block(tiles: int, parts: int, most: int) -> int:
@@ -155,8 +165,7 @@ def _tile_block(tiles: int, parts: int, most: int) -> int:
     return round_up(-(-share // blocks), 12)
 
 
-@functools.lru_cache(maxsize=TABLES)
-def _tables(depth: Depth, block: int) -> np.ndarray:
+def _table(depth: Depth, block: int) -> np.ndarray:
     """Return the offsets of the tiles of a slice of V, and then those of a tile's channels.
 
     The last channel is repeated up to a whole number of tiles of the microkernel.
@@ -169,46 +178,142 @@ def _tables(depth: Depth, block: int) -> np.ndarray:
     return out
 
 
+class Plan(NamedTuple):
+    """What a convolution of these shapes, or its gradient of filters, needs; made once for each.
+
+    With few tiles `table` is only as long as that of each part, which fills in its own.
+    """
+
+    few: bool
+    sizes: tuple[int, ...]  # as the kernels take them
+    table: np.ndarray
+    parts: int
+    workspace: int  # floats of each part
+    transforming: int  # parts that transform filters, or sums back
+    taps: int  # floats of each of them
+    whole: int  # floats of U, or of the sums of one part
+
+    @property
+    def shifts(self) -> Pair:
+        """Number of shifted images, down and across."""
+        return self.sizes[9], self.sizes[10]
+
+
+def _plan_few(
+    numbers: tuple[int, ...], depth: Depth, tiles: int, weight_shape: Shape, gradient: bool
+) -> Plan:
+    filters = numbers[6]
+    block, at_once = round_up(tiles, ROWS_STEP), _channels_at_once(tiles)
+    used = depth.shifts * at_once
+    parts = min(_parts(tiles, depth, filters), -(-filters // LANES))
+    floats = block * (depth.row + PANEL) + 2 * SLICE_GAP
+    if not gradient:  # U of some channels; the sums take its place in an array of their own
+        floats += used * PANEL + SLICE_GAP
+    table = np.empty(block + used, np.int64)
+    workspace = round_up(POSITIONS * floats + _patch(numbers[3]), LANES)
+    sums = POSITIONS * (used * PANEL + SLICE_GAP) if gradient else 0
+    sizes = (*numbers, depth.row, block, at_once)
+    return Plan(True, sizes, table, parts, workspace, parts, _gathered(weight_shape), sums)
+
+
+def _patch(channels: int) -> int:
+    """Return the floats of a patch of pixels, or of those of a panel of their gradient."""
+    return PATCH * PATCH * max(round_up(channels, LANES), PANEL)
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _plan_convolution(
+    x_shape: Shape, weight_shape: Shape, size: Pair, padding: Pair, backward: bool, num_threads: int
+) -> Plan:
+    batch, _, _, channels = x_shape
+    filters = weight_shape[1] if backward else weight_shape[0]
+    depth, padded = _depth(channels, (weight_shape[2], weight_shape[3])), round_up(filters, LANES)
+    tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
+    numbers = (*x_shape, *size, filters, *padding, *depth[:2])
+    if _few(tiles, depth, filters):
+        return _plan_few(numbers, depth, tiles, weight_shape, gradient=False)
+
+    whole = POSITIONS * depth.used * padded
+    parts = plan_parts(tiles * whole / PRODUCTS_PER_NANOSECOND, limit=tiles)
+    # Few tiles keep V in the L2 cache; where U is large, more tiles share each load of it.
+    most = 48 if depth.row < 128 else 36 if depth.shifts > 1 else 72
+    block = _tile_block(tiles, parts, most)
+    floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + _patch(channels)
+    transforming = plan_parts(whole / TRANSFORMED_PER_NANOSECOND, limit=padded // LANES)
+    return Plan(
+        few=False,
+        sizes=(*numbers, depth.used, depth.row, block),
+        table=_table(depth, block),
+        parts=parts,
+        workspace=round_up(floats, LANES),
+        transforming=transforming,
+        taps=_gathered(weight_shape),
+        whole=whole,
+    )
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _plan_gradient(
+    x_shape: Shape, weight_shape: Shape, size: Pair, padding: Pair, num_threads: int
+) -> Plan:
+    batch, _, _, channels = x_shape
+    filters = weight_shape[0]
+    depth = _depth(channels, (weight_shape[2], weight_shape[3]), gradient=True)
+    padded = round_up(filters, LANES)
+    tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
+    numbers = (*x_shape, *size, filters, *padding, *depth[:2])
+    if _few(tiles, depth, filters):
+        return _plan_few(numbers, depth, tiles, weight_shape, gradient=True)
+
+    whole = POSITIONS * round_up(depth.used, ROWS_STEP) * padded
+    parts = plan_parts(tiles * whole / PRODUCTS_PER_NANOSECOND, limit=tiles)
+    # The sums are read and written once for each block: where they are large, blocks are too.
+    most = 24 if depth.row * padded < 2**12 else 72 if depth.row * padded < 2**16 else 144
+    block = _tile_block(tiles, parts, most)
+    floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + _patch(channels)
+    transforming = plan_parts(
+        parts * whole / TRANSFORMED_PER_NANOSECOND, limit=-(-channels // LANES)
+    )
+    return Plan(
+        few=False,
+        sizes=(*numbers, depth.used, depth.row, block),
+        table=_table(depth, block),
+        parts=parts,
+        workspace=round_up(floats, LANES),
+        transforming=transforming,
+        taps=_gathered(weight_shape),
+        whole=whole,
+    )
+
+
+def _take_memory(plan: Plan, whole: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the workspaces and the taps, for each part a row, and `whole` floats more."""
+    first = plan.parts * plan.workspace
+    second = first + plan.transforming * plan.taps
+    floats = memory.empty((second + whole,), np.float32)
+    workspace = floats[:first].reshape(plan.parts, plan.workspace)
+    taps = floats[first:second].reshape(plan.transforming, plan.taps)
+    return workspace, taps, floats[second:]
+
+
 def convolve(
     x: np.ndarray, weight: np.ndarray, size: Pair, padding: Pair, backward: bool
 ) -> np.ndarray:
     """Return the convolution (N, *size, K); `backward` turns the filters and exchanges C and K."""
-    batch, _, _, channels = x.shape
-    filters = weight.shape[1] if backward else weight.shape[0]
-    depth, padded = _depth(channels, (weight.shape[2], weight.shape[3])), round_up(filters, LANES)
-    tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
-    products = POSITIONS * depth.used * padded
-    out = memory.empty((batch, *size, filters), np.float32)
-    numbers = (*x.shape, *size, filters, *padding, *depth[:2])
-    patch = PATCH * PATCH * round_up(channels, LANES)
-
-    if _few(tiles, depth, filters, False, get_num_threads()):
-        block = round_up(tiles, ROWS_STEP)
-        parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
-        at_once = _channels_at_once(tiles)
-        floats = block * (depth.row + PANEL) + depth.shifts * at_once * PANEL + 3 * SLICE_GAP
-        workspace = memory.empty((parts, round_up(POSITIONS * floats + patch, LANES)), np.float32)
-        taps = memory.empty((parts, _gathered(weight.shape)), np.float32)
-        tables = memory.empty((parts, block + depth.shifts * at_once), np.int64)
-        arrays = (x.reshape(-1), weight.reshape(-1), out.reshape(-1), workspace, taps, tables)
-        sizes = (*numbers, depth.row, block, at_once)
-        run_parallel(forward_few_tiles, *arrays, sizes, weight.shape, int(backward), parts=parts)
+    shape = weight.shape
+    plan = _plan_convolution(x.shape, shape, size, padding, backward, get_num_threads())
+    out = memory.empty((x.shape[0], *size, shape[1] if backward else shape[0]), np.float32)
+    workspace, taps, u = _take_memory(plan, plan.whole)
+    flat, filters, flat_out = x.reshape(-1), weight.reshape(-1), out.reshape(-1)
+    if plan.few:
+        tables = np.empty((plan.parts, plan.table.size), np.int64)
+        arrays = (flat, filters, flat_out, workspace, taps, tables)
+        run_parallel(forward_few_tiles, *arrays, plan.sizes, shape, int(backward), parts=plan.parts)
         return out
-
-    u = memory.empty((products,), np.float32)
-    parts = plan_parts(u.size / TRANSFORMED_PER_NANOSECOND, limit=padded // LANES)
-    taps = memory.empty((parts, _gathered(weight.shape)), np.float32)
-    bank = (weight.shape, depth[:2], int(backward))
-    run_parallel(filters_to_tiles, weight.reshape(-1), u, taps, *bank, parts=parts)
-
-    parts = plan_parts(tiles * products / PRODUCTS_PER_NANOSECOND, limit=tiles)
-    # Few tiles keep V in the L2 cache; where U is large, more tiles share each load of it.
-    most = 48 if depth.row < 128 else 36 if depth.shifts > 1 else 72
-    block = _tile_block(tiles, parts, most)
-    floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
-    workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
-    blocks = (workspace, _tables(depth, block), (*numbers, depth.used, depth.row, block))
-    run_parallel(forward_tiles, x.reshape(-1), u, out.reshape(-1), *blocks, parts=parts)
+    bank = (shape, plan.shifts, int(backward))
+    run_parallel(filters_to_tiles, filters, u, taps, *bank, parts=plan.transforming)
+    blocks = (workspace, plan.table, plan.sizes)
+    run_parallel(forward_tiles, flat, u, flat_out, *blocks, parts=plan.parts)
     return out
 
 
@@ -216,43 +321,21 @@ def filter_gradient(
     x: np.ndarray, grad: np.ndarray, weight_shape: Shape, padding: Pair
 ) -> np.ndarray:
     """Return the gradient of the filters (K, C, R, S)."""
-    batch, rows, columns, filters = grad.shape
-    channels = x.shape[3]
-    depth = _depth(channels, (weight_shape[2], weight_shape[3]), gradient=True)
-    padded = round_up(filters, LANES)
-    tiles = batch * -(-rows // TILE) * -(-columns // TILE)
-    products = POSITIONS * round_up(depth.used, ROWS_STEP) * padded
-    out = memory.empty(weight_shape, np.float32)
-    numbers = (*x.shape, rows, columns, filters, *padding, *depth[:2])
-    patch = PATCH * PATCH * max(round_up(channels, LANES), PANEL)
-
-    if _few(tiles, depth, filters, True, get_num_threads()):
-        block = round_up(tiles, ROWS_STEP)
-        parts = plan_parts((tiles + 8) * products / PRODUCTS_PER_NANOSECOND, limit=padded // LANES)
-        floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + patch
-        workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
-        taps = memory.empty((parts, _gathered(weight_shape)), np.float32)
-        at_once = _channels_at_once(tiles)
-        floats = POSITIONS * (depth.shifts * at_once * PANEL + SLICE_GAP)
-        sums = memory.empty((parts, 1, floats), np.float32)
-        tables = memory.empty((parts, block + depth.shifts * at_once), np.int64)
-        arrays = (x.reshape(-1), grad.reshape(-1), out.reshape(-1), workspace, taps, sums, tables)
-        sizes = (*numbers, depth.row, block, at_once)
-        run_parallel(filter_gradient_few_tiles, *arrays, sizes, weight_shape, parts=parts)
+    shape = tuple(weight_shape)
+    size = (grad.shape[1], grad.shape[2])
+    plan = _plan_gradient(x.shape, shape, size, padding, get_num_threads())
+    out = memory.empty(shape, np.float32)
+    workspace, taps, sums = _take_memory(plan, plan.parts * plan.whole)
+    flat, flat_grad, flat_out = x.reshape(-1), grad.reshape(-1), out.reshape(-1)
+    if plan.few:
+        sums = sums.reshape(plan.parts, 1, plan.whole)
+        tables = np.empty((plan.parts, plan.table.size), np.int64)
+        arrays = (flat, flat_grad, flat_out, workspace, taps, sums, tables)
+        run_parallel(filter_gradient_few_tiles, *arrays, plan.sizes, shape, parts=plan.parts)
         return out
-
-    parts = plan_parts(tiles * products / PRODUCTS_PER_NANOSECOND, limit=tiles)
-    # The sums are read and written once for each block: where they are large, blocks are too.
-    most = 24 if depth.row * padded < 2**12 else 72 if depth.row * padded < 2**16 else 144
-    block = _tile_block(tiles, parts, most)
-    floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + patch
-    workspace = memory.empty((parts, round_up(floats, LANES)), np.float32)
-    sums = memory.empty((parts, products), np.float32)
-    blocks = (workspace, _tables(depth, block), (*numbers, depth.used, depth.row, block))
-    run_parallel(filter_gradient_tiles, x.reshape(-1), grad.reshape(-1), sums, *blocks, parts=parts)
-
-    parts = plan_parts(sums.size / TRANSFORMED_PER_NANOSECOND, limit=-(-channels // LANES))
-    taps = memory.empty((parts, _gathered(weight_shape)), np.float32)
-    bank = (weight_shape, depth[:2])
-    run_parallel(tiles_to_filter_gradient, sums, out.reshape(-1), taps, *bank, parts=parts)
+    sums = sums.reshape(plan.parts, plan.whole)
+    blocks = (workspace, plan.table, plan.sizes)
+    run_parallel(filter_gradient_tiles, flat, flat_grad, sums, *blocks, parts=plan.parts)
+    bank = (shape, plan.shifts)
+    run_parallel(tiles_to_filter_gradient, sums, flat_out, taps, *bank, parts=plan.transforming)
     return out
