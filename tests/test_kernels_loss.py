@@ -183,3 +183,21 @@ def test_inputs_stay_as_they_are():
     compiled.log_softmax_rows(logits)
     for array, copy in zip((logits, targets, weight, probs), before, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("batch", [4, 4000], ids=["in one part", "in several"])
+def test_read_only_arrays_compile_nothing_anew_and_give_the_same_bits(batch):
+    logits, targets, weight, _ = problem(batch, 20, np.float32)
+    kernels, results = (compiled._scan, compiled._rows), []
+    for _ in range(2):
+        options = (weight, 0.1, -100, 1.0, True)
+        scan = compiled.scan_targets(targets, 20, -100, weight)
+        results.append((scan, *compiled.cross_entropy_rows(logits, targets, *options)))
+        if len(results) == 1:
+            before = [kernel.specialisations for kernel in kernels]
+            for array in (logits, targets, weight):
+                array.flags.writeable = False
+    assert [kernel.specialisations for kernel in kernels] == before
+    assert results[0][0] == results[1][0]
+    for first, second in zip(results[0][1:], results[1][1:], strict=True):
+        np.testing.assert_array_equal(first, second)

@@ -118,6 +118,8 @@ def check_flag(where: str, name: str, value: object) -> bool:
 
 def check_pair(where: str, name: str, value: object, *, minimum: int) -> tuple[int, int]:
     """Return ``value`` as two integers (vertical, horizontal); one integer stands for both."""
+    if type(value) is int and value >= minimum:  # what nearly always comes
+        return value, value
     if isinstance(value, np.ndarray) and value.ndim == 1:
         value = value.tolist()
     if isinstance(value, tuple | list | Sequence) and not isinstance(value, str | bytes):

@@ -153,7 +153,7 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
 def _checked(where: str, recorded: Any) -> Recorded:
     """Return what a function on arrays returned; refuse what is no value with its rules."""
     pair = isinstance(recorded, tuple) and len(recorded) == 2
-    if not pair or not isinstance(recorded[1], Mapping):
+    if not pair or not isinstance(recorded[1], dict | Mapping):
         raise TypeError(
             f"{where}: returned {describe(recorded)}; expected (value, rules), where rules is a "
             'dictionary such as {"x": lambda grad: ...}'
@@ -213,11 +213,12 @@ def _hold_saved(
         return ()
     memories: dict[int, Memory] = {}
     for tensor in itertools.chain((result,), *map(tensors_in, inputs.values())):
-        if any(
-            array is tensor._data or np.may_share_memory(array, tensor._data) for array in captured
-        ):
-            memory = tensor._shared_memory()
-            memories[id(memory)] = memory
+        data = tensor._data
+        for array in captured:
+            if array is data or np.may_share_memory(array, data):
+                memory = tensor._shared_memory()
+                memories[id(memory)] = memory
+                break
     for memory in memories.values():
         memory.hold()
     return tuple((memory, memory.version) for memory in memories.values())
@@ -256,7 +257,11 @@ def _captured_arrays(rules: Sequence[Pullback]) -> list[Array]:
 def _contents(value: object) -> Iterable[object]:
     """Return what a function, a sequence, a mapping or another object holds."""
     if isinstance(value, FunctionType):
-        cells = [_cell_content(cell) for cell in value.__closure__ or ()]
+        closure = value.__closure__ or ()
+        try:
+            cells = [cell.cell_contents for cell in closure]
+        except ValueError:  # a variable that was never assigned
+            cells = [_cell_content(cell) for cell in closure]
         return [*cells, *value.__defaults__] if value.__defaults__ else cells
     if isinstance(value, _CONTAINERS):
         return value
@@ -276,7 +281,7 @@ def _contents(value: object) -> Iterable[object]:
 def _cell_content(cell: CellType) -> object:
     try:
         return cell.cell_contents
-    except ValueError:  # a variable that was never assigned
+    except ValueError:
         return None
 
 

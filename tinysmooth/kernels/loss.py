@@ -54,7 +54,7 @@ def _scan(targets: Any, num_classes: Any, ignore_index: Any, weight: Any) -> Any
     return -1, divisor
 
 
-@jit
+@jit(wrapper=True)
 def _rows(
     part: Any,
     parts: Any,
@@ -183,12 +183,21 @@ def _output(rows: int, columns: int, kind: np.dtype[Any]) -> Array:
     return memory.empty((rows, columns), kind)
 
 
+def _all_writeable(*arrays: Array) -> bool:
+    """Tell whether Numba's own call will do, the quicker one for a small batch.
+
+    For Numba a read-only array has a type of its own; the kernel would be compiled once more.
+    """
+    return all(array.flags.writeable for array in arrays)
+
+
 def scan_targets(
     targets: Array, num_classes: int, ignore_index: int, weight: Array | None
 ) -> tuple[int, float]:
     """Return the first bad row (-1: none) and what a mean divides by; see the reference."""
     known = NO_WEIGHT[np.dtype(np.float32)] if weight is None else weight
-    bad_row, divisor = _scan.wrapped(targets, num_classes, ignore_index, known)
+    scan = _scan.wrapped if _all_writeable(targets, known) else _scan
+    bad_row, divisor = scan(targets, num_classes, ignore_index, known)
     return bad_row, divisor
 
 
@@ -209,20 +218,12 @@ def cross_entropy_rows(
     gradient = _output(count if want_gradient else parts, size, kind)
     total = float(size) if weight is None else float(weight.sum(dtype=np.float64))
     known = NO_WEIGHT[kind] if weight is None else weight
-    run_parallel(
-        _rows,
-        logits,
-        targets,
-        known,
-        total,
-        label_smoothing,
-        ignore_index,
-        scale,
-        want_gradient,
-        losses,
-        gradient,
-        parts=parts,
-    )
+    options = (total, label_smoothing, ignore_index, scale, want_gradient)
+    arguments = (logits, targets, known, *options, losses, gradient)
+    if parts == 1 and _all_writeable(logits, targets, known):
+        _rows.wrapped(0, 1, *arguments)
+    else:
+        run_parallel(_rows, *arguments, parts=parts)
     return losses, gradient if want_gradient else None
 
 

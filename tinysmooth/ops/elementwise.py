@@ -195,7 +195,7 @@ def relu(x: Array) -> Recorded:
         return np.maximum(x, 0), {"x": lambda grad: np.where(x <= 0, 0, grad)}
     shape, order = x.shape, _memory_order(x)
     flat = np.ascontiguousarray(x.transpose(order)).reshape(-1)
-    back = tuple(int(axis) for axis in np.argsort(order))
+    back = tuple(map(order.index, range(x.ndim)))
 
     def unflatten(out: Array) -> Array:
         return out.reshape([shape[axis] for axis in order]).transpose(back)
@@ -246,6 +246,8 @@ def tanh(x: Array) -> Recorded:
 
 def _memory_order(x: Array) -> tuple[int, ...]:
     """Return the axes from the slowest to the fastest in memory, so that images stay NHWC."""
+    if x.flags.c_contiguous:
+        return tuple(range(x.ndim))
     slowest_first = np.argsort([-np.abs(stride) for stride in x.strides], kind="stable")
     return tuple(int(axis) for axis in slowest_first)
 
