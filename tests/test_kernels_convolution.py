@@ -161,7 +161,7 @@ def test_fast_float32_is_as_exact_as_documented(case, num_threads):
         assert got < FLOAT32_TOLERANCE[name]
 
 
-# Each route and each tail: panels of 64, 32 and 16 filters, borders, several blocks of tiles.
+# Each route and each tail: panels of 64, 48, 32 and 16 filters, borders, several blocks of tiles.
 ROUTES = [
     Case(10, 2, (30, 29), 16, 64, (3, 3), (1, 1), (1, 1)),
     Case(11, 1, (16, 16), 64, 112, (3, 3), (1, 1), (1, 1)),

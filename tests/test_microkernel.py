@@ -18,7 +18,7 @@ def needs_compilation(test):
     return test if jit.ENABLED else None
 
 
-WIDTHS = [64, 32, 16] if microkernel.PANEL == 64 else [16]
+WIDTHS = [64, 48, 32, 16] if microkernel.PANEL == 64 else [16]
 
 
 def arrays(rows, depth, width, seed=0):
@@ -50,7 +50,7 @@ def test_a_panel_product_writes_or_adds_the_matrix_product(width, rows, depth, a
 
 
 @needs_compilation
-@pytest.mark.parametrize(("height", "vectors"), [(6, 4), (8, 2), (12, 1), (6, 1)])
+@pytest.mark.parametrize(("height", "vectors"), [(6, 4), (8, 3), (8, 2), (12, 1), (8, 1), (6, 1)])
 def test_the_loop_of_a_tile_is_not_unrolled(height, vectors):
     tile = microkernel.make_microkernel(height, vectors)
 

@@ -14,10 +14,10 @@ walk along the shared dimension, and at each step k add one column of A times on
 
 Why 6 x 4. A multiply-add has a latency of 4 cycles and a core starts one or two in each, so at
 least 8 independent sums must be under way. AVX-512 has 32 registers: 24 sums, 4 for the row of B
-and 1 for the spread a_i make 29. With 7 x 4 the registers overflow into memory. B of 32 columns
-takes tiles of 8 x 2. Of 16 columns it takes as tall a tile as there are registers to point to its
-rows: 12 x 1, or 8 x 1 where that is quicker (`NARROW_ROWS`). AVX2 has 16 registers of half the
-size, a vector takes two: 6 x 1 makes 12 sums, 2 for B and 1 for a_i, 15.
+and 1 for the spread a_i make 29. With 7 x 4 the registers overflow into memory. B of 48 columns
+takes tiles of 8 x 3, of 32 columns 8 x 2. Of 16 columns it takes as tall a tile as there are
+registers to point to its rows: 12 x 1, or 8 x 1 where that is quicker (`NARROW_ROWS`). AVX2 has 16
+registers of half the size, a vector takes two: 6 x 1 makes 12 sums, 2 for B and 1 for a_i, 15.
 
 Where A lies. Each number of A is loaded alone, so A need not be a matrix in memory. It is given by
 two tables of offsets::
@@ -175,7 +175,7 @@ def make_microkernel(height: int, vectors: int) -> Any:
 # ------------------------------------------------------------------ products of whole panels
 #
 # B is cut in panels of columns, each stored on its own as (depth, width): the four loads of a step
-# are then neighbours. The last columns are padded to 16 and cut in panels of 32 and 16.
+# are then neighbours. The last columns, padded to a multiple of 16, are a panel of their own.
 
 PANEL = 64 if WIDE else 16
 """Columns in a full panel."""
@@ -187,10 +187,7 @@ ROWS_STEP = 4
 @jit
 def panel_width(first: int, columns: int) -> int:
     """Return the width of the panel that starts at column `first` of `columns`."""
-    rest = columns - first
-    if rest >= PANEL:
-        return PANEL
-    return 32 if rest >= 32 and WIDE else 16
+    return min(columns - first, PANEL)
 
 
 _tile_6 = make_microkernel(6, PANEL // LANES)
@@ -201,6 +198,7 @@ NARROW_ROWS = 12 if cpu_description()[0].startswith("znver") else 8
 fit the registers: 8 rows take 0.88 to 0.97 of the time."""
 
 if WIDE:
+    _tile_8x3, _tile_4x3 = make_microkernel(8, 3), make_microkernel(4, 3)
     _tile_8x2, _tile_4x2 = make_microkernel(8, 2), make_microkernel(4, 2)
     _tile_narrow, _tile_4x1 = make_microkernel(NARROW_ROWS, 1), make_microkernel(4, 1)
 
@@ -253,6 +251,21 @@ if WIDE:
                 to += 6 * c_stride
             while i < last:
                 _tile_4(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
+                i += 4
+                to += 4 * c_stride
+        elif width == 48:
+            while i + 8 <= last:
+                _tile_8x3(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
+                i += 8
+                to += 8 * c_stride
+            while i < last:
+                _tile_4x3(
                     *(a, a_offset, rows, i, columns, depth),
                     *(b, b_offset, b_stride, c, to, c_stride, add),
                 )
