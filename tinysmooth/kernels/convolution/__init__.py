@@ -5,7 +5,7 @@
 `im2col`                  windows as a matrix, one matrix product: the **reference**, and float64
 `loops`                   the same loops compiled: what a compiler alone makes of them
 `winograd`                fewer multiplications through polynomials, derived, in plain NumPy
-`fast`                    what runs by default in float32: picks one of three routes
+`fast`                    what runs by default in float32: picks one of four routes
 ========================  =======================================================================
 
 Each room has ``conv2d_forward``, ``conv2d_backward_data`` and ``conv2d_backward_weight`` with the

@@ -36,7 +36,8 @@ winograd_enabled = True
 """Set by ``use_kernels("compiled", winograd=...)``; read once a call."""
 
 ROUTES = 256
-"""Shapes whose route is remembered: to find it takes as long as a small convolution."""
+"""Shapes whose route is remembered, for each number of threads, because costs follow that: to find
+it takes as long as a small convolution."""
 
 
 class Route(enum.Enum):
