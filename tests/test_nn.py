@@ -136,6 +136,18 @@ def test_a_shared_module_is_learnt_once():
     assert len(list(nn.Sequential(layer, layer).parameters())) == 2
 
 
+def test_a_module_that_knows_what_contains_it_is_refused_by_name_unless_it_hides_that():
+    model = nn.Sequential(nn.Linear(2, 3))
+    layer = next(child for _, child in model.named_children())
+    layer.parent = model
+    for ask in (model.state_dict, lambda: list(model.parameters())):
+        with pytest.raises(ValueError, match=r"0\.parent is a Sequential .* _parent"):
+            ask()
+    del layer.parent
+    layer._parent = model
+    assert list(model.state_dict()) == ["0.weight", "0.bias"]
+
+
 def test_state_dict_round_trip_restores_every_bit_and_is_a_copy():
     one, two = ts.models.small_convnet(rng=rng(1)), ts.models.small_convnet(rng=rng(2))
     one(images(4, 3, 12, 12))  # moves the running statistics

@@ -70,15 +70,24 @@ class Module:
             yield module
             stack.extend(reversed([child for _, child in module.named_children()]))
 
-    def _named_state(self, prefix: str = "") -> Iterator[tuple[str, Tensor | Array]]:
+    def _named_state(
+        self, prefix: str = "", above: tuple[Module, ...] = ()
+    ) -> Iterator[tuple[str, Tensor | Array]]:
         """Parameters and buffers in order, with their names; a shared one appears at each name."""
+        above = (*above, self)
         for name, value in vars(self).items():
             if name.startswith("_"):
                 continue
             if isinstance(value, Tensor | np.ndarray):
                 yield prefix + name, value
             elif isinstance(value, Module):
-                yield from value._named_state(f"{prefix}{name}.")
+                if any(value is module for module in above):
+                    raise ValueError(
+                        f"Module: {prefix}{name} is a {type(value).__name__} that contains this "
+                        f"{type(self).__name__}; expected modules that form a tree. Keep the way "
+                        f"back under a name that begins with an underscore: _{name}"
+                    )
+                yield from value._named_state(f"{prefix}{name}.", above)
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Iterate over what is learnt, with its names; what modules share comes once."""
