@@ -216,6 +216,28 @@ def _plan_few(
     return Plan(True, sizes, table, parts, workspace, parts, _gathered(weight_shape), sums)
 
 
+def _plan_blocks(
+    numbers: tuple[int, ...],
+    depth: Depth,
+    block: int,
+    floats: int,
+    weight_shape: Shape,
+    whole: int,
+    parts: Pair,
+) -> Plan:
+    """Plan blocks of so many tiles; `parts` are those of the tiles and of the filters."""
+    return Plan(
+        few=False,
+        sizes=(*numbers, depth.used, depth.row, block),
+        table=_table(depth, block),
+        parts=parts[0],
+        workspace=round_up(floats, LANES),
+        transforming=parts[1],
+        taps=_gathered(weight_shape),
+        whole=whole,
+    )
+
+
 def _patch(channels: int) -> int:
     """Return the floats of a patch of pixels, or of those of a panel of their gradient."""
     return PATCH * PATCH * max(round_up(channels, LANES), PANEL)
@@ -240,16 +262,8 @@ def _plan_convolution(
     block = _tile_block(tiles, parts, most)
     floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + _patch(channels)
     transforming = plan_parts(whole / TRANSFORMED_PER_NANOSECOND, limit=padded // LANES)
-    return Plan(
-        few=False,
-        sizes=(*numbers, depth.used, depth.row, block),
-        table=_table(depth, block),
-        parts=parts,
-        workspace=round_up(floats, LANES),
-        transforming=transforming,
-        taps=_gathered(weight_shape),
-        whole=whole,
-    )
+    parts_of_both = (parts, transforming)
+    return _plan_blocks(numbers, depth, block, floats, weight_shape, whole, parts_of_both)
 
 
 @functools.lru_cache(maxsize=PLANS)
@@ -271,19 +285,9 @@ def _plan_gradient(
     most = 24 if depth.row * padded < 2**12 else 72 if depth.row * padded < 2**16 else 144
     block = _tile_block(tiles, parts, most)
     floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + _patch(channels)
-    transforming = plan_parts(
-        parts * whole / TRANSFORMED_PER_NANOSECOND, limit=-(-channels // LANES)
-    )
-    return Plan(
-        few=False,
-        sizes=(*numbers, depth.used, depth.row, block),
-        table=_table(depth, block),
-        parts=parts,
-        workspace=round_up(floats, LANES),
-        transforming=transforming,
-        taps=_gathered(weight_shape),
-        whole=whole,
-    )
+    written = parts * whole / TRANSFORMED_PER_NANOSECOND
+    parts_of_both = (parts, plan_parts(written, limit=-(-channels // LANES)))
+    return _plan_blocks(numbers, depth, block, floats, weight_shape, whole, parts_of_both)
 
 
 def _take_memory(plan: Plan, whole: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
