@@ -161,7 +161,7 @@ class _MachineLocks:
             self._release_from(places[-1])
 
     def reset(self) -> None:
-        """Release everything, after a compilation that failed or was interrupted."""
+        """Release everything, after a compilation that failed."""
         self._release_from(0)
 
     def _release_from(self, place: int) -> None:
@@ -236,10 +236,5 @@ class SharedCache(FunctionCache):  # type: ignore[misc]
             super().save_overload(sig, data)
         except OSError:
             pass
-        except RuntimeError as error:
-            if "no compiled object" not in str(error):
-                raise
-            # LLVM hands its code over in a callback, and there Python drops what a signal raises.
-            raise KeyboardInterrupt from error
         finally:
             machine_locks.release(self.lock)

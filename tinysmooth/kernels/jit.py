@@ -18,6 +18,7 @@ It decides, in one place, what would otherwise be decided in every kernel:
   hence each combination would be compiled anew.
 - Kernels inside kernels: a large one is compiled once and not once more for each caller (see
   `tinysmooth.kernels.linking`). Nor is one compiled once for each constant among its arguments.
+- Ctrl-C while a kernel is compiled interrupts the caller and not the compiler (see `_sheltered`).
 - One line on stderr when, and only when, something is really being compiled.
 
 Importing a room of kernels compiles nothing: a kernel is compiled, or loaded from the cache, by its
@@ -31,6 +32,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import numba
@@ -49,6 +51,37 @@ ENABLED: bool = not config.DISABLE_JIT
 
 _KERNELS: dict[Any, Kernel] = {}  # Numba's dispatcher -> our kernel
 _opening = threading.Lock()
+
+
+def _sheltered(compile_types: Callable[..., Any]) -> Callable[..., Any]:
+    """Make Numba compile in a thread that no signal handler can interrupt.
+
+    Python runs signal handlers in the main thread, between any two of its steps, and what they
+    raise comes up there. Inside Numba that may be a generator that every later compilation goes on
+    with: one Ctrl-C, and the process compiles nothing any more. In a thread beside, the kernel at
+    hand is finished and saved; the caller is interrupted while it waits, and may try again.
+    """
+
+    @functools.wraps(compile_types)
+    def compile_beside(*args: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            try:
+                return compile_types(*args)
+            except BaseException:
+                machine_locks.reset()
+                raise
+        made: Future[Any] = Future()
+
+        def finish() -> None:
+            try:
+                made.set_result(compile_beside(*args))
+            except BaseException as error:
+                made.set_exception(error)
+
+        threading.Thread(target=finish, name="tinysmooth-compiler").start()
+        return made.result()
+
+    return compile_beside
 
 
 class Kernel:
@@ -79,6 +112,7 @@ class Kernel:
         self._cache_is_open = not ENABLED
         self._codes: dict[tuple[bool, tuple[Any, ...]], Code] = {}
         if ENABLED:
+            self.dispatcher.compile = _sheltered(self.dispatcher.compile)
             _KERNELS[self.dispatcher] = self
 
     def __call__(self, *args: Any) -> Any:
@@ -98,11 +132,7 @@ class Kernel:
         key, numbers, alive = take_apart(args)
         code = self._codes.get((parallel, key))
         if code is None:
-            try:
-                code = machine_code(self.ready_dispatcher, key, parallel)
-            except BaseException:  # an interrupt, too
-                machine_locks.reset()
-                raise
+            code = machine_code(self.ready_dispatcher, key, parallel)
             self._codes[parallel, key] = code
         return code, np.array(numbers, np.int64), alive
 
