@@ -227,6 +227,30 @@ def test_interrupts_reach_the_caller_and_not_the_compiler(tmp_path):
     assert done.stdout == "True locks: 0\n"
 
 
+NUMBA_FIRST = """
+import numba
+import numpy as np
+from tinysmooth.kernels.jit import jit
+
+@jit
+def largest(values):
+    return values.max()
+
+@numba.njit
+def twice(values):
+    return 2 * largest(values)
+
+print(twice(np.arange(4.0)))
+"""
+
+
+@needs_compilation
+def test_a_function_of_numbas_own_may_call_a_kernel(tmp_path):
+    """It holds Numba's lock while the kernel inside is compiled, which must not wait for it."""
+    done = run(NUMBA_FIRST, TINYSMOOTH_CACHE=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "6.0\n"), done.stderr
+
+
 def test_a_lock_that_this_process_has_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "LONGEST_WAIT_FOR_ANOTHER_PROCESS", 30.0)
     outer, inner, failed = (tmp_path / name for name in ("outer", "inner", "failed"))

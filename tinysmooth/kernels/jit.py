@@ -39,6 +39,7 @@ import numba
 import numpy as np
 from numba import types
 from numba.core import config, event
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import models, register_model, typeof_impl
 
 from tinysmooth.kernels.cache import SharedCache, cache_folder, cpu_description, machine_locks
@@ -60,11 +61,14 @@ def _sheltered(compile_types: Callable[..., Any]) -> Callable[..., Any]:
     raise comes up there. Inside Numba that may be a generator that every later compilation goes on
     with: one Ctrl-C, and the process compiles nothing any more. In a thread beside, the kernel at
     hand is finished and saved; the caller is interrupted while it waits, and may try again.
+    A caller that is compiling already, a function of Numba's own with a kernel inside, keeps others
+    from compiling and must go on itself.
     """
 
     @functools.wraps(compile_types)
     def compile_beside(*args: Any) -> Any:
-        if threading.current_thread() is not threading.main_thread():
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if not in_main_thread or global_compiler_lock.is_locked():
             try:
                 return compile_types(*args)
             except BaseException:
