@@ -40,6 +40,14 @@ def block(x, w, b, residual=None, *, training=True, **options):
     )
 
 
+def convolved(x, filters, w, b, residual=None, *, training=True, **options):
+    channels = filters.shape[0]
+    mean, var = np.linspace(-0.5, 0.5, channels), np.linspace(0.5, 1.5, channels)
+    return ops.conv2d_block(
+        *(x, filters, w, b, mean.copy(), var.copy(), training), residual=residual, **options
+    )
+
+
 A, B = numbers(3, 4), numbers(3, 4, seed=1)
 ROW, COLUMN = numbers(4, seed=2), numbers(3, 1, seed=3)
 IMAGES = numbers(2, 3, 6, 5)
@@ -146,6 +154,18 @@ CASES = {
             [IMAGES, SCALE, SHIFT, numbers(2, 3, 3, 2, seed=9)],
         ),
         ("nothing follows", lambda *a: block(*a, relu=False), [IMAGES, SCALE, SHIFT]),
+    ],
+    "conv2d_block": [
+        (
+            "pool, padding",
+            lambda *a: convolved(*a, pool=True, padding=1),
+            [IMAGES, numbers(4, 3, 3, 2), positive(4, seed=4), numbers(4, seed=5)],
+        ),
+        (
+            "residual, stride, in evaluation",
+            lambda *a: convolved(*a, stride=(2, 1), training=False),
+            [IMAGES, numbers(3, 3, 2, 2), SCALE, SHIFT, numbers(2, 3, 3, 4, seed=9)],
+        ),
     ],
     "cross_entropy": [
         ("one-hot", lambda z: ts.cross_entropy(z, [1, 0, 3]), [A]),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tinysmooth import kernels
 from tinysmooth.kernels import threads
 from tinysmooth.kernels.convolution import (
     definition,
@@ -30,6 +31,9 @@ from tinysmooth.kernels.convolution.transforms import (
     output_gradient_transform,
     output_transform,
 )
+from tinysmooth.kernels.jit import ENABLED
+
+needs_compilation = pytest.mark.skipif(not ENABLED, reason="Winograd's vectors need a compiler")
 
 NAMES = ("conv2d_forward", "conv2d_backward_data", "conv2d_backward_weight")
 RUNGS = {"im2col": im2col, "loops": loops, "winograd": winograd, "fast": fast}
@@ -414,3 +418,64 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
                 out = case.run(fast, name, np.float32)
                 assert error(out, exact[name]) < FLOAT32_TOLERANCE[name]
     forget_plans()
+
+
+STATISTICS = [
+    (2, 8, 20, 12, 3),  # few tiles, a vector and a rest
+    (3, 5, 17, 7, 3),  # tiles over the border
+    (16, 16, 64, 19, 3),  # many tiles, enough work for two threads
+    (4, 32, 80, 30, 3),  # two panels
+    (2, 64, 256, 8, 3),  # filters shared among the threads
+    (8, 16, 35, 13, 5),  # shifted images
+]
+
+
+@needs_compilation
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize(("batch", "channels", "filters", "size", "taps"), STATISTICS)
+def test_statistics_taken_on_the_way_are_those_of_the_result(
+    batch, channels, filters, size, taps, number, offset
+):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, size, size, channels)).astype(np.float32)
+    weight = rng.standard_normal((filters, channels, taps, taps)).astype(np.float32)
+    x += np.float32(offset)
+    arguments = (x, weight, (size, size), (taps // 2, taps // 2))
+    before = threads.get_num_threads()
+    try:
+        threads.set_num_threads(number)
+        out, statistics = winograd_route.convolve_with_statistics(*arguments)
+        np.testing.assert_array_equal(out, winograd_route.convolve(*arguments, backward=False))
+    finally:
+        threads.set_num_threads(before)
+    mean, var = statistics
+    wide = out.astype(np.float64)
+    scale = np.sqrt((wide**2).mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(mean / scale, wide.mean(axis=(0, 1, 2)) / scale, atol=1e-6)
+    np.testing.assert_allclose(var, wide.var(axis=(0, 1, 2)), rtol=1e-5)
+
+
+@needs_compilation
+def test_statistics_of_a_constant_have_no_variance_and_those_of_nan_are_left_to_others():
+    x = np.ones((4, 16, 16, 16), np.float32)
+    weight = np.zeros((32, 16, 3, 3), np.float32)
+    weight[:, 0, 1, 1] = 0.1
+    _, (mean, var) = fast.conv2d_with_statistics(x, weight, (1, 1), (1, 1))
+    np.testing.assert_allclose(mean, 0.1, rtol=1e-5)
+    np.testing.assert_allclose(var, 0, atol=1e-12)
+    x[1, 2, 3, 4] = np.nan
+    assert fast.conv2d_with_statistics(x, weight, (1, 1), (1, 1))[1] is None
+
+
+def test_where_nobody_takes_statistics_the_convolution_is_the_same():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 6, 6, 3)).astype(np.float32)
+    weight = rng.standard_normal((4, 3, 1, 1)).astype(np.float32)
+    for kind in (np.float32, np.float64):
+        arguments = (x.astype(kind), weight.astype(kind), (1, 1), (0, 0))
+        for names in ("compiled", "reference"):
+            with kernels.use_kernels(names):
+                out, statistics = kernels.conv2d_with_statistics(*arguments)
+                assert statistics is None
+                np.testing.assert_array_equal(out, kernels.conv2d_forward(*arguments))

@@ -1,5 +1,6 @@
 """Layers, containers, models: names, shapes, modes, state; fused equals composed."""
 
+import itertools
 import re
 import textwrap
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from gradient_cases import numbers
 
 import tinysmooth as ts
-from tinysmooth import nn
+from tinysmooth import nn, ops
 from tinysmooth.bench.steps import torch_twin
 
 
@@ -70,6 +71,59 @@ def test_fused_block_equals_its_composition(kernels, training, pool, size, dtype
         np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance * np.abs(two).max())
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize(("filters", "size"), [(20, 9), (64, 24)])
+def test_a_convolution_that_takes_the_statistics_equals_its_composition(
+    training, pool, filters, size
+):
+    results = []
+    for make in (lambda m: m, Plain):
+        conv = nn.Conv2d(16, filters, 3, padding=1, bias=False, rng=rng())
+        last = [nn.MaxPool2d(2)] if pool else []
+        block = nn.Sequential(conv, nn.BatchNorm2d(filters), nn.ReLU(), *last)
+        results.append(run(make(block).train(training), images(8, 16, size, size)))
+        results[-1][1].append(block[1].running_var)
+        results[-1][1].append(block[1].running_mean)
+    (fused, fused_grads), (plain, plain_grads) = results
+    np.testing.assert_allclose(fused, plain, rtol=1e-5, atol=1e-5)
+    for one, two in zip(fused_grads, plain_grads, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4 * np.abs(two).max())
+
+
+def test_the_bias_of_a_convolution_before_a_batch_norm_counts():
+    block = nn.Sequential(nn.Conv2d(3, 5, 3, rng=rng()), nn.BatchNorm2d(5), nn.ReLU()).eval()
+    block[0].bias.data[...] = np.arange(5)
+    x = images(2, 3, 6, 6)
+    np.testing.assert_allclose(block(x).data, Plain(block)(x).data, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("wanted", list(itertools.product([True, False], repeat=2)))
+def test_a_fused_convolution_sends_gradients_as_often_as_asked(wanted):
+    """Its rules share one sweep, whichever of them are asked, in each of several walks back."""
+    x = ts.Tensor(np.random.default_rng(1).standard_normal((2, 4, 6, 6)), requires_grad=wanted[0])
+    w = ts.Tensor(np.random.default_rng(2).standard_normal((5, 4, 3, 3)), requires_grad=wanted[1])
+    scale = ts.Tensor(np.full(5, 0.7), requires_grad=True)
+    shift = ts.Tensor(np.zeros(5))
+
+    def gradients(block):
+        out = block()
+        for seed in (1, 2, 3):
+            grad = np.random.default_rng(seed).standard_normal(out.shape)
+            out.backward(grad, retain_graph=seed < 3)
+        found = [tensor.grad for tensor in (x, w, scale) if tensor.requires_grad]
+        for tensor in (x, w, scale):
+            tensor.zero_grad()
+        return found
+
+    fused = gradients(lambda: ops.conv2d_block(x, w, scale, shift, None, None, True, padding=1))
+    plain = gradients(
+        lambda: ops.batch_norm_block(ts.conv2d(x, w, padding=1), scale, shift, None, None, True)
+    )
+    for one, two in zip(fused, plain, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("zero_init", [True, False])
 def test_fused_residual_equals_its_composition(zero_init):
     def branch():
@@ -105,6 +159,7 @@ def test_fused_blocks_are_really_used(monkeypatch):
         nn.BatchNorm2d, "fused", lambda self, x, **o: calls.append(o) or original(self, x, **o)
     )
     ts.models.resnet9(4)(images(2, 3, 16, 16))
+    assert all(isinstance(o["before"], nn.Conv2d) for o in calls)
     assert [(o["relu"], o["pool"], o["residual"] is not None) for o in calls] == [
         (True, False, False),
         (True, True, False),

@@ -170,6 +170,7 @@ def _chosen(reference: Callable[P, R]) -> Callable[P, R]:
 
 
 conv2d_forward = _chosen(reference_convolution.conv2d_forward)
+conv2d_with_statistics = _chosen(reference_convolution.conv2d_with_statistics)
 conv2d_backward_data = _chosen(reference_convolution.conv2d_backward_data)
 conv2d_backward_weight = _chosen(reference_convolution.conv2d_backward_weight)
 max_pool2d_forward = _chosen(reference_pooling.max_pool2d_forward)
@@ -206,6 +207,7 @@ __all__ = [
     "conv2d_backward_data",
     "conv2d_backward_weight",
     "conv2d_forward",
+    "conv2d_with_statistics",
     "crop_and_flip",
     "cross_entropy_rows",
     "global_avg_pool_backward",

@@ -1,16 +1,20 @@
 """Modules made of modules. They also find what can run in one pass over memory.
 
 A BatchNorm followed by ReLU and a 2x2 max-pool (and, at the end of a residual branch, by the
-addition) reads and writes each activation several times when every layer works alone. The result is
-the same to the last rounding when one kernel does all of it, so ``Sequential`` does that unasked.
+addition) reads and writes each activation several times when every layer works alone; a convolution
+before it can take the statistics while it writes. The result is the same but for rounding when few
+kernels do all of it, so ``Sequential`` does that unasked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 
 from tinysmooth.checks import describe
-from tinysmooth.nn.layers import BatchNorm2d, MaxPool2d, ReLU
+from tinysmooth.nn.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU
 from tinysmooth.nn.module import Module
 from tinysmooth.tensor import Tensor
 
@@ -58,6 +62,11 @@ class Sequential(Module):
         modules = list(self)
         i = 0
         while i < len(modules):
+            shape = getattr(x, "shape", ())
+            before = _plain_convolution(modules[i : i + 2]) if len(shape) == 4 else None
+            if before is not None:
+                shape = before.output_shape(shape)
+                i += 1
             module = modules[i]
             if type(module) is not BatchNorm2d:
                 x = module(x)
@@ -65,10 +74,12 @@ class Sequential(Module):
                 continue
             relu = i + 1 < len(modules) and type(modules[i + 1]) is ReLU
             i += 2 if relu else 1
-            pool = i < len(modules) and _halves(modules[i], x)
+            pool = i < len(modules) and _halves(modules[i], shape)
             i += 1 if pool else 0
-            here = residual if i == len(modules) and _fits(residual, x, pool) else None
-            x = module.fused(x, relu=relu, pool=pool, residual=here)
+            here = residual
+            if i < len(modules) or pool or not _fits(residual, shape, x.dtype):
+                here = None
+            x = module.fused(x, relu=relu, pool=pool, residual=here, before=before)
             if here is not None:
                 residual = None
         return x if residual is None else _add(residual, x)
@@ -121,21 +132,23 @@ def _add(x: Tensor, branch: Tensor) -> Tensor:
     return x + branch
 
 
-def _halves(module: Module, x: Tensor) -> bool:
+def _plain_convolution(modules: list[Module]) -> Conv2d | None:
+    """Return the first of two modules, if it is what a fused BatchNorm, the second, can run."""
+    if len(modules) == 2 and type(modules[0]) is Conv2d and type(modules[1]) is BatchNorm2d:
+        return modules[0] if modules[0].bias is None else None
+    return None
+
+
+def _halves(module: Module, shape: tuple[int, ...]) -> bool:
     """Tell whether ``module`` is the plain 2x2 max-pool that the fused kernel knows."""
     return (
         type(module) is MaxPool2d
         and module.kernel_size == module.stride == (2, 2)
         and module.padding == (0, 0)
-        and x.ndim == 4
-        and min(x.shape[2:]) >= 2
+        and len(shape) == 4
+        and min(shape[2:]) >= 2
     )
 
 
-def _fits(residual: Tensor | None, x: Tensor, pool: bool) -> bool:
-    return (
-        residual is not None
-        and not pool
-        and residual.shape == x.shape
-        and residual.dtype == x.dtype
-    )
+def _fits(residual: Tensor | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    return residual is not None and residual.shape == shape and residual.dtype == dtype

@@ -120,6 +120,12 @@ class Conv2d(Module):
         """(N, in_channels, H, W) to (N, out_channels, H', W')."""
         return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape that images (N, in_channels, H, W) become."""
+        lengths = zip(shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
+        rows, columns = ((size + 2 * pad - taps) // step + 1 for size, taps, step, pad in lengths)
+        return shape[0], self.out_channels, rows, columns
+
     def _details(self) -> str:
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
@@ -170,9 +176,24 @@ class BatchNorm2d(Module):
         self._count_batch()
         return out
 
-    def fused(self, x: Tensor, *, relu: bool, pool: bool, residual: Tensor | None = None) -> Tensor:
-        """Run the same with what follows it in one pass (see ``ops.batch_norm_block``)."""
-        out = ops.batch_norm_block(x, *self._arguments(), relu, pool, residual)
+    def fused(
+        self,
+        x: Tensor,
+        *,
+        relu: bool,
+        pool: bool,
+        residual: Tensor | None = None,
+        before: Conv2d | None = None,
+    ) -> Tensor:
+        """Run the same with what follows it in one pass (see ``ops.batch_norm_block``).
+
+        A convolution without a bias that stands before it is run, too (``ops.conv2d_block``).
+        """
+        arguments = (*self._arguments(), relu, pool, residual)
+        if before is None:
+            out = ops.batch_norm_block(x, *arguments)
+        else:
+            out = ops.conv2d_block(x, before.weight, *arguments, before.stride, before.padding)
         self._count_batch()
         return out
 

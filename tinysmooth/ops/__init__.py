@@ -20,7 +20,7 @@ from tinysmooth.ops.elementwise import (
     tanh,
     where,
 )
-from tinysmooth.ops.normalisation import batch_norm, batch_norm_block
+from tinysmooth.ops.normalisation import batch_norm, batch_norm_block, conv2d_block
 from tinysmooth.ops.operators import bind_operators
 from tinysmooth.ops.products import linear, matmul
 from tinysmooth.ops.reductions import max, mean, min, sum
@@ -36,6 +36,7 @@ __all__ = [
     "batch_norm_block",
     "concatenate",
     "conv2d",
+    "conv2d_block",
     "divide",
     "dropout",
     "exp",

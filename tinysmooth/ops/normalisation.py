@@ -6,19 +6,24 @@ and the variance depend on x too, which takes out of the gradient its mean and i
 
 ``batch_norm_block`` is the same followed by ReLU, a 2x2 max-pool and the addition of a residual, in
 one pass over memory: it keeps only x, and works out the mask and the winners of the pool again.
+``conv2d_block`` begins with a convolution, which takes the statistics while it writes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from tinysmooth import kernels
 from tinysmooth.checks import check_flag, check_floating, check_real
-from tinysmooth.graph import Array
-from tinysmooth.ops.spatial import channels_first, channels_last
+from tinysmooth.graph import Array, fresh
+from tinysmooth.ops.spatial import channels_first, channels_last, prepare_convolution
 from tinysmooth.primitive import Recorded, primitive
 
-__all__ = ["batch_norm", "batch_norm_block"]
+__all__ = ["batch_norm", "batch_norm_block", "conv2d_block"]
+
+Statistics = tuple[Array, Array]
 
 
 @primitive
@@ -121,6 +126,74 @@ def batch_norm_block(
     )
 
 
+@primitive
+def conv2d_block(
+    x: Array,
+    filters: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    relu: bool = True,
+    pool: bool = False,
+    residual: Array | None = None,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+) -> Recorded:
+    """Convolution without a bias, then all of :func:`batch_norm_block`.
+
+    Equal to ``batch_norm_block(conv2d(x, filters, None, stride, padding), weight, ...)``, but for
+    the rounding of the statistics. ``nn.Sequential`` uses it without being asked.
+
+    Parameters
+    ----------
+    x, filters, stride, padding
+        As ``x``, ``weight``, ``stride`` and ``padding`` of :func:`conv2d`.
+    weight, bias, running_mean, running_var, training, momentum, eps, relu, pool, residual
+        As in :func:`batch_norm_block`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`conv2d` and :func:`batch_norm_block`.
+    """
+    training = check_flag("batch_norm", "training", training)
+    relu, pool = check_flag("batch_norm", "relu", relu), check_flag("batch_norm", "pool", pool)
+    convolution = prepare_convolution(x, filters, stride, padding)
+    statistics: Statistics | None = None
+    if training:
+        convolved, statistics = kernels.conv2d_with_statistics(*convolution)
+    else:
+        convolved = kernels.conv2d_forward(*convolution)
+    out, swept = _normalise(
+        "batch_norm",
+        channels_first(convolved),
+        weight,
+        bias,
+        running_mean,
+        running_var,
+        training,
+        momentum,
+        eps,
+        relu,
+        pool,
+        residual,
+        statistics,
+        ("x", "filters"),
+    )
+    to_images, to_filters = convolution.gradients()
+    return channels_first(out), {
+        "x": lambda grad: channels_first(to_images(swept(grad, "x"))),
+        "filters": fresh(lambda grad: to_filters(swept(grad, "filters"))),
+        "weight": lambda grad: swept(grad, "weight"),
+        "bias": lambda grad: swept(grad, "bias"),
+        "residual": lambda grad: grad,
+    }
+
+
 def _batch_norm(
     where: str,
     x: Array,
@@ -136,19 +209,68 @@ def _batch_norm(
     pool: bool = False,
     residual: Array | None = None,
 ) -> Recorded:
+    """Normalise images, or features, which are images of one pixel."""
+    flat = x.ndim == 2
+    if flat and residual is not None and residual.ndim == 2:
+        residual = residual[:, :, None, None]
+    out, swept = _normalise(
+        where,
+        x,
+        weight,
+        bias,
+        running_mean,
+        running_var,
+        training,
+        momentum,
+        eps,
+        relu,
+        pool,
+        residual,
+    )
+
+    def x_rule(grad: Array) -> Array:
+        back = channels_first(swept(grad[:, :, None, None] if flat else grad, "x"))
+        return back[:, :, 0, 0] if flat else back
+
+    result = channels_first(out)
+    return result[:, :, 0, 0] if flat else result, {
+        "x": x_rule,
+        "weight": lambda grad: swept(grad[:, :, None, None] if flat else grad, "weight"),
+        "bias": lambda grad: swept(grad[:, :, None, None] if flat else grad, "bias"),
+        "residual": lambda grad: grad,
+    }
+
+
+def _normalise(
+    where: str,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    relu: bool,
+    pool: bool,
+    residual: Array | None,
+    statistics: Statistics | None = None,
+    users: tuple[str, ...] = ("x",),
+) -> tuple[Array, Callable[[Array, str], Array]]:
+    """Return the block's result (N, H, W, C), and its gradients by name.
+
+    `statistics` are the batch's own, if they are known already. `users` are the names under which
+    the gradient of x will be asked for, once each.
+    """
     training = check_flag(where, "training", training)
     momentum = check_real(where, "momentum", momentum, low=0.0, high=1.0)
     eps = check_real(where, "eps", eps, low=0.0, open_low=True)
-    images = _check_batch(where, x, weight, bias, running_mean, running_var, training)
-    flat = x.ndim == 2
-    x = channels_last(images)
+    x = channels_last(_check_batch(where, x, weight, bias, running_mean, running_var, training))
     if residual is not None:
-        features = flat and residual.ndim == 2
-        residual = residual[:, :, None, None] if features else residual
         residual = _check_residual(where, residual, x, pool)
 
     if training:
-        mean, var = kernels.batch_norm_statistics(x)
+        mean, var = statistics or kernels.batch_norm_statistics(x)
         _update_running(running_mean, running_var, mean, var, x, momentum)
     else:
         assert running_mean is not None and running_var is not None
@@ -159,13 +281,13 @@ def _batch_norm(
     shift = (bias - mean * scale64).astype(x.dtype)
     out = kernels.batch_norm_apply(x, scale, shift, relu, pool, residual)
 
-    # Three rules share one sweep over x; the first that is asked pays for it.
+    # All rules share one sweep over x; the first that is asked pays for it.
     sweep: dict[str, Array] = {}
 
     def swept(grad: Array, which: str) -> Array:
         if which not in sweep:
-            sweep["x"], sweep["weight"], sweep["bias"] = kernels.batch_norm_backward(
-                channels_last(grad[:, :, None, None] if flat else grad),
+            dx, sweep["weight"], sweep["bias"] = kernels.batch_norm_backward(
+                channels_last(grad),
                 x,
                 scale,
                 shift,
@@ -176,19 +298,10 @@ def _batch_norm(
                 pool,
                 training,
             )
+            sweep.update(dict.fromkeys(users, dx))
         return sweep.pop(which)
 
-    def x_rule(grad: Array) -> Array:
-        back = channels_first(swept(grad, "x"))
-        return back[:, :, 0, 0] if flat else back
-
-    result = channels_first(out)
-    return result[:, :, 0, 0] if flat else result, {
-        "x": x_rule,
-        "weight": lambda grad: swept(grad, "weight"),
-        "bias": lambda grad: swept(grad, "bias"),
-        "residual": lambda grad: grad,
-    }
+    return out, swept
 
 
 def _check_batch(

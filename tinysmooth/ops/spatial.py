@@ -10,11 +10,13 @@ window it came from; with respect to the weight it correlates input and gradient
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tinysmooth import kernels
 from tinysmooth.checks import check_floating, check_ndim, check_pair
-from tinysmooth.graph import Array, fresh
+from tinysmooth.graph import Array, Pullback, fresh
 from tinysmooth.primitive import Recorded, primitive
 
 __all__ = ["avg_pool2d", "conv2d", "global_avg_pool2d", "max_pool2d"]
@@ -59,6 +61,56 @@ def conv2d(
     cancels out, as with an edge filter on bright images (1.5e-4 was seen).
     ``use_kernels("compiled", winograd=False)`` avoids it, and float64 never takes it.
     """
+    convolution = prepare_convolution(x, weight, stride, padding)
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"conv2d: bias has shape {bias.shape}; expected {weight.shape[:1]}")
+    out = kernels.conv2d_forward(*convolution)
+    if bias is not None:
+        np.add(out, bias, out=out)
+    to_images, to_filters = convolution.gradients()
+    return channels_first(out), {
+        "x": lambda grad: channels_first(to_images(channels_last(grad))),
+        "weight": fresh(lambda grad: to_filters(channels_last(grad))),
+        "bias": lambda grad: grad.sum(axis=(0, 2, 3), dtype=np.float64).astype(grad.dtype),
+    }
+
+
+class Convolution(NamedTuple):
+    """The checked arguments of a convolution, as the kernels take them.
+
+    Attributes
+    ----------
+    images : ndarray (N, H, W, C)
+    filters : ndarray (K, C, R, S)
+    stride, padding : (int, int)
+    """
+
+    images: Array
+    filters: Array
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+    def gradients(self) -> tuple[Pullback, Pullback]:
+        """Return the pullbacks to images and to filters, of a gradient (N, Ho, Wo, K).
+
+        Each holds the arrays that it needs and no others.
+        """
+        images, filters, stride, padding = self
+        images_shape, filters_shape = images.shape, filters.shape
+
+        def to_images(grad: Array) -> Array:
+            return kernels.conv2d_backward_data(grad, filters, images_shape, stride, padding)
+
+        def to_filters(grad: Array) -> Array:
+            return kernels.conv2d_backward_weight(images, grad, filters_shape, stride, padding)
+
+        return to_images, to_filters
+
+
+def prepare_convolution(
+    x: Array, weight: Array, stride: int | tuple[int, int], padding: int | tuple[int, int]
+) -> Convolution:
+    """Check the arguments of `conv2d`, and lay them out."""
     steps = check_pair("conv2d", "stride", stride, minimum=1)
     frame = check_pair("conv2d", "padding", padding, minimum=0)
     _check_images("conv2d", x)
@@ -72,30 +124,8 @@ def conv2d(
         )
     if 0 in weight.shape:
         raise ValueError(f"conv2d: weight has shape {weight.shape}; expected no empty axis")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"conv2d: bias has shape {bias.shape}; expected {weight.shape[:1]}")
     _check_window("conv2d", "weight", x.shape, weight.shape[2:], frame)
-    images, filters = channels_last(x), np.ascontiguousarray(weight)
-    images_shape, filters_shape = images.shape, filters.shape
-    out = kernels.conv2d_forward(images, filters, steps, frame)
-    if bias is not None:
-        np.add(out, bias, out=out)
-
-    def x_rule(grad: Array) -> Array:
-        return channels_first(
-            kernels.conv2d_backward_data(channels_last(grad), filters, images_shape, steps, frame)
-        )
-
-    def weight_rule(grad: Array) -> Array:
-        return kernels.conv2d_backward_weight(
-            images, channels_last(grad), filters_shape, steps, frame
-        )
-
-    return channels_first(out), {
-        "x": x_rule,
-        "weight": fresh(weight_rule),
-        "bias": lambda grad: grad.sum(axis=(0, 2, 3), dtype=np.float64).astype(grad.dtype),
-    }
+    return Convolution(channels_last(x), np.ascontiguousarray(weight), steps, frame)
 
 
 @primitive

@@ -33,7 +33,7 @@ shapes.
       two tables of offsets tell it where the tiles and their channels lie.
    c. `winograd_patches.output_tile`, 48 times: M through `transforms.output_transform` to 4 x 4
       pixels, and the last instruction of `transforms.make_tile_transform` stores 16 channels of one
-      pixel of out.
+      pixel of out. For a BatchNorm behind it `statistics` adds them up while they are at hand.
 6. The caller's thread waits for the others and returns out, which ``ts.conv2d`` shows as NCHW.
 
 V, M and one slice of U stay in the 1 MB of L2 cache; x is read once and out is written once.

@@ -30,7 +30,12 @@ from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_si
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.threads import get_num_threads
 
-__all__ = ["conv2d_backward_data", "conv2d_backward_weight", "conv2d_forward"]
+__all__ = [
+    "conv2d_backward_data",
+    "conv2d_backward_weight",
+    "conv2d_forward",
+    "conv2d_with_statistics",
+]
 
 winograd_enabled = True
 """Set by ``use_kernels("compiled", winograd=...)``; read once a call."""
@@ -64,6 +69,19 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
     if route is Route.WINDOWS:
         return windows_route.convolve(x, weight, size, stride, padding)
     return memory.empty((0, *size, weight.shape[0]), np.float32)
+
+
+def conv2d_with_statistics(
+    x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pair
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """Return the convolution and, where they come cheaply, its mean and variance; see `im2col`."""
+    if x.dtype == np.float32 and ENABLED:
+        shapes = (x.shape, weight.shape)
+        route, _, size = _forward(*shapes, stride, padding, winograd_enabled, get_num_threads())
+        if route is Route.WINOGRAD:
+            compile_ahead()
+            return winograd_route.convolve_with_statistics(x, weight, size, padding)
+    return conv2d_forward(x, weight, stride, padding), None
 
 
 def conv2d_backward_data(

@@ -46,6 +46,25 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
     return np.tensordot(windows, weight, axes=((3, 4, 5), (1, 2, 3)))
 
 
+def conv2d_with_statistics(
+    x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pair
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """Return the convolution and, where they are to be had on the way, statistics for batch norm.
+
+    Parameters
+    ----------
+    x, weight, stride, padding
+        As in `conv2d_forward`.
+
+    Returns
+    -------
+    out : ndarray (N, Ho, Wo, K), dtype of `x`
+    statistics : (mean, var), ndarray (K,), float64, or None
+        None here, and wherever `batch_norm_statistics` has to read `out` again.
+    """
+    return conv2d_forward(x, weight, stride, padding), None
+
+
 def conv2d_backward_data(
     grad: np.ndarray, weight: np.ndarray, input_shape: Shape, stride: Pair, padding: Pair
 ) -> np.ndarray:

@@ -4,6 +4,12 @@ from tinysmooth.kernels.convolution.im2col import (
     conv2d_backward_data,
     conv2d_backward_weight,
     conv2d_forward,
+    conv2d_with_statistics,
 )
 
-__all__ = ["conv2d_backward_data", "conv2d_backward_weight", "conv2d_forward"]
+__all__ = [
+    "conv2d_backward_data",
+    "conv2d_backward_weight",
+    "conv2d_forward",
+    "conv2d_with_statistics",
+]

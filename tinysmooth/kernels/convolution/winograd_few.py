@@ -30,6 +30,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth.kernels.convolution.packing import fill_up
+from tinysmooth.kernels.convolution.statistics import FLUSH, add_tile, flush
 from tinysmooth.kernels.convolution.winograd_filters import transform_filters, transform_sums
 from tinysmooth.kernels.convolution.winograd_patches import (
     POSITIONS,
@@ -58,6 +59,8 @@ def forward_few_tiles(
     x: np.ndarray,
     weight: np.ndarray,
     out: np.ndarray,
+    moments: np.ndarray,
+    totals: np.ndarray,
     workspace: np.ndarray,
     gathered: np.ndarray,
     tables: np.ndarray,
@@ -65,7 +68,7 @@ def forward_few_tiles(
     shape: tuple[int, int, int, int],
     backward: int,
 ) -> None:
-    """Convolve all tiles with one part of the filters."""
+    """Convolve all tiles with one part of the filters; sums as in `winograd_tiles`."""
     batch, height, width, channels, rows, columns, filters = sizes[:7]
     pad_top, pad_left, shifts_down, shifts_across, v_row, block, at_once = sizes[7:]
     shifts, step = shifts_down * shifts_across, v_row // (shifts_down * shifts_across)
@@ -101,7 +104,7 @@ def forward_few_tiles(
                     *(v, p * v_slice + c, tiles_of_v, 0, filled, channels_of_v, depth),
                     *(u, p * u_slice, size, size, m, p * m_slice, PANEL, c),
                 )
-        across, down = (columns + 3) // 4, (rows + 3) // 4
+        across, down, pixels = (columns + 3) // 4, (rows + 3) // 4, 0
         for tile in range(count):
             image, place = divmod(tile, down * across)
             top, left = place // across * 4, place % across * 4
@@ -109,6 +112,14 @@ def forward_few_tiles(
                 *(m, tile * PANEL, m_slice, out, image, top, left, rows, columns),
                 *(filters, first, first + size, patch),
             )
+            if moments.shape[0]:
+                pixels += add_tile(
+                    *(out, image, top, left, rows, columns, filters, first, first + size),
+                    *(tile == 0, moments[part]),
+                )
+                if tile % FLUSH == FLUSH - 1 or tile == count - 1:
+                    flush(moments[part], totals[part], first, first + size, pixels)
+                    pixels = 0
         first += size
 
 

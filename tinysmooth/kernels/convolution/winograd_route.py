@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinysmooth.kernels import memory
+from tinysmooth.kernels.convolution import statistics
 from tinysmooth.kernels.convolution.filters import GATHERED_SLACK
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
@@ -304,21 +305,39 @@ def convolve(
     x: np.ndarray, weight: np.ndarray, size: Pair, padding: Pair, backward: bool
 ) -> np.ndarray:
     """Return the convolution (N, *size, K); `backward` turns the filters and exchanges C and K."""
+    return _convolve(x, weight, size, padding, backward, wanted=False)[0]
+
+
+def convolve_with_statistics(
+    x: np.ndarray, weight: np.ndarray, size: Pair, padding: Pair
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """Return the convolution, and mean and variance of its channels, or None if not finite."""
+    out, sums = _convolve(x, weight, size, padding, backward=False, wanted=True)
+    return out, statistics.mean_and_variance(sums, weight.shape[0])
+
+
+def _convolve(
+    x: np.ndarray, weight: np.ndarray, size: Pair, padding: Pair, backward: bool, wanted: bool
+) -> tuple[np.ndarray, statistics.Sums]:
+    """Convolve, with the sums for the statistics if they are wanted."""
     shape = weight.shape
     plan = _plan_convolution(x.shape, shape, size, padding, backward, get_num_threads())
     out = memory.empty((x.shape[0], *size, shape[1] if backward else shape[0]), np.float32)
     workspace, taps, u = _take_memory(plan, plan.whole)
     flat, filters, flat_out = x.reshape(-1), weight.reshape(-1), out.reshape(-1)
+    sums = statistics.NONE
+    if wanted:
+        sums = statistics.sums_for(plan.parts, round_up(shape[0], LANES))
     if plan.few:
         tables = np.empty((plan.parts, plan.table.size), np.int64)
-        arrays = (flat, filters, flat_out, workspace, taps, tables)
+        arrays = (flat, filters, flat_out, *sums, workspace, taps, tables)
         run_parallel(forward_few_tiles, *arrays, plan.sizes, shape, int(backward), parts=plan.parts)
-        return out
+        return out, sums
     bank = (shape, plan.shifts, int(backward))
     run_parallel(filters_to_tiles, filters, u, taps, *bank, parts=plan.transforming)
     blocks = (workspace, plan.table, plan.sizes)
-    run_parallel(forward_tiles, flat, u, flat_out, *blocks, parts=plan.parts)
-    return out
+    run_parallel(forward_tiles, flat, u, flat_out, *sums, *blocks, parts=plan.parts)
+    return out, sums
 
 
 def filter_gradient(

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinysmooth.kernels.convolution.statistics import FLUSH, add_tile, flush
 from tinysmooth.kernels.convolution.winograd_patches import (
     POSITIONS,
     SHIFT,
@@ -83,11 +84,16 @@ def forward_tiles(
     x: np.ndarray,
     u: np.ndarray,
     out: np.ndarray,
+    moments: np.ndarray,
+    totals: np.ndarray,
     workspace: np.ndarray,
     tables: np.ndarray,
     sizes: tuple[int, ...],
 ) -> None:
-    """Convolve one part of the tiles; `sizes` as `winograd_route` lays them out."""
+    """Convolve one part of the tiles; `sizes` as `winograd_route` lays them out.
+
+    Where `moments` has parts, the sums of `statistics` are taken, too.
+    """
     batch, height, width, channels, rows, columns, filters = sizes[:7]
     pad_top, pad_left, shifts_down, shifts_across, depth, v_row, block = sizes[7:]
     down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
@@ -99,8 +105,8 @@ def forward_tiles(
     patch = mine[POSITIONS * (v_slice + m_slice) :]
     tiles_of_v, channels_of_v = tables[:block], tables[block:]
     tiles = batch * down * across
-    stop = tiles * (part + 1) // parts
-    for start in range(tiles * part // parts, stop, block):
+    begin, stop = tiles * part // parts, tiles * (part + 1) // parts
+    for start in range(begin, stop, block):
         count = input_tiles(
             x, sizes[:11], v_row, v_slice, start, min(stop, start + block), v, patch
         )
@@ -114,26 +120,22 @@ def forward_tiles(
                     *(v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, depth),
                     *(u, panel, size, size, m, p * m_slice, PANEL, 0),
                 )
+            pixels = 0
             for tile in range(count):
                 image, place = divmod(start + tile, down * across)
-                i, j = divmod(place, across)
-                top, left, last = i * TILE, j * TILE, first + size
-                at = tile * PANEL
+                top, left = place // across * TILE, place % across * TILE
                 output_tile(
-                    m,
-                    at,
-                    m_slice,
-                    out,
-                    image,
-                    top,
-                    left,
-                    rows,
-                    columns,
-                    filters,
-                    first,
-                    last,
-                    patch,
+                    *(m, tile * PANEL, m_slice, out, image, top, left, rows, columns),
+                    *(filters, first, first + size, patch),
                 )
+                if moments.shape[0]:
+                    pixels += add_tile(
+                        *(out, image, top, left, rows, columns, filters, first, first + size),
+                        *(start + tile == begin, moments[part]),
+                    )
+                    if tile % FLUSH == FLUSH - 1 or tile == count - 1:
+                        flush(moments[part], totals[part], first, first + size, pixels)
+                        pixels = 0
             first += size
 
 

@@ -1,0 +1,106 @@
+"""Mean and variance of a convolution's channels, taken while its tiles are still in the cache.
+
+Batch norm needs them and would read the whole image once more from main memory. Right after a tile
+has been written its numbers cost a few cycles::
+
+    for each tile:  m --output transform--> out 4 x 4 pixels --add_tile--> moments
+    for each eighth tile:                                       moments --flush--> totals
+
+Each part of the work has ``moments`` (3, K) in float32, namely a pivot and the sums of
+(out - pivot) and of its square, and ``totals`` (3, K) in float64: what the sums of at most 128
+pixels were added to, and the number of pixels. The pivot is the mean of the part's first tile: near
+enough to the mean of all that no digits are lost.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinysmooth.kernels.convolution.winograd_patches import TILE
+from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.vectors import LANES, fma, load, load_tail, splat, store
+
+__all__ = ["NONE", "FLUSH", "Sums", "add_tile", "flush", "sums_for"]
+
+PIVOT, TOTAL, SQUARE = range(3)
+PIXELS = 2  # in totals there is no pivot: TOTAL - 1, SQUARE - 1 and this
+
+FLUSH = 8
+"""Tiles whose pixels are added up in float32."""
+
+Sums = tuple[np.ndarray, np.ndarray]
+
+NONE: Sums = (np.zeros((0, 3, 1), np.float32), np.zeros((0, 3, 1)))
+"""For a convolution whose statistics nobody wants."""
+
+
+@jit
+def add_tile(
+    out: np.ndarray,
+    image: int,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    channels: int,
+    first: int,
+    last: int,
+    is_first: bool,
+    moments: np.ndarray,
+) -> int:
+    """Add the tile at (top, left), channels first to last, to moments; return its pixels."""
+    rows, columns = min(TILE, height - top), min(TILE, width - left)
+    corner = ((image * height + top) * width + left) * channels
+    share = splat(1.0 / (rows * columns))
+    for k in range(first, last, LANES):
+        count = min(LANES, channels - k)
+        if is_first:
+            mean = splat(0.0)
+            for i in range(rows):
+                for j in range(columns):
+                    at = corner + (i * width + j) * channels + k
+                    mean = fma(load_tail(out, at, count), share, mean)
+            store(moments[PIVOT], k, mean)
+        pivot = load(moments[PIVOT], k)
+        total, square = load(moments[TOTAL], k), load(moments[SQUARE], k)
+        for i in range(rows):
+            for j in range(columns):
+                at = corner + (i * width + j) * channels + k
+                if count == LANES:
+                    value = load(out, at) - pivot
+                else:
+                    value = load_tail(out, at, count) - pivot
+                total = total + value
+                square = fma(value, value, square)
+        store(moments[TOTAL], k, total)
+        store(moments[SQUARE], k, square)
+    return rows * columns
+
+
+@jit
+def flush(moments: np.ndarray, totals: np.ndarray, first: int, last: int, pixels: int) -> None:
+    """Add the sums of so many pixels to totals, and begin anew."""
+    for k in range(first, last):
+        totals[TOTAL - 1, k] += moments[TOTAL, k]
+        totals[SQUARE - 1, k] += moments[SQUARE, k]
+        totals[PIXELS, k] += pixels
+        moments[TOTAL, k] = moments[SQUARE, k] = 0
+
+
+def sums_for(parts: int, padded: int) -> Sums:
+    """Return moments and totals for so many parts, with room for `padded` channels."""
+    return np.zeros((parts, 3, padded), np.float32), np.zeros((parts, 3, padded))
+
+
+def mean_and_variance(sums: Sums, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the mean and the biased variance of each channel, or None if they are not finite."""
+    moments, totals = sums
+    total, square, pixels = totals[:, :, :channels].transpose(1, 0, 2)
+    pivot = moments[:, PIVOT, :channels].astype(np.float64)
+    count = pixels.sum(axis=0)
+    mean = (total + pixels * pivot).sum(axis=0) / count
+    away = pivot - mean
+    var = (square + (2 * total + pixels * away) * away).sum(axis=0) / count
+    if not np.isfinite(var).all():
+        return None
+    return mean, np.maximum(var, 0)
