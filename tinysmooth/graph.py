@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from tinysmooth.tensor import Tensor
 
-__all__ = ["Array", "Memory", "Node", "Pullback", "fresh", "set_allocator", "store", "walk"]
+__all__ = ["Array", "Memory", "Node", "Pullback", "fresh", "set_adder", "store", "walk"]
 
 Array: TypeAlias = NDArray[Any]
 Pullback: TypeAlias = Callable[[Array], Any]
@@ -252,9 +252,9 @@ class _Sums:
             if own:
                 self._own.add(id(key))
         elif id(key) in self._own:
-            np.add(before, part, out=before)
+            _add(before, part, before)
         else:
-            self._sums[id(key)] = np.add(before, part, out=_allocate(before))
+            self._sums[id(key)] = _add(before, part, part if own else None)
             self._own.add(id(key))
 
     def owns(self, key: object) -> bool:
@@ -266,13 +266,18 @@ class _Sums:
         return self._sums.pop(id(key))
 
 
-_allocate: Callable[[Array], Array] = np.empty_like
+Adder: TypeAlias = Callable[[Array, Array, Array | None], Array]
+
+_add: Adder = np.add
 
 
-def set_allocator(function: Callable[[Array], Array]) -> None:
-    """Choose where sums of gradients go: ``function(like)`` gives an uninitialised array."""
-    global _allocate
-    _allocate = function
+def set_adder(function: Adder) -> None:
+    """Choose who adds gradients: ``function(one, other, out)``; into a new array if `out` is None.
+
+    As ``numpy.add`` does; `out` may be one of the two.
+    """
+    global _add
+    _add = function
 
 
 def store(tensor: Tensor, grad: Array, own: bool = False) -> None:

@@ -6,7 +6,7 @@ argument's gradient stand together. Importing this package also binds Python's o
 """
 
 from tinysmooth import graph
-from tinysmooth.kernels import memory
+from tinysmooth.kernels import addition
 from tinysmooth.ops.arithmetic import add, divide, multiply, negative, power, subtract
 from tinysmooth.ops.elementwise import (
     abs,
@@ -68,4 +68,4 @@ __all__ = [
 ]
 
 bind_operators()
-graph.set_allocator(memory.empty_like)
+graph.set_adder(addition.add)

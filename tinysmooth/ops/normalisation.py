@@ -186,7 +186,7 @@ def conv2d_block(
     )
     to_images, to_filters = convolution.gradients()
     return channels_first(out), {
-        "x": lambda grad: channels_first(to_images(swept(grad, "x"))),
+        "x": fresh(lambda grad: channels_first(to_images(swept(grad, "x")))),
         "filters": fresh(lambda grad: to_filters(swept(grad, "filters"))),
         "weight": lambda grad: swept(grad, "weight"),
         "bias": lambda grad: swept(grad, "bias"),

@@ -69,7 +69,7 @@ def conv2d(
         np.add(out, bias, out=out)
     to_images, to_filters = convolution.gradients()
     return channels_first(out), {
-        "x": lambda grad: channels_first(to_images(channels_last(grad))),
+        "x": fresh(lambda grad: channels_first(to_images(channels_last(grad)))),
         "weight": fresh(lambda grad: to_filters(channels_last(grad))),
         "bias": lambda grad: grad.sum(axis=(0, 2, 3), dtype=np.float64).astype(grad.dtype),
     }

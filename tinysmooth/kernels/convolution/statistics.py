@@ -14,6 +14,8 @@ enough to the mean of all that no digits are lost.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinysmooth.kernels.convolution.winograd_patches import TILE
@@ -95,12 +97,11 @@ def sums_for(parts: int, padded: int) -> Sums:
 def mean_and_variance(sums: Sums, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the mean and the biased variance of each channel, or None if they are not finite."""
     moments, totals = sums
-    total, square, pixels = totals[:, :, :channels].transpose(1, 0, 2)
-    pivot = moments[:, PIVOT, :channels].astype(np.float64)
-    count = pixels.sum(axis=0)
-    mean = (total + pixels * pivot).sum(axis=0) / count
+    pivot, total, square, pixels = moments[:, PIVOT], totals[:, 0], totals[:, 1], totals[:, PIXELS]
+    count, add = np.add.reduce(pixels), np.add.reduce
+    mean = add(total + pixels * pivot) / count
     away = pivot - mean
-    var = (square + (2 * total + pixels * away) * away).sum(axis=0) / count
-    if not np.isfinite(var).all():
+    var = add(square + (2 * total + pixels * away) * away) / count
+    if not math.isfinite(add(var)):
         return None
-    return mean, np.maximum(var, 0)
+    return mean[:channels], np.maximum(var[:channels], 0)

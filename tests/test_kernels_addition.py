@@ -1,0 +1,72 @@
+"""The parallel sum of gradients: NumPy's bits, whatever the layout, also into one of the two."""
+
+import numpy as np
+import pytest
+
+import tinysmooth as ts
+from tinysmooth.kernels import addition, jit, threads
+
+LARGE = (5, 37, 41, 19)  # enough for two threads, and no whole number of vectors
+
+
+def numbers(seed, dtype=np.float32):
+    return np.random.default_rng(seed).standard_normal(LARGE).astype(dtype)
+
+
+def arrange(array, layout):
+    """Return the same numbers in another layout."""
+    if layout == "channels last":
+        return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    if layout == "gaps":
+        wide = np.zeros((*array.shape, 2), array.dtype)
+        wide[..., 0] = array
+        return wide[..., 0]
+    return np.broadcast_to(array[:1], array.shape) if layout == "repeated" else array
+
+
+@pytest.mark.parametrize("place", [None, 0, 1])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("second", ["plain", "channels last", "gaps", "repeated"])
+@pytest.mark.parametrize("first", ["plain", "channels last", "gaps"])
+def test_the_sum_has_numpys_bits(first, second, dtype, place):
+    pair = [arrange(numbers(0, dtype), first), arrange(numbers(1, dtype), second)]
+    if place == 1 and second == "repeated":
+        place = 0
+    expected = pair[0] + pair[1]
+    kept = [array.copy() for array in pair]
+    out = addition.add(*pair, None if place is None else pair[place])
+    assert out.dtype == dtype
+    np.testing.assert_array_equal(out, expected)
+    for number, array in enumerate(pair):
+        np.testing.assert_array_equal(array, expected if number == place else kept[number])
+
+
+@pytest.mark.skipif(not jit.ENABLED, reason="without a compiler NumPy adds")
+@pytest.mark.parametrize("layout", ["plain", "channels last"])
+def test_large_sums_are_shared_among_the_threads(layout, monkeypatch):
+    shares = []
+    run = threads.run_parallel
+    monkeypatch.setattr(
+        addition, "run_parallel", lambda *a, parts: shares.append(parts) or run(*a, parts=parts)
+    )
+    before = threads.get_num_threads()
+    try:
+        threads.set_num_threads(2)
+        addition.add(arrange(numbers(0), layout), arrange(numbers(1), layout))
+        addition.add(np.ones(9, np.float32), np.ones(9, np.float32))
+    finally:
+        threads.set_num_threads(before)
+    assert shares == [2]
+
+
+def test_a_gradient_that_two_operations_send_is_right_and_nobody_elses_changes():
+    x = ts.Tensor(np.random.default_rng(0).standard_normal((2, 3, 8, 8)), requires_grad=True)
+    w = ts.Tensor(np.random.default_rng(1).standard_normal((3, 3, 3, 3)), requires_grad=True)
+    seed = np.random.default_rng(2).standard_normal(x.shape)
+    kept = seed.copy()
+    middle = x * 2.0
+    (middle + ts.conv2d(middle, w, padding=1)).backward(seed)
+    np.testing.assert_array_equal(seed, kept)
+    alone = ts.Tensor(middle.data, requires_grad=True)
+    ts.conv2d(alone, w.detach(), padding=1).backward(seed)
+    np.testing.assert_allclose(x.grad, 2 * (seed + alone.grad), rtol=1e-12)
