@@ -91,6 +91,26 @@ def test_a_convolution_that_takes_the_statistics_equals_its_composition(
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4 * np.abs(two).max())
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_a_forward_that_somebody_put_in_place_is_run(place):
+    """To look at what passes, for example; what is fused would never call it."""
+    block = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False, rng=rng()), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)
+    )
+    expected, seen = block(images(2, 3, 6, 6)).data, []
+    original = block[place].forward
+    block[place].forward = lambda x: seen.append(x.shape) or original(x)
+    out = block(images(2, 3, 6, 6)).data
+    assert len(seen) == 1
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_plain_lists_go_through_a_sequential_too():
+    numbers_of_two = [[1.0, 2.0], [3.0, 6.0]]
+    out = nn.Sequential(nn.BatchNorm2d(2)).astype(np.float64)(numbers_of_two)
+    np.testing.assert_allclose(out.data, [[-1, -1], [1, 1]], atol=1e-4)
+
+
 def test_the_bias_of_a_convolution_before_a_batch_norm_counts():
     block = nn.Sequential(nn.Conv2d(3, 5, 3, rng=rng()), nn.BatchNorm2d(5), nn.ReLU()).eval()
     block[0].bias.data[...] = np.arange(5)

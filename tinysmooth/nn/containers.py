@@ -9,9 +9,7 @@ kernels do all of it, so ``Sequential`` does that unasked.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
+from typing import TypeGuard, TypeVar
 
 from tinysmooth.checks import describe
 from tinysmooth.nn.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU
@@ -19,6 +17,8 @@ from tinysmooth.nn.module import Module
 from tinysmooth.tensor import Tensor
 
 __all__ = ["Residual", "Sequential"]
+
+M = TypeVar("M", bound=Module)
 
 
 class Sequential(Module):
@@ -68,20 +68,18 @@ class Sequential(Module):
                 shape = before.output_shape(shape)
                 i += 1
             module = modules[i]
-            if type(module) is not BatchNorm2d:
+            if not _is_plain(module, BatchNorm2d):
                 x = module(x)
                 i += 1
                 continue
-            relu = i + 1 < len(modules) and type(modules[i + 1]) is ReLU
+            relu = i + 1 < len(modules) and _is_plain(modules[i + 1], ReLU)
             i += 2 if relu else 1
             pool = i < len(modules) and _halves(modules[i], shape)
             i += 1 if pool else 0
-            here = residual
-            if i < len(modules) or pool or not _fits(residual, shape, x.dtype):
-                here = None
+            here = None
+            if i == len(modules) and not pool and _fits(residual, x, shape):
+                here, residual = residual, None
             x = module.fused(x, relu=relu, pool=pool, residual=here, before=before)
-            if here is not None:
-                residual = None
         return x if residual is None else _add(residual, x)
 
 
@@ -132,9 +130,14 @@ def _add(x: Tensor, branch: Tensor) -> Tensor:
     return x + branch
 
 
+def _is_plain(module: Module, kind: type[M]) -> TypeGuard[M]:
+    """Tell whether a module is of this very class, and nobody gave it a ``forward`` of its own."""
+    return type(module) is kind and "forward" not in vars(module)
+
+
 def _plain_convolution(modules: list[Module]) -> Conv2d | None:
     """Return the first of two modules, if it is what a fused BatchNorm, the second, can run."""
-    if len(modules) == 2 and type(modules[0]) is Conv2d and type(modules[1]) is BatchNorm2d:
+    if len(modules) == 2 and _is_plain(modules[0], Conv2d) and _is_plain(modules[1], BatchNorm2d):
         return modules[0] if modules[0].bias is None else None
     return None
 
@@ -142,7 +145,7 @@ def _plain_convolution(modules: list[Module]) -> Conv2d | None:
 def _halves(module: Module, shape: tuple[int, ...]) -> bool:
     """Tell whether ``module`` is the plain 2x2 max-pool that the fused kernel knows."""
     return (
-        type(module) is MaxPool2d
+        _is_plain(module, MaxPool2d)
         and module.kernel_size == module.stride == (2, 2)
         and module.padding == (0, 0)
         and len(shape) == 4
@@ -150,5 +153,6 @@ def _halves(module: Module, shape: tuple[int, ...]) -> bool:
     )
 
 
-def _fits(residual: Tensor | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    return residual is not None and residual.shape == shape and residual.dtype == dtype
+def _fits(residual: Tensor | None, x: Tensor, shape: tuple[int, ...]) -> bool:
+    """Tell whether a residual can be added to what has this shape and the dtype of ``x``."""
+    return residual is not None and residual.shape == shape and residual.dtype == x.dtype

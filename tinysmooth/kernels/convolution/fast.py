@@ -76,11 +76,13 @@ def conv2d_with_statistics(
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
     """Return the convolution and, where they come cheaply, its mean and variance; see `im2col`."""
     if x.dtype == np.float32 and ENABLED:
+        compile_ahead()
         shapes = (x.shape, weight.shape)
         route, _, size = _forward(*shapes, stride, padding, winograd_enabled, get_num_threads())
         if route is Route.WINOGRAD:
-            compile_ahead()
             return winograd_route.convolve_with_statistics(x, weight, size, padding)
+        if route is Route.WINDOWS:
+            return windows_route.convolve_with_statistics(x, weight, size, stride, padding)
     return conv2d_forward(x, weight, stride, padding), None
 
 

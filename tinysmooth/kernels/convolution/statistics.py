@@ -1,15 +1,15 @@
-"""Mean and variance of a convolution's channels, taken while its tiles are still in the cache.
+"""Mean and variance of a convolution's channels, taken while its pixels are still in the cache.
 
 Batch norm needs them and would read the whole image once more from main memory. Right after a tile
-has been written its numbers cost a few cycles::
+has been written, or a block of windows, its numbers cost a few cycles::
 
     for each tile:  m --output transform--> out 4 x 4 pixels --add_tile--> moments
     for each eighth tile:                                       moments --flush--> totals
 
 Each part of the work has ``moments`` (3, K) in float32, namely a pivot and the sums of
 (out - pivot) and of its square, and ``totals`` (3, K) in float64: what the sums of at most 128
-pixels were added to, and the number of pixels. The pivot is the mean of the part's first tile: near
-enough to the mean of all that no digits are lost.
+pixels were added to, and the number of pixels. The pivot is the mean of the part's first sixteen
+pixels: near enough to the mean of all that no digits are lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ from tinysmooth.kernels.convolution.winograd_patches import TILE
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.vectors import LANES, fma, load, load_tail, splat, store
 
-__all__ = ["NONE", "FLUSH", "Sums", "add_tile", "flush", "sums_for"]
+__all__ = [
+    "FLUSH",
+    "NONE",
+    "Sums",
+    "add_pixels",
+    "add_tile",
+    "flush",
+    "mean_and_variance",
+    "sums_for",
+]
 
 PIVOT, TOTAL, SQUARE = range(3)
 PIXELS = 2  # in totals there is no pivot: TOTAL - 1, SQUARE - 1 and this
@@ -87,6 +96,49 @@ def flush(moments: np.ndarray, totals: np.ndarray, first: int, last: int, pixels
         totals[SQUARE - 1, k] += moments[SQUARE, k]
         totals[PIXELS, k] += pixels
         moments[TOTAL, k] = moments[SQUARE, k] = 0
+
+
+@jit
+def add_pixels(
+    out: np.ndarray,
+    start: int,
+    count: int,
+    channels: int,
+    first: int,
+    last: int,
+    are_first: bool,
+    moments: np.ndarray,
+    totals: np.ndarray,
+) -> None:
+    """Add pixels that lie one after the other, channels first to last, to totals."""
+    for k in range(first, last, LANES):
+        lanes = min(LANES, channels - k)
+        if are_first:
+            some = min(count, TILE * TILE)
+            share, mean = splat(1.0 / some), splat(0.0)
+            for pixel in range(start, start + some):
+                mean = fma(load_tail(out, pixel * channels + k, lanes), share, mean)
+            store(moments[PIVOT], k, mean)
+        pivot = load(moments[PIVOT], k)
+        for begin in range(start, start + count, FLUSH * TILE * TILE):
+            stop = min(begin + FLUSH * TILE * TILE, start + count)
+            # Two sums of each kind: an addition need not wait for the one before.
+            total_a = total_b = square_a = square_b = splat(0.0)
+            pixel = begin
+            if lanes == LANES:
+                while pixel + 1 < stop:
+                    a = load(out, pixel * channels + k) - pivot
+                    b = load(out, (pixel + 1) * channels + k) - pivot
+                    total_a, total_b = total_a + a, total_b + b
+                    square_a, square_b = fma(a, a, square_a), fma(b, b, square_b)
+                    pixel += 2
+            while pixel < stop:
+                a = load_tail(out, pixel * channels + k, lanes) - pivot
+                total_a, square_a = total_a + a, fma(a, a, square_a)
+                pixel += 1
+            store(moments[TOTAL], k, total_a + total_b)
+            store(moments[SQUARE], k, square_a + square_b)
+            flush(moments, totals, k, k + LANES, stop - begin)
 
 
 def sums_for(parts: int, padded: int) -> Sums:

@@ -41,6 +41,7 @@ from tinysmooth.kernels.convolution.packing import (
     is_inside,
     zero_rows,
 )
+from tinysmooth.kernels.convolution.statistics import add_pixels
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
@@ -61,12 +62,17 @@ def convolve_windows(
     source: np.ndarray,
     b: np.ndarray,
     out: np.ndarray,
+    moments: np.ndarray,
+    totals: np.ndarray,
     workspace: np.ndarray,
     tables: np.ndarray,
     plan: np.ndarray,
     sizes: tuple[int, int, int],
 ) -> None:
-    """Convolve one part: a share of each grid's rows or, if `by_filters`, of the panels of b."""
+    """Convolve one part: a share of each grid's rows or, if `by_filters`, of the panels of b.
+
+    Where `moments` has parts, the sums of `statistics` are taken, too.
+    """
     filters, most_windows, by_filters = sizes
     padded = (filters + LANES - 1) // LANES * LANES
     c, strip = workspace[part, : most_windows * PANEL], workspace[part, most_windows * PANEL :]
@@ -90,6 +96,12 @@ def convolve_windows(
             images = source if inside else strip
             start = row * grid.windows_across
             convolve_block(images, windows, taps, packed, out, c, grid, start, count, begin, stop)
+            if moments.shape[0]:
+                are_first = row == rows * share // shares
+                add_pixels(
+                    *(out, start, count, filters, begin, stop, are_first),
+                    *(moments[part], totals[part]),
+                )
 
 
 @jit

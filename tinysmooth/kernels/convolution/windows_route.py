@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinysmooth.kernels import memory
+from tinysmooth.kernels.convolution import statistics
 from tinysmooth.kernels.convolution.filters import (
     GATHERED_SLACK,
     pack_filters,
@@ -196,9 +197,14 @@ def _plan_backward(
 
 
 def _run_windows(
-    source: np.ndarray, weight: np.ndarray, out: np.ndarray, plan: Plan, backward: bool
-) -> None:
-    """Pack the filters, then convolve every grid of the plan."""
+    source: np.ndarray,
+    weight: np.ndarray,
+    out: np.ndarray,
+    plan: Plan,
+    backward: bool,
+    wanted: bool = False,
+) -> statistics.Sums:
+    """Pack the filters, convolve every grid of the plan; sums for the statistics if wanted."""
     filters, channels, rows, columns = weight.shape
     area = rows * columns
     taps = LANES * LANES * area + GATHERED_SLACK
@@ -210,19 +216,36 @@ def _run_windows(
 
     workspace = rest[plan.packing * taps :].reshape(plan.parts, plan.strip)
     tables = np.empty((plan.parts, plan.windows + plan.depth), np.int64)
-    arrays = (source.reshape(-1), b, out.reshape(-1), workspace, tables, plan.table)
+    sums = statistics.NONE
+    if wanted:
+        sums = statistics.sums_for(plan.parts, round_up(out.shape[3], LANES))
+    arrays = (source.reshape(-1), b, out.reshape(-1), *sums, workspace, tables, plan.table)
     sizes = (out.shape[3], plan.windows, int(plan.by_filters))
     run_parallel(convolve_windows, *arrays, sizes, parts=plan.parts)
+    return sums
 
 
 def convolve(
     x: np.ndarray, weight: np.ndarray, size: Pair, stride: Pair, padding: Pair
 ) -> np.ndarray:
     """Return the convolution (N, *size, K)."""
+    return _convolve(x, weight, size, stride, padding, wanted=False)[0]
+
+
+def convolve_with_statistics(
+    x: np.ndarray, weight: np.ndarray, size: Pair, stride: Pair, padding: Pair
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """Return the convolution, and mean and variance of its channels, or None if not finite."""
+    out, sums = _convolve(x, weight, size, stride, padding, wanted=True)
+    return out, statistics.mean_and_variance(sums, weight.shape[0])
+
+
+def _convolve(
+    x: np.ndarray, weight: np.ndarray, size: Pair, stride: Pair, padding: Pair, wanted: bool
+) -> tuple[np.ndarray, statistics.Sums]:
     out = memory.empty((x.shape[0], *size, weight.shape[0]), np.float32)
     plan = _plan_forward(x.shape, weight.shape, size, stride, padding, get_num_threads())
-    _run_windows(x, weight, out, plan, backward=False)
-    return out
+    return out, _run_windows(x, weight, out, plan, backward=False, wanted=wanted)
 
 
 def convolve_backward(
