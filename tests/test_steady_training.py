@@ -127,22 +127,30 @@ def test_the_order_in_which_threads_work_changes_no_bit(monkeypatch, order):
 
 
 def test_thread_counts_agree_to_float32_noise():
-    # One step, and no Winograd: a rounding error that tips one ReLU over would be passed on whole.
-    before = ts.get_num_threads()
-    results = []
+    """One step, without Winograd, of five networks.
+
+    Of a million activations one may lie so near to zero that rounding decides whether ReLU lets its
+    gradient pass, and that is passed on whole. It happens now and then, not in four of five steps.
+    """
+    before, apart = ts.get_num_threads(), []
     try:
-        for count in (1, 2, 3):
-            ts.set_num_threads(count)
-            model, *rest = make(seed=3, batch_size=8)
-            with ts.use_kernels("compiled", winograd=False):
-                loss = step(model, *rest)[1].item()
-            results.append((loss, [p.grad for p in model.parameters()]))
+        for seed in range(5):
+            results = []
+            for count in (1, 2, 3):
+                ts.set_num_threads(count)
+                model, *rest = make(seed=seed, batch_size=4)
+                with ts.use_kernels("compiled", winograd=False):
+                    loss = step(model, *rest)[1].item()
+                results.append((loss, [p.grad for p in model.parameters()]))
+            alone, *others = results
+            for loss, grads in others:
+                assert loss == pytest.approx(alone[0], rel=1e-5)
+                pairs = zip(grads, alone[1], strict=True)
+                apart.append(max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs))
     finally:
         ts.set_num_threads(before)
-    for loss, grads in results[1:]:
-        assert loss == pytest.approx(results[0][0], rel=1e-5)
-        for grad, expected in zip(grads, results[0][1], strict=True):
-            np.testing.assert_allclose(grad, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    for errors in (apart[::2], apart[1::2]):  # two threads, three threads
+        assert sorted(errors)[1] < 1e-5
 
 
 def test_two_python_threads_may_train_at_once():
