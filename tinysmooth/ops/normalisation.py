@@ -63,17 +63,7 @@ def batch_norm(
         If shapes do not fit, there is one value a channel in training, or the statistics are
         missing in evaluation.
     """
-    return _batch_norm(
-        "batch_norm",
-        x,
-        weight,
-        bias,
-        running_mean,
-        running_var,
-        training,
-        momentum,
-        eps,
-    )
+    return _batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
 
 
 @primitive
@@ -111,18 +101,8 @@ def batch_norm_block(
     """
     relu, pool = check_flag("batch_norm", "relu", relu), check_flag("batch_norm", "pool", pool)
     return _batch_norm(
-        "batch_norm",
-        x,
-        weight,
-        bias,
-        running_mean,
-        running_var,
-        training,
-        momentum,
-        eps,
-        relu=relu,
-        pool=pool,
-        residual=residual,
+        *(x, weight, bias, running_mean, running_var, training, momentum, eps),
+        *(relu, pool, residual),
     )
 
 
@@ -169,20 +149,9 @@ def conv2d_block(
     else:
         convolved = kernels.conv2d_forward(*convolution)
     out, swept = _normalise(
-        "batch_norm",
-        channels_first(convolved),
-        weight,
-        bias,
-        running_mean,
-        running_var,
-        training,
-        momentum,
-        eps,
-        relu,
-        pool,
-        residual,
-        statistics,
-        ("x", "filters"),
+        *(channels_first(convolved), weight, bias, running_mean, running_var, training),
+        *(momentum, eps, relu, pool, residual, statistics),
+        users=("x", "filters"),
     )
     to_images, to_filters = convolution.gradients()
     return channels_first(out), {
@@ -195,7 +164,6 @@ def conv2d_block(
 
 
 def _batch_norm(
-    where: str,
     x: Array,
     weight: Array,
     bias: Array,
@@ -204,7 +172,6 @@ def _batch_norm(
     training: bool,
     momentum: float,
     eps: float,
-    *,
     relu: bool = False,
     pool: bool = False,
     residual: Array | None = None,
@@ -214,18 +181,8 @@ def _batch_norm(
     if flat and residual is not None and residual.ndim == 2:
         residual = residual[:, :, None, None]
     out, swept = _normalise(
-        where,
-        x,
-        weight,
-        bias,
-        running_mean,
-        running_var,
-        training,
-        momentum,
-        eps,
-        relu,
-        pool,
-        residual,
+        *(x, weight, bias, running_mean, running_var, training, momentum, eps),
+        *(relu, pool, residual),
     )
 
     def x_rule(grad: Array) -> Array:
@@ -242,7 +199,6 @@ def _batch_norm(
 
 
 def _normalise(
-    where: str,
     x: Array,
     weight: Array,
     bias: Array,
@@ -262,12 +218,12 @@ def _normalise(
     `statistics` are the batch's own, if they are known already. `users` are the names under which
     the gradient of x will be asked for, once each.
     """
-    training = check_flag(where, "training", training)
-    momentum = check_real(where, "momentum", momentum, low=0.0, high=1.0)
-    eps = check_real(where, "eps", eps, low=0.0, open_low=True)
-    x = channels_last(_check_batch(where, x, weight, bias, running_mean, running_var, training))
+    training = check_flag("batch_norm", "training", training)
+    momentum = check_real("batch_norm", "momentum", momentum, low=0.0, high=1.0)
+    eps = check_real("batch_norm", "eps", eps, low=0.0, open_low=True)
+    x = channels_last(_check_batch(x, weight, bias, running_mean, running_var, training))
     if residual is not None:
-        residual = _check_residual(where, residual, x, pool)
+        residual = _check_residual(residual, x, pool)
 
     if training:
         mean, var = statistics or kernels.batch_norm_statistics(x)
@@ -287,16 +243,8 @@ def _normalise(
     def swept(grad: Array, which: str) -> Array:
         if which not in sweep:
             dx, sweep["weight"], sweep["bias"] = kernels.batch_norm_backward(
-                channels_last(grad),
-                x,
-                scale,
-                shift,
-                mean,
-                inv_std,
-                weight,
-                relu,
-                pool,
-                training,
+                *(channels_last(grad), x, scale, shift, mean, inv_std, weight),
+                *(relu, pool, training),
             )
             sweep.update(dict.fromkeys(users, dx))
         return sweep.pop(which)
@@ -305,7 +253,6 @@ def _normalise(
 
 
 def _check_batch(
-    where: str,
     x: Array,
     weight: Array,
     bias: Array,
@@ -316,12 +263,12 @@ def _check_batch(
     """Check shapes and dtypes; return x with four axes."""
     if x.ndim not in (2, 4):
         raise ValueError(
-            f"{where}: x has shape {x.shape}; expected (batch, channels) or "
+            f"batch_norm: x has shape {x.shape}; expected (batch, channels) or "
             "(batch, channels, height, width)"
         )
-    check_floating(where, "x", x)
+    check_floating("batch_norm", "x", x)
     if 0 in x.shape:
-        raise ValueError(f"{where}: x has shape {x.shape}; expected no empty axis")
+        raise ValueError(f"batch_norm: x has shape {x.shape}; expected no empty axis")
     channels = x.shape[1:2]
     named = (
         ("weight", weight),
@@ -332,39 +279,40 @@ def _check_batch(
     for name, array in named:
         if array is not None and array.shape != channels:
             raise ValueError(
-                f"{where}: {name} has shape {array.shape}; expected {channels}, the channels of x"
+                f"batch_norm: {name} has shape {array.shape}; expected {channels}, "
+                "the channels of x"
             )
     for name, array in named[2:]:
         if array is not None:
-            check_floating(where, name, array)
+            check_floating("batch_norm", name, array)
             if training and not array.flags.writeable:
                 raise ValueError(
-                    f"{where}: {name} is read-only; expected an array to update in training"
+                    f"batch_norm: {name} is read-only; expected an array to update in training"
                 )
     if not training and running_var is not None and (running_var < 0).any():
         raise ValueError(
-            f"{where}: running_var has {running_var.min():g}; expected no negative variance"
+            f"batch_norm: running_var has {running_var.min():g}; expected no negative variance"
         )
     if (running_mean is None) != (running_var is None):
-        raise ValueError(f"{where}: running_mean and running_var: expected both or neither")
+        raise ValueError("batch_norm: running_mean and running_var: expected both or neither")
     if training and x.size == x.shape[1]:
         raise ValueError(
-            f"{where}: x has shape {x.shape}, one value a channel; expected more in training, "
+            f"batch_norm: x has shape {x.shape}, one value a channel; expected more in training, "
             "where the batch's own variance is used"
         )
     if not training and running_mean is None:
-        raise ValueError(f"{where}: running_mean is None; expected statistics when not training")
+        raise ValueError("batch_norm: running_mean is None; expected statistics when not training")
     return x[:, :, None, None] if x.ndim == 2 else x
 
 
-def _check_residual(where: str, residual: Array, x: Array, pool: bool) -> Array:
+def _check_residual(residual: Array, x: Array, pool: bool) -> Array:
     batch, height, width, channels = x.shape
     if pool:
         height, width = height // 2, width // 2
     expected = (batch, channels, height, width)
     if residual.shape != expected or residual.dtype != x.dtype:
         raise ValueError(
-            f"{where}: residual is a {residual.dtype} array of shape {residual.shape}; expected "
+            f"batch_norm: residual is a {residual.dtype} array of shape {residual.shape}; expected "
             f"{x.dtype} of shape {expected}"
         )
     return channels_last(residual)

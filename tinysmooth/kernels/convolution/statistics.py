@@ -8,8 +8,8 @@ has been written, or a block of windows, its numbers cost a few cycles::
 
 Each part of the work has ``moments`` (3, K) in float32, namely a pivot and the sums of
 (out - pivot) and of its square, and ``totals`` (3, K) in float64: what the sums of at most 128
-pixels were added to, and the number of pixels. The pivot is the mean of the part's first sixteen
-pixels: near enough to the mean of all that no digits are lost.
+pixels were added to and, in place of the pivot, the number of pixels. The pivot is the mean of the
+part's first sixteen pixels: near enough to the mean of all that no digits are lost.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 PIVOT, TOTAL, SQUARE = range(3)
-PIXELS = 2  # in totals there is no pivot: TOTAL - 1, SQUARE - 1 and this
+PIXELS = PIVOT  # totals have their number where moments have the pivot
 
 FLUSH = 8
 """Tiles whose pixels are added up in float32."""
@@ -92,8 +92,8 @@ def add_tile(
 def flush(moments: np.ndarray, totals: np.ndarray, first: int, last: int, pixels: int) -> None:
     """Add the sums of so many pixels to totals, and begin anew."""
     for k in range(first, last):
-        totals[TOTAL - 1, k] += moments[TOTAL, k]
-        totals[SQUARE - 1, k] += moments[SQUARE, k]
+        totals[TOTAL, k] += moments[TOTAL, k]
+        totals[SQUARE, k] += moments[SQUARE, k]
         totals[PIXELS, k] += pixels
         moments[TOTAL, k] = moments[SQUARE, k] = 0
 
@@ -149,7 +149,8 @@ def sums_for(parts: int, padded: int) -> Sums:
 def mean_and_variance(sums: Sums, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the mean and the biased variance of each channel, or None if they are not finite."""
     moments, totals = sums
-    pivot, total, square, pixels = moments[:, PIVOT], totals[:, 0], totals[:, 1], totals[:, PIXELS]
+    pivot, pixels = moments[:, PIVOT], totals[:, PIXELS]
+    total, square = totals[:, TOTAL], totals[:, SQUARE]
     count, add = np.add.reduce(pixels), np.add.reduce
     mean = add(total + pixels * pivot) / count
     away = pivot - mean
