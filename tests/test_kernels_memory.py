@@ -212,6 +212,56 @@ def test_exhausted_memory_gives_back_the_kept_blocks_and_tries_again(monkeypatch
     assert calls[1] == 0
 
 
+def test_workspaces_take_turns_with_one_block_which_nothing_else_gets():
+    first = memory.workspace(LARGE)
+    address = first.ctypes.data
+    assert (first.dtype, first.shape, address % memory.ALIGNMENT) == (np.float32, (LARGE,), 0)
+    del first
+    ordinary = memory.empty(LARGE)
+    smaller = memory.workspace(10)
+    assert smaller.ctypes.data == address and smaller.size == 10
+    assert not np.may_share_memory(ordinary, smaller)
+    assert memory.statistics().allocated == 2
+
+
+def test_the_workspace_used_last_comes_first():
+    one, other = memory.workspace(LARGE), memory.workspace(LARGE)
+    assert not np.may_share_memory(one, other)
+    addresses = [other.ctypes.data, one.ctypes.data]
+    part = other[5:]
+    del other
+    del one
+    assert memory.workspace(LARGE).ctypes.data == addresses[1]
+    del part  # a view is a holder, too
+    assert memory.workspace(LARGE).ctypes.data == addresses[0]
+
+
+def test_a_workspace_that_is_too_small_becomes_an_ordinary_block():
+    small = memory.workspace(LARGE).ctypes.data
+    large = memory.workspace(3 * LARGE)
+    assert memory.empty(LARGE).ctypes.data == small
+    del large
+    assert memory.statistics().in_use >= 3 * LARGE * 4  # waiting for the next kernel
+    memory.release()
+    assert memory.statistics().in_use == memory.statistics().kept == 0
+
+
+def test_exhausted_memory_gives_back_the_workspace(monkeypatch):
+    memory.workspace(LARGE)
+    real, refused = memory._aligned_bytes, []
+
+    def scarce(size):
+        if not refused:
+            refused.append(memory.statistics().in_use)
+            raise MemoryError
+        assert memory.statistics().in_use == 0
+        return real(size)
+
+    monkeypatch.setattr(memory, "_aligned_bytes", scarce)
+    assert memory.empty(50 * LARGE).size == 50 * LARGE
+    assert refused == [pytest.approx(LARGE * 4, rel=0.2)]
+
+
 def test_numba_sees_a_plain_array():
     numba = pytest.importorskip("numba")
     assert numba.typeof(memory.empty((9, LARGE))) == numba.typeof(np.empty((2, 2), np.float32))

@@ -174,17 +174,18 @@ def convolve_backward(
     taps = kernel[0] * kernel[1] * channels
     lanes = round_up(taps, LANES)
 
-    b = memory.empty((filters * lanes,), np.float32)
-    bank = (weight.reshape(-1), (filters, channels, kernel[0] * kernel[1]), b)
-    run_parallel(pack_taps, *bank, work=PACKED_TAP * b.size)
-
-    out = memory.empty(input_shape, np.float32)
     bands = batch * -(-height // BAND)
     work = batch * rows * columns * (filters * lanes / PRODUCTS_PER_NANOSECOND + taps / channels)
     parts = plan_parts(work, limit=bands)
     reach = min(rows, (BAND + kernel[0] - 2) // stride[0] + 1)
     most = round_up(reach * columns, ROWS_STEP)
-    workspace = memory.empty((parts, most * lanes + LANES), np.float32)
+    packed, part = filters * lanes, most * lanes + LANES
+    floats = memory.workspace(packed + parts * part)
+    b, workspace = floats[:packed], floats[packed:].reshape(parts, part)
+
+    bank = (weight.reshape(-1), (filters, channels, kernel[0] * kernel[1]), b)
+    run_parallel(pack_taps, *bank, work=PACKED_TAP * packed)
+    out = memory.empty(input_shape, np.float32)
     tables = memory.empty((parts, most + filters), np.int64)
     sizes = (*input_shape, rows, columns, filters, *kernel, *stride, *padding, lanes, most)
     arrays = (grad.reshape(-1), b, out.reshape(-1), workspace, tables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -208,7 +209,7 @@ def _run_windows(
     filters, channels, rows, columns = weight.shape
     area = rows * columns
     taps = LANES * LANES * area + GATHERED_SLACK
-    floats = memory.empty(plan.packed + plan.packing * taps + plan.parts * plan.strip, np.float32)
+    floats = memory.workspace(plan.packed + plan.packing * taps + plan.parts * plan.strip)
     b, rest = floats[: plan.packed], floats[plan.packed :]
     workspace = rest[: plan.packing * taps].reshape(plan.packing, taps)
     bank = (weight.reshape(-1), (filters, channels, area), int(backward))
@@ -303,14 +304,15 @@ def filter_gradient(
     shapes = (x.shape, tuple(weight_shape), (grad.shape[1], grad.shape[2]))
     plan = _plan_gradient(*shapes, stride, padding, get_num_threads())
     out = memory.empty(weight_shape, np.float32)
-    workspace = memory.empty((plan.parts, plan.strip), np.float32)
+    shape = (filters, channels, rows * columns)
+    taps, strips = LANES * LANES * shape[2], plan.parts * plan.strip
+    floats = memory.workspace(strips + math.prod(plan.sums) + plan.adding * taps)
+    workspace = floats[:strips].reshape(plan.parts, plan.strip)
+    sums, rest = floats[strips : -plan.adding * taps], floats[-plan.adding * taps :]
+    sums, gathered = sums.reshape(plan.sums), rest.reshape(plan.adding, taps)
     tables = np.empty((plan.parts, plan.windows + plan.depth), np.int64)
-    sums = memory.empty(plan.sums, np.float32)
     arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, tables, plan.table)
     sizes = (plan.windows, plan.chunk, int(plan.by_filters))
     run_parallel(filter_gradient_windows, *arrays, sizes, parts=plan.parts)
-
-    shape = (filters, channels, rows * columns)
-    workspace = memory.empty((plan.adding, LANES * LANES * shape[2]), np.float32)
-    run_parallel(sum_filter_gradients, sums, out.reshape(-1), shape, workspace, parts=plan.adding)
+    run_parallel(sum_filter_gradients, sums, out.reshape(-1), shape, gathered, parts=plan.adding)
     return out

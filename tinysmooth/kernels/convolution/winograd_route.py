@@ -295,7 +295,7 @@ def _take_memory(plan: Plan, whole: int) -> tuple[np.ndarray, np.ndarray, np.nda
     """Return the workspaces and the taps, for each part a row, and `whole` floats more."""
     first = plan.parts * plan.workspace
     second = first + plan.transforming * plan.taps
-    floats = memory.empty((second + whole,), np.float32)
+    floats = memory.workspace(second + whole)
     workspace = floats[:first].reshape(plan.parts, plan.workspace)
     taps = floats[first:second].reshape(plan.transforming, plan.taps)
     return workspace, taps, floats[second:]
