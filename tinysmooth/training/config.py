@@ -45,6 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "colour": 0.4,
         "start_size": 32,
         "end_size": 56,
+        "size_step": 16,
         "test_flip": True,
         "val_every": 4,
     },
