@@ -368,3 +368,44 @@ def test_where_rounding_hides_every_slope_nothing_is_certified(
 def test_an_input_too_large_for_the_step_is_named():
     with pytest.raises(ValueError, match=r"inputs\[0\] has numbers up to 1e\+12"):
         ts.gradcheck(lambda x: x * 2, np.array([1e12]))
+
+
+@pytest.mark.parametrize("given", [3.0, np.array(3.0), [np.array(3.0)], ts.Tensor(3.0)])
+def test_a_single_number_is_checked_like_any_input(given):
+    if isinstance(given, ts.Tensor):
+        given = ts.Tensor(given.data, requires_grad=True)
+    report = ts.gradcheck(lambda x: x.exp() * x, given)
+    assert report.comparisons == 1 and report.worst_element == ()
+    assert report.analytic == pytest.approx(4 * np.exp(3.0))
+
+
+@pytest.mark.parametrize(
+    ("function", "given"),
+    [
+        (lambda x: (x * np.array([1.0, 2e-9])).sum() + 1000.0, [1.0, 1.0]),
+        (lambda z: ts.cross_entropy(z, [1]), [[0.0, -300.0, -20.5]]),
+        (lambda z: ts.cross_entropy(z, [1]), [[0.0, -300.0, -20.0]]),
+        (lambda z: ts.logsumexp(z, axis=1), [[0.0, -21.0], [-20.5, 0.0]]),
+    ],
+)
+def test_a_right_slope_too_small_to_move_the_result_passes(function, given):
+    assert not ts.gradcheck(function, [np.array(given)]).kink_suspected
+
+
+def test_a_wrong_slope_beside_a_result_that_did_not_move_fails(temporary_primitive):
+    @ts.primitive
+    def scaled(x):
+        return x * np.array([1.0, 2e-9]), {"x": lambda grad: grad * np.array([1.0, 1e-3])}
+
+    with pytest.raises(ts.GradcheckError, match=r"element \(1,\)"):
+        ts.gradcheck(lambda x: scaled(x).sum() + 1000.0, [np.array([1.0, 1.0])])
+
+
+def test_a_result_too_large_to_move_is_refused():
+    with pytest.raises(ValueError, match="rounding hides slopes up to"):
+        ts.gradcheck(lambda x: (1e-3 * x).sum() + 1e15, [np.array([1.0, 1.0])])
+
+
+def test_what_is_no_function_is_named():
+    with pytest.raises(TypeError, match="gradcheck: function is 3"):
+        ts.gradcheck(3, [np.ones(2)])
