@@ -1,5 +1,6 @@
 """What may come into an operation, and what a later change of it must not do."""
 
+import contextlib
 import gc
 import re
 import subprocess
@@ -355,3 +356,54 @@ def test_what_has_no_gradient_is_told_of_any_tensor(call):
     assert not isinstance(result, ts.Tensor)
     np.testing.assert_array_equal(result, call(numbers))
     np.testing.assert_allclose(ts.Tensor(numbers, requires_grad=True), numbers)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: ts.reshape(a, (2, 1)),
+        ts.transpose,
+        lambda a: ts.dropout(a, 0.5, training=False),
+        lambda a: ts.nn.Flatten()(a),
+        lambda a: ts.relu(ts.reshape(a, (1, 2))),
+    ],
+    ids=["reshape", "transpose", "dropout", "flatten", "relu"],
+)
+@pytest.mark.parametrize("recording", [True, False])
+def test_no_result_looks_into_an_array_of_the_callers(view, recording):
+    buffer = np.ones((1, 2))
+    with contextlib.nullcontext() if recording else ts.no_grad():
+        result = view(buffer)
+    buffer[...] = 50.0
+    assert (result.data == 1).all()
+
+
+def test_a_change_of_the_input_does_not_reach_a_later_gradient_through_a_view():
+    layers = ts.nn.Sequential(ts.nn.Flatten(), ts.nn.Dropout(0.5), ts.nn.Linear(2, 1)).eval()
+    buffer = np.ones((1, 2), np.float32)
+    loss = layers(buffer).sum()
+    buffer[...] = 50.0
+    loss.backward()
+    np.testing.assert_array_equal(layers[2].weight.grad, [[1.0, 1.0]])
+
+
+@pytest.mark.parametrize("condition", [np.array([1, 0, 1]), np.array([True, False, True])])
+def test_a_number_beside_integers_and_floats_takes_the_dtype_of_the_floats(condition):
+    x = ts.Tensor(np.array([1, 2, 3], np.float32))
+    assert ts.where(condition, x, 0.0).dtype == np.float32
+    assert ts.where(condition, np.array([1, 2, 3]), 0.5).dtype == np.float64
+
+
+def test_too_many_arguments_name_the_operation():
+    with pytest.raises(TypeError, match="relu: too many positional arguments"):
+        ts.relu(1.0, 2.0)
+
+
+def test_a_rule_with_too_few_gradients_is_named(primitives):
+    @ts.primitive
+    def product_of(xs: list):
+        return xs[0] * xs[1], {"xs": lambda grad: (grad * xs[1],)}
+
+    a = ts.Tensor([1.0], requires_grad=True)
+    with pytest.raises(ValueError, match="product_of returned 1 gradients; expected 2"):
+        product_of([a, a]).backward()

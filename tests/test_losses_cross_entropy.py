@@ -502,3 +502,22 @@ def test_bad_input_is_refused_by_name(function, kind, words, logits, targets, op
 def test_weights_that_require_a_gradient_are_refused():
     with pytest.raises(TypeError, match=r"weight requires a gradient.*detach"):
         ts.cross_entropy(Z, [0, 1], weight=ts.Tensor(np.ones(3), requires_grad=True))
+
+
+@pytest.mark.parametrize("changed", ["weight", "weight of a tensor", "logits"])
+def test_the_gradient_of_the_targets_uses_what_was_there_at_the_call(changed):
+    logits, weight = np.zeros((1, 3)), np.ones(3)
+    targets = ts.Tensor(np.array([[0.2, 0.3, 0.5]]), requires_grad=True)
+    kept = ts.Tensor(weight) if changed == "weight of a tensor" else weight
+    given = logits if changed == "logits" else ts.Tensor(logits, requires_grad=True)
+    loss = ts.cross_entropy(given, targets, weight=kept)
+    (kept.data if isinstance(kept, ts.Tensor) else kept)[...] = 50.0
+    logits[0, 0] = 9.0
+    loss.backward()
+    np.testing.assert_allclose(targets.grad, np.full((1, 3), math.log(3.0)))
+
+
+def test_a_list_of_tensors_is_refused_where_it_comes():
+    row = ts.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(TypeError, match=r"logits are a list with Tensors.*ts\.stack"):
+        ts.cross_entropy([row, row * 2], [0, 1])

@@ -1,5 +1,7 @@
 """Optimisers and schedules: PyTorch's formulas, flat buffers, honest refusals."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from gradient_cases import numbers
@@ -302,3 +304,20 @@ def test_a_group_may_hold_a_single_tensor():
 def test_a_schedule_without_room_to_fall_ends_at_its_peak(schedule):
     made = schedule(optim.SGD([ts.Tensor([1.0], requires_grad=True)], lr=0.1))
     assert made.lr_at(made.total_steps - 1) == 1.0
+
+
+@pytest.mark.parametrize("make", [partial(optim.SGD, lr=0.1), partial(optim.AdamW, lr=0.1)])
+def test_replaced_numbers_leave_the_graph_its_own(make):
+    p, other = (ts.Tensor(np.array([1.0, 2.0]), requires_grad=True) for _ in range(2))
+    x = ts.Tensor(np.ones(2), requires_grad=True)
+    optimiser = make([other, p])
+    y = (p * x + other * x).sum()
+    p.data = p.data * 100
+    other.grad, p.grad = np.ones(2), np.ones(2)
+    optimiser.step()
+    assert (p.data > 90).all() and (other.data < 3).all()
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 4.0])
+    before = p.data.copy()
+    optimiser.step()  # and the numbers taken in are those that are stepped
+    assert (p.data < before).all()

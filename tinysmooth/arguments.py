@@ -65,10 +65,13 @@ class Parameters:
         return frozenset(name for name, p in parameters if p.annotation in annotations)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments by name; too many or two of a name get Python's own message."""
+        """Return the arguments by name; too many or two of a name are refused."""
         given = dict(zip(self.names, args, strict=False))
         if len(args) > len(self.names) or given.keys() & kwargs.keys():
-            self.signature.bind(*args, **kwargs)
+            try:
+                self.signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self.where}: {error}") from None
         given.update(kwargs)
         return given
 
@@ -103,6 +106,8 @@ class Parameters:
                 arrays[name] = value
         if weak:
             strong = [a.dtype for n, a in arrays.items() if n in self.arrays and n not in weak]
+            # Integers beside floats are indices or a condition, which widen no float either.
+            strong = [dtype for dtype in strong if dtype.kind == "f"] or strong
             for name in weak:
                 value = arrays[name]
                 arrays[name] = np.asarray(value, np.result_type(*strong, value) if strong else None)

@@ -223,6 +223,11 @@ def _parts(node: Node, grad: Array) -> Iterator[tuple[Tensor, Array, bool]]:
         if not isinstance(parent, tuple):
             yield parent, _fitted(node, parent, result), getattr(rule, "fresh", False)
         else:
+            if len(result) != len(parent):
+                raise ValueError(
+                    f"backward: a rule of {node.name} returned {len(result)} gradients; expected "
+                    f"{len(parent)}, one for each item of the sequence"
+                )
             for tensor, part in zip(parent, result, strict=True):
                 if tensor.requires_grad:
                     yield tensor, _fitted(node, tensor, part), False

@@ -135,6 +135,8 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
         recording = is_grad_enabled() and any(map(_requires_grad, inputs.values()))
         arrays = parameters.unwrap(given, own=recording)
         out, pullbacks = _checked(name, function(**arrays))
+        if not recording:
+            out = _apart(out, given)
         node = None
         if recording and out.dtype.kind == "f":
             node = _record(name, inputs, pullbacks)
@@ -192,6 +194,15 @@ def _record(where: str, inputs: dict[str, Any], pullbacks: Mapping[str, Pullback
         parents.append(parent)
         rules.append(pullbacks[name])
     return Node(where, tuple(parents), tuple(rules), ())
+
+
+def _apart(out: Array, given: Mapping[str, Any]) -> Array:
+    """Return a copy of what looks into an array of the caller's, who may change it later."""
+    for value in given.values():
+        if isinstance(value, np.ndarray) and (value is out or out.base is not None):
+            if np.may_share_memory(out, value):
+                return np.array(out, order="K")
+    return out
 
 
 def _share_memory(result: Tensor, inputs: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinysmooth.arguments import has_tensor
 from tinysmooth.graph import Array
 from tinysmooth.losses import fused
 from tinysmooth.primitive import is_grad_enabled
@@ -117,8 +118,8 @@ def cross_entropy(
     A logit of -inf on a wrong class is a mask: fine for eps = 0, and +inf for eps > 0, because
     smoothing asks the masked class for probability.
 
-    *With weights*, the optimum is not q' but w q' / sum(w q'): a class whose weight exceeds the
-    others' by more than (K (1 - eps) + eps) / eps becomes the prediction everywhere.
+    *With weights*, the optimum is not q' but w q' / sum(w q'): a class whose weight is more than
+    (K (1 - eps) + eps) / eps times the others' becomes the prediction everywhere.
 
     Sources: Szegedy et al. 2016, section 7; ``torch.nn.functional.cross_entropy``.
 
@@ -132,7 +133,14 @@ def cross_entropy(
     >>> print(logits.grad.round(4))
     [[-0.357   0.1871  0.0562  0.008   0.1056]]
     """
+    if has_tensor(logits) and not isinstance(logits, Tensor):
+        raise TypeError(
+            "cross_entropy: logits are a list with Tensors in it; expected one Tensor. Join them "
+            "with ts.stack"
+        )
     wanted = isinstance(logits, Tensor) and logits.requires_grad and is_grad_enabled()
+    if isinstance(targets, Tensor) and targets.requires_grad and isinstance(logits, np.ndarray):
+        logits = logits.copy()  # the gradient of the targets needs them as they are now
     options = fused.Options(
         label_smoothing,
         _constant("cross_entropy", weight),
@@ -210,4 +218,5 @@ def _constant(where: str, weight: Any) -> Any:
         raise TypeError(
             f"{where}: weight requires a gradient; expected constants. Pass weight.detach()"
         )
-    return _plain(weight)
+    weight = _plain(weight)
+    return weight.copy() if isinstance(weight, np.ndarray) else weight

@@ -47,7 +47,10 @@ def softmax(x: Any, axis: int = -1) -> Recorded:
 
     Notes
     -----
-    Every entry is within a few units in the last place of the true value, for large spreads too.
+    In float32 every entry is within two units in the last place of the true value, for large
+    spreads too. In float64 the relative error of an entry grows with the distance of its logit from
+    the largest one, to about that many roundings.
+
     Its Jacobian is ``diag(p) - p p^T``, so the pullback is ``p * (grad - sum(p * grad))``.
 
     Examples

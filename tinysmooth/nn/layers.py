@@ -282,9 +282,10 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the order of logical (C, H, W), whatever the memory order."""
-        if x.ndim < 2:
-            raise ValueError(f"Flatten: x has shape {x.shape}; expected (batch, ...)")
-        return ops.reshape(x, (x.shape[0], int(np.prod(x.shape[1:]))))
+        shape = np.shape(x)
+        if len(shape) < 2:
+            raise ValueError(f"Flatten: x has shape {shape}; expected (batch, ...)")
+        return ops.reshape(x, (shape[0], int(np.prod(shape[1:]))))
 
 
 class Dropout(Module):

@@ -58,8 +58,9 @@ def conv2d(
     -----
     In float32 a 3x3 filter with stride 1 may go through Winograd's F(4x4, 3x3), whose error is at
     most 2e-5 of the largest output for weights without a pattern; it grows where what is added up
-    cancels out, as with an edge filter on bright images (1.5e-4 was seen).
-    ``use_kernels("compiled", winograd=False)`` avoids it, and float64 never takes it.
+    cancels out, as with an edge filter on bright images (1.5e-4 was seen). There, and with few
+    filters, NaN or infinity in a pixel also makes NaN of results a few pixels away that it has no
+    part in. ``use_kernels("compiled", winograd=False)`` avoids both, and float64 knows neither.
     """
     convolution = prepare_convolution(x, weight, stride, padding)
     if bias is not None and bias.shape != weight.shape[:1]:

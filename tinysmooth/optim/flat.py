@@ -19,7 +19,10 @@ __all__ = ["FlatParameters"]
 
 
 class FlatParameters:
-    """Parameters of one dtype laid end to end; their tensors become views of ``values``."""
+    """Parameters of one dtype laid end to end; their tensors become views of ``values``.
+
+    Arrays and tensors that shared memory with a parameter before no longer do.
+    """
 
     def __init__(self, parameters: Sequence[Tensor], decays: Sequence[float]) -> None:
         self.parameters = list(parameters)
@@ -27,29 +30,32 @@ class FlatParameters:
         ends = [int(end) for end in np.cumsum(sizes)]
         self.pieces = [slice(e - n, e) for e, n in zip(ends, sizes, strict=True)]
         dtype = self.parameters[0].dtype
-        self.values = memory.empty((ends[-1],), dtype)
+        self.values = np.empty(0, dtype)
         if len(set(decays)) == 1:  # one number for all need not be read from memory
-            self.decay = np.broadcast_to(np.array(decays[0], dtype), self.values.shape)
+            self.decay = np.broadcast_to(np.array(decays[0], dtype), (ends[-1],))
         else:
             self.decay = np.repeat(np.array(decays, dtype), sizes)
         self._views: list[Array] = []
         self.gather()
 
     def gather(self) -> None:
-        """Take in every parameter whose numbers were replaced since the last time."""
-        for i, parameter in enumerate(self.parameters):
-            view = self._views[i] if self._views and i < len(self._views) else None
-            if view is not None and parameter._data is view:
-                continue
+        """Take in the parameters if the numbers of any were replaced since the last time.
+
+        All go to new memory: a graph may still need the old numbers.
+        """
+        pairs = zip(self.parameters, self._views, strict=False)
+        if self._views and all(parameter._data is view for parameter, view in pairs):
+            return
+        for parameter in self.parameters:
             if parameter.dtype != self.values.dtype:
                 raise RuntimeError(
                     f"optimiser: a parameter of shape {parameter.shape} is {parameter.dtype} now; "
                     f"expected {self.values.dtype}, as before. Make the optimiser after astype"
                 )
-            place = self.values[self.pieces[i]].reshape(parameter.shape)
+        self.values = memory.empty(self.decay.shape, self.values.dtype)
+        self._views = []
+        for parameter, piece in zip(self.parameters, self.pieces, strict=True):
+            place = self.values[piece].reshape(parameter.shape)
             place[...] = parameter._data
             parameter._rebind(place)
-            if view is None:
-                self._views.append(place)
-            else:
-                self._views[i] = place
+            self._views.append(place)

@@ -21,6 +21,9 @@ Groups = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 class Optimiser:
     """What the optimisers share: the flat buffers, ``zero_grad``, ``step`` and their state.
 
+    An optimiser moves its parameters to memory of its own. Their ``.data``, ``.numpy()`` and
+    ``.detach()`` of before keep the old numbers; ask for them again after it has been made.
+
     Parameters
     ----------
     parameters : iterable of Tensor, or of groups as ``SGD`` takes them
