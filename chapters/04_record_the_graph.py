@@ -225,8 +225,8 @@ backward(x * x + x)
 assert x.grad == 7.0  # 2x + 1: a value that is used three times adds up what it gets
 
 # %% [markdown]
-# The walk has no recursion, on purpose. A chain of operations as long as a training run with
-# memory can be (100,000 additions here) would overflow Python's stack.
+# The walk has no recursion, on purpose: in a recursive one, a long chain of operations (100,000
+# additions here) would overflow Python's stack.
 
 # %%
 long = Value(1.0)

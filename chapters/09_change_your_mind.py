@@ -335,10 +335,18 @@ assert head_ratio.min() > 1.2 and head_ratio.mean() > 1.4
 assert (heads[0.0][:, 2, 0] > 1.2 * heads[0.0][:, 1, 0]).all()  # one-hot keeps getting slower
 growth = heads[0.1][:, 2, 0].mean() / heads[0.1][:, 1, 0].mean()
 assert growth < heads[0.0][:, 2, 0].mean() / heads[0.0][:, 1, 0].mean()
+assert 1.05 < head_ratio_most.min() and head_ratio_most.max() < 1.4 < head_ratio.mean()
+settled, slower = heads[0.1][:, 2] / heads[0.1][:, 1], heads[0.1][:, 2, 1] / heads[0.1][:, 1, 1]
+assert settled[:, 2].mean() < 1.02 and (slower > 1.2).all()
 
 # %% [markdown]
-# So here the paper is right. Its assumption is that a step of the weights is worth a fixed step of
-# the logits. One layer on fixed features grants it.
+# So here the paper is right, though not as clearly as for free logits. Half of the pictures take
+# the one-hot head much longer to relearn, nine in ten only a little longer. And the smoothed head
+# gets slower, too: its gap has settled after 1000 steps, but after 10 000 it takes more than a
+# fifth longer to nine in ten.
+#
+# The paper's assumption is that a step of the weights is worth a fixed step of the logits. One
+# layer on fixed features grants it.
 #
 # ## A deep network
 #
@@ -451,7 +459,7 @@ assert one_hot[:, 4].mean() <= smoothed[:, 4].mean()
 gap_ratio = one_hot[:, 0].mean() / smoothed[:, 0].mean()
 per_leverage = (one_hot[:, 0] / one_hot[:, 1]).mean() / (smoothed[:, 0] / smoothed[:, 1]).mean()
 print(f"one-hot / smoothed: gap {gap_ratio:.2f}, gap per leverage {per_leverage:.2f}")
-assert 4.0 < gap_ratio < 5.5 and 0.7 < per_leverage < 1.6
+assert 4.0 < gap_ratio < 5.5 and 1.0 < per_leverage < 1.6
 assert fresh[:, 3].mean() > 1.3 * max(one_hot[:, 3].mean(), smoothed[:, 3].mean())
 panels = {
     "Gap to undo": [rows[:, 0] for rows in (one_hot, smoothed)],
@@ -464,8 +472,10 @@ show(plots.compare_trainings(names[:2], panels, units), "relabelled_networks")
 # %% [markdown]
 # The one-hot network has almost five times the gap to undo. It does not take longer. What grew
 # along with the gap is the leverage: large gaps are made by large weights, and with large weights
-# each step moves the logits further. Gap divided by leverage is nearly the same for both networks,
-# and so is the number of steps.
+# each step moves the logits further. Gap divided by leverage, which is how many steps one would
+# expect, is not five times as large but about a quarter larger. That takes away most of the
+# handicap. It does not tell why the one-hot network was even the quicker one: the leverage is that
+# of the first step, and it changes on the way.
 #
 # And both networks learn the new names faster than a fresh one: whatever confidence costs, features
 # that were learnt before are worth more.
@@ -473,7 +483,8 @@ show(plots.compare_trainings(names[:2], panels, units), "relabelled_networks")
 # So the sentence holds where its silent assumption holds, that a step is worth the same in a
 # confident model as in any other. In a deep network it is not, and there the conclusion was
 # reversed in this experiment. The experiment is small; it shows that the sentence is not a law, not
-# that smoothing is useless.
+# that smoothing is useless. Nor does it test transfer learning, of which the book page speaks: new
+# names for the same pictures are not another task.
 
 # %%
 half = one_hot[:, 3].mean(), smoothed[:, 3].mean(), fresh[:, 3].mean()
@@ -481,8 +492,9 @@ record(
     "P14",
     "holds under a condition",
     f"free logits, 100000 steps of training: {flips[0.0][-1]} steps to unlearn against "
-    f"{flips[0.1][-1]}; linear head: {head_ratio.mean():.2f} times as long; three layers: "
-    f"{half[0]:.0f} steps against {half[1]:.0f}, reversed",
+    f"{flips[0.1][-1]}; linear head: {head_ratio.mean():.2f} times as long to half of the "
+    f"pictures, {head_ratio_most.mean():.2f} times to 90 %; three layers: {half[0]:.0f} steps "
+    f"against {half[1]:.0f}, reversed",
     condition="a step of the weights is worth a fixed step of the logits (fixed features)",
 )
 record(
@@ -495,9 +507,10 @@ record(
 )
 record(
     "B12",
-    "fails as stated",
-    f"new labels for the same pictures, steps to half of them: one-hot {half[0]:.0f}, smoothed "
-    f"{half[1]:.0f}, fresh weights {half[2]:.0f} (5 seeds)",
+    "not tested here",
+    "no other task was learnt, which is what transfer means; new labels for the same pictures took "
+    f"one-hot {half[0]:.0f} steps to half of them, smoothed {half[1]:.0f}, fresh weights "
+    f"{half[2]:.0f} (5 seeds)",
 )
 
 # %% [markdown]
@@ -536,7 +549,8 @@ record(
 #
 # :::{dropdown} Answer
 # Its leverage: the squared size of the gradient of the gap with respect to the weights was several
-# times that of the smoothed network. Gap divided by leverage was about the same for both.
+# times that of the smoothed network. It explains most, not all: gap divided by leverage was still
+# about a quarter larger, and yet the network was the quicker one.
 # :::
 #
 # ## Exercises

@@ -285,9 +285,8 @@ for factor in (0.1, 0.5, 1.0, 2.0, 5.0, 10.0):
     here = bumpiness(scaled)
     assert (logits.argmax(axis=1) == base_logits.argmax(axis=1)).all()
     assert abs(here["distance"] / base["distance"] - 1.0) < 1e-9
-    temperature = metrics.fit_temperature(logits, new_targets)
-    if factor <= 5.0:
-        assert abs(temperature / (factor * base_temperature) - 1.0) < 1e-3
+    temperature = metrics.fit_temperature(logits, new_targets, high=100.0)
+    assert abs(temperature / (factor * base_temperature) - 1.0) < 1e-3
     print(
         f"{factor:5.1f} {(logits.argmax(axis=1) == new_targets).mean():9.3f} "
         f"{here['distance']:16.4f} {here['p slope max']:12.2f} {temperature:16.2f}"
@@ -413,8 +412,8 @@ show(
 # %% [markdown]
 # The pictures are tiny, the pixel is pushed to its end, and so one pixel really does overturn 70 %
 # of the one-hot network's answers. But look at the smoothed one: more than 80 %, with half the
-# product of singular values. What smoothing makes smaller is the *fall of probability*: 0.59
-# instead of 0.65 in the worst case.
+# product of singular values. What smoothing makes smaller is the *fall of probability* by the worst
+# pixel, and that by about a tenth.
 #
 # The knob settles it. Multiply the last layer by 0.1 or by 10 and search again: the flips are the
 # same, picture by picture and pixel by pixel, with weights a hundred times apart. Whether one pixel
@@ -434,7 +433,7 @@ flip_one_hot, flip_smoothed, flip_decay = flip_rate.mean(axis=1)
 fall_one_hot, fall_smoothed, _ = worst_fall.mean(axis=1)
 assert abs(flip_one_hot - 0.70) < 0.04 and flip_smoothed > 0.8
 assert (worst_fall[1] < worst_fall[0]).all()
-assert abs(fall_one_hot - 0.65) < 0.03 and abs(fall_smoothed - 0.59) < 0.03
+assert 0.87 < fall_smoothed / fall_one_hot < 0.95
 record(
     "B7",
     "holds under a condition",
@@ -445,11 +444,12 @@ record(
 )
 record(
     "B8",
-    "fails as stated",
+    "holds under a condition",
     f"one pixel can flip {flip_one_hot:.2f} of the pictures for one-hot networks and "
     f"{flip_smoothed:.2f} for smoothed ones with half the weights, and the same flips for a last "
     f"layer ten times as large; what falls is the swing of the probability, {fall_one_hot:.2f} to "
     f"{fall_smoothed:.2f}",
+    condition="of the probability; how often the class changes does not follow the weights",
 )
 
 # %% [markdown]

@@ -405,7 +405,7 @@ record(
 #    conclude?
 #
 # :::{dropdown} Answer
-# A bug: the loss cannot be below $H(q') = 0.5003$. Chapter 13 shows some bugs that do this.
+# A bug: the loss cannot be below $H(q') = 0.5003$. Chapter 13 shows one that does this.
 # :::
 #
 # 3. Does smoothing change the curvature of the loss at given logits?

@@ -127,6 +127,27 @@ WRONG_ANSWERS = [
         "rng.integers(num_classes)",
         "evenly|each example",
     ),
+    (
+        11,
+        "redraw_labels",
+        "rng.integers(num_classes, size=len(targets))",
+        "rng.choice(targets, len(targets))",
+        "from all K classes",
+    ),
+    (
+        11,
+        "redraw_labels",
+        "rng.random(len(targets)) < epsilon, redrawn",
+        "rng.random(len(targets)) < 0.9 * epsilon, (targets + 1) % num_classes",
+        "whatever the old one",
+    ),
+    (
+        11,
+        "redraw_labels",
+        "rng.random(len(targets)) < epsilon",
+        "np.arange(len(targets)) < epsilon * len(targets)",
+        "for each example by itself",
+    ),
     (12, "gap_at_rest", "np.log1p(", "np.log(", "share"),
     (12, "gap_at_rest", "return np.inf", "return 0.0", "rests nowhere"),
     (12, "epsilon_for_gap", "np.expm1(gap)", "np.exp(gap)", "mind the 1"),
@@ -263,6 +284,23 @@ def test_a_typical_wrong_answer_is_told(number, exercise, right, wrong, words, t
     assert verdict.state not in (RIGHT, UNWRITTEN)
     said = f"{verdict.words} {verdict.hint}"
     assert any(word in said for word in words.split("|")), said
+
+
+# Other right answers than the solution's
+RIGHT_ANSWERS = [
+    (6, "blocked_matmul", "    out = np", "    a, b = np.asarray(a), np.asarray(b)\n    out = np"),
+    (6, "blocked_matmul", "    out = np", "    a, b = a.tolist(), b.tolist()\n"
+     "    a, b = np.array(a), np.array(b)\n    out = np"),
+    (11, "redraw_labels", "np.where(rng.random(len(targets)) < epsilon, redrawn, targets)",
+     "np.where(rng.random(len(targets)) < 1 - epsilon, targets, redrawn)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "exercise", "piece", "other"), RIGHT_ANSWERS)
+def test_another_right_answer_passes(number, exercise, piece, other, tmp_path):
+    path = answers_with(number, piece, other, tmp_path)
+    verdicts = {v.exercise: v for v in check_exercises(number, CHAPTERS, path)}
+    assert verdicts[exercise].state == RIGHT, verdicts[exercise]
 
 
 @pytest.mark.parametrize("number", range(1, 16))

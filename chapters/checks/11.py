@@ -113,8 +113,10 @@ def check_smoothed_gradient(attempt):
 
 
 def check_redraw_labels(attempt):
-    num_classes, epsilon, count = 10, 0.1, 200_000
-    targets = frozen(np.arange(count) % num_classes)
+    num_classes, epsilon, count = 10, 0.1, 220_000
+    # Classes of unequal size, mixed: drawing from the labels at hand is not drawing from all.
+    sizes = count * np.arange(1, num_classes + 1) // 55
+    targets = frozen(np.random.default_rng(5).permutation(np.repeat(np.arange(10), sizes)))
     call = f"redraw_labels(targets of shape ({count},), {num_classes}, {epsilon}, rng)"
     labels = np.asarray(attempt(targets, num_classes, epsilon, np.random.default_rng(3)))
     holds(labels.shape == targets.shape, f"{call} has shape {labels.shape}, expected ({count},)")
@@ -134,13 +136,25 @@ def check_redraw_labels(attempt):
         "a redrawn label is drawn from all K classes, so it changes with probability 1 - 1/K; "
         "draw for each example by itself",
     )
-    arrivals = np.bincount(labels[changed], minlength=num_classes)
-    expected = changed.sum() / num_classes
+    parts = np.array_split(changed, 10)
     holds(
-        np.abs(arrivals - expected).max() < 6 * np.sqrt(expected),
-        f"{call} does not change to every class equally often: from {arrivals.min()} to "
-        f"{arrivals.max()} times, expected about {expected:.0f}",
-        "draw the new label evenly from all the classes",
+        max(abs(part.mean() - share) for part in parts)
+        < 6 * np.sqrt(share * (1 - share) / len(parts[0])),
+        f"{call} does not change labels everywhere: in tenths of the array the shares are "
+        + ", ".join(f"{part.mean():.3f}" for part in parts),
+        "draw for each example by itself whether it keeps its label",
+    )
+    moves = np.zeros((num_classes, num_classes))
+    np.add.at(moves, (targets[changed], labels[changed]), 1)
+    expected = np.outer(sizes * epsilon / num_classes, np.ones(num_classes))
+    np.fill_diagonal(expected, 0)
+    strange = np.abs(moves - expected) - 6 * np.sqrt(expected)
+    old, new = np.unravel_index(strange.argmax(), strange.shape)
+    holds(
+        strange.max() <= 0,
+        f"{call} changes {moves[old, new]:.0f} labels from {old} to {new}, expected about "
+        f"{expected[old, new]:.0f}",
+        "draw the new label evenly from all the classes, whatever the old one",
     )
     untouched = np.asarray(attempt(targets, num_classes, 0.0, np.random.default_rng(4)))
     same(untouched, targets, "redraw_labels(targets, 10, 0.0, rng)", hint="epsilon 0 keeps all")

@@ -80,7 +80,7 @@ def distance_to_rest(
     axis = axes[0, 0]
     for (name, values), mark in zip(distances.items(), MARKS, strict=False):
         axis.plot(times, values, mark, color=SMOOTHED, linewidth=2.2, label=name)
-    axis.plot(times, law, "--", color=LIMIT, label=f"exp(-{rate:g} t)")
+    axis.plot(times, law, "--", color=LIMIT, label=f"proportional to exp(-{rate:g} t)")
     axis.set(
         title="The gap settles quickly, the wrong logits more slowly",
         xlabel="time t = learning rate x steps",
