@@ -188,7 +188,7 @@ def test_gaps_settle_at_the_derived_limits():
 def test_the_distance_to_rest_has_its_law_beside_it():
     figure = plots.distance_to_rest([0, 1], {"gap": [1.0, 0.9]}, [1.0, 0.91], 0.091)
     assert draws(figure) and figure.axes[0].get_yscale() == "log"
-    assert legend_of(figure.axes[0]) == ["gap", "exp(-0.091 t)"]
+    assert legend_of(figure.axes[0]) == ["gap", "proportional to exp(-0.091 t)"]
 
 
 def test_the_resting_gap_of_the_book_is_marked():

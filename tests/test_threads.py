@@ -1,5 +1,6 @@
 """The threads: every part runs once, side by side; failures, interrupts and forks are survived."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -167,6 +168,14 @@ if ENABLED:
         ended[part] = 1
 
 
+def assert_nothing_runs(ended):
+    """Parts that an interrupt came before have not begun, and those that began have ended."""
+    boxes, at_once = threads._the_team().boxes, ended.copy()
+    assert (boxes[:, handover.POSTED] == boxes[:, handover.DONE]).all()
+    time.sleep(0.5)
+    assert ended.tolist() == at_once.tolist()
+
+
 @needs_compilation
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
 def test_an_interrupt_arrives_when_no_part_is_running_any_more():
@@ -175,6 +184,8 @@ def test_an_interrupt_arrives_when_no_part_is_running_any_more():
 
     rounds = max(handover.rounds_in(0.4) for _ in range(5))  # a trial may be interrupted too
     box, ended = np.zeros(1, np.int64), np.zeros(2, np.int64)
+    threads.run_parallel(work_long, 1, box, ended, parts=2)  # compiles, and makes the worker
+    ended[:] = 0
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
@@ -183,7 +194,32 @@ def test_an_interrupt_arrives_when_no_part_is_running_any_more():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert ended.tolist() == [1, 1]
+    assert_nothing_runs(ended)
+    test_every_part_runs_exactly_once(3)
+
+
+@needs_compilation
+@pytest.mark.parametrize("where", ["_is_at_work", "wake", "wait", "failures"])
+def test_no_interrupt_lets_go_of_a_running_part_wherever_it_comes(where, monkeypatch):
+    rounds = handover.rounds_in(0.2)
+    box, ended = np.zeros(1, np.int64), np.zeros(2, np.int64)
+    threads.run_parallel(work_long, 1, box, ended, parts=2)  # compiles, and makes the worker
+    ended[:] = 0
+    team, real, count = threads._the_team(), getattr(threads._Worker, where), itertools.count()
+
+    def interrupted(self, *args):
+        if next(count) < 3:
+            raise InterruptedError("now")
+        return real(self, *args)
+
+    monkeypatch.setattr(threads._Worker, where, interrupted)
+    monkeypatch.setattr(team, "long", 1)  # hardly any spinning: Python waits
+    monkeypatch.setattr(team, "short", 1)
+    with pytest.raises(InterruptedError, match="now"):
+        threads.run_parallel(work_long, rounds, box, ended, parts=2)
+    assert_nothing_runs(ended)
+    assert next(count) > 3
+    monkeypatch.undo()
     test_every_part_runs_exactly_once(3)
 
 

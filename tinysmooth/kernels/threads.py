@@ -186,19 +186,11 @@ class _Worker:
         """Tell whether a posted task is not done yet; if it is, its results can be seen."""
         return bool(handover.spin.wrapped(self.box, handover.DONE, task, 1))
 
-    def wait(self, task: int) -> BaseException | None:
-        """Wait until a posted task is done, through interrupts: it writes to the caller's arrays.
-
-        Returns the interrupt, if there was one.
-        """
-        interrupt: BaseException | None = None
+    def wait(self, task: int) -> None:
+        """Wait until a task is done, if it was posted; an interrupt may come at any line."""
         while self.box[handover.POSTED] == task and self._is_at_work(task):
-            try:
-                self.wake()  # if the interrupt came before it was woken
-                time.sleep(NAP)
-            except BaseException as error:  # KeyboardInterrupt, or what a signal handler raises
-                interrupt = error
-        return interrupt
+            self.wake()  # if it fell asleep, or an interrupt came, before it was woken
+            time.sleep(NAP)
 
 
 class _Team:
@@ -213,33 +205,51 @@ class _Team:
         self.run_task = handover.run.wrapped
 
     def run(self, kernel: Kernel, code: Code, numbers: np.ndarray, parts: int) -> None:
-        """Run all parts of a kernel; return when the last has ended."""
+        """Run all parts of a kernel; return, or raise what interrupted, when the last has ended.
+
+        Workers write to the caller's arrays, so nothing may leave before. Python raises interrupts
+        wherever a call begins or ends: all calls are inside the `try`.
+        """
         helpers = self._helpers(min(parts - 1, MOST_WORKERS))
         self.tasks += 1
-        failed, unsettled, error = 0, len(helpers), None
-        try:
-            boxes = self.boxes[: len(helpers)]
-            task = (code.entry, code.address, numbers, parts, boxes, self.tasks)
-            rounds = self.long
-            if any(worker.sleeping for worker in helpers):
-                # Posted first: a worker that woke before would find nothing and sleep again.
-                handover.post.wrapped(*task)
-                for worker in helpers:
-                    worker.wake()
-                # It may wait for this very CPU: then spinning would keep it from working.
-                rounds = self.short
-            failed, unsettled = self.run_task(*task, rounds)
-        except BaseException as raised:  # an interrupt, which may come at any of these lines
-            error = raised
-        if unsettled:
-            # Among them, rarely, a worker that fell asleep while this was posted; `wait` wakes it.
-            for worker in helpers:
-                error = worker.wait(self.tasks) or error
-                failed += worker.failures(self.tasks)
+        boxes = self.boxes[: len(helpers)]
+        task = (code.entry, code.address, numbers, parts, boxes, self.tasks)
+        failed, error = 0, None
+        unsettled = len(helpers)
+        while unsettled:
+            try:
+                if error is None:
+                    failed, unsettled = self._hand_over(helpers, task)
+                if unsettled:
+                    failed += self._settle(helpers)
+                    unsettled = 0
+            except BaseException as raised:
+                error = raised
         if error is not None:
             raise error
         if failed:
             raise _failure(kernel, failed)
+
+    def _hand_over(self, helpers: list[_Worker], task: tuple[Any, ...]) -> tuple[int, int]:
+        """Post a task, do the caller's part; see `handover.run`."""
+        rounds = self.long
+        if any(worker.sleeping for worker in helpers):
+            # Posted first: a worker that woke before would find nothing and sleep again.
+            handover.post.wrapped(*task)
+            for worker in helpers:
+                worker.wake()
+            # It may wait for this very CPU: then spinning would keep it from working.
+            rounds = self.short
+        return self.run_task(*task, rounds)
+
+    def _settle(self, helpers: list[_Worker]) -> int:
+        """Wait for the workers; return how many of their parts failed.
+
+        Among them, rarely, is one that fell asleep while the task was posted.
+        """
+        for worker in helpers:
+            worker.wait(self.tasks)
+        return sum(worker.failures(self.tasks) for worker in helpers)
 
     def _helpers(self, count: int) -> list[_Worker]:
         """Return so many workers; make those that are missing."""
