@@ -407,3 +407,48 @@ def test_a_rule_with_too_few_gradients_is_named(primitives):
     a = ts.Tensor([1.0], requires_grad=True)
     with pytest.raises(ValueError, match="product_of returned 1 gradients; expected 2"):
         product_of([a, a]).backward()
+
+
+class Slotted:
+    """Keeps an array where no ``__dict__`` tells of it."""
+
+    __slots__ = ("x",)
+
+    def __init__(self, x):
+        self.x = x
+
+
+@pytest.mark.parametrize("kept", ["slots", "keyword-only default"])
+def test_arrays_in_slots_and_defaults_are_protected(kept, primitives):
+    @ts.primitive
+    def square_of(x):
+        saved = Slotted(x)
+        if kept == "slots":
+            return x * x, {"x": lambda grad: 2 * grad * saved.x}
+
+        def rule(grad, *, x=x):
+            return 2 * grad * x
+
+        return x * x, {"x": rule}
+
+    w = ts.Tensor([1.0, 2.0], requires_grad=True)
+    result = square_of(w).sum()
+    with pytest.raises(ValueError, match="read-only"):
+        w.data[...] = 100.0
+    result.backward()
+    assert w.grad.tolist() == [2.0, 4.0]
+
+
+def test_a_later_change_of_any_buffer_does_not_change_a_gradient():
+    layer, buffer = ts.nn.Linear(4, 1).astype(np.float64), np.ones(4)
+    loss = layer(memoryview(buffer)).sum()
+    buffer[0] = 100.0
+    loss.backward()
+    np.testing.assert_array_equal(layer.weight.grad, np.ones((1, 4)))
+
+
+def test_the_gradient_of_a_number_stays_an_array():
+    x = ts.Tensor(1.0, requires_grad=True)
+    for _ in range(2):
+        (2 * x).backward()
+    assert isinstance(x.grad, np.ndarray) and x.grad == 4

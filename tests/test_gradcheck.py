@@ -409,3 +409,13 @@ def test_a_result_too_large_to_move_is_refused():
 def test_what_is_no_function_is_named():
     with pytest.raises(TypeError, match="gradcheck: function is 3"):
         ts.gradcheck(3, [np.ones(2)])
+
+
+@pytest.mark.parametrize("use", [lambda grad: 1.0, lambda grad: grad**2, np.sign, np.abs])
+def test_a_rule_of_a_single_number_has_to_use_its_grad(use, temporary_primitive):
+    @ts.primitive
+    def total(x):
+        return (x * x).sum(), {"x": lambda grad: use(grad) * 2 * x}
+
+    with pytest.raises(ts.GradcheckError):
+        ts.gradcheck(total, np.array([1.0, -2.0]))

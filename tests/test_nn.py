@@ -440,3 +440,24 @@ def test_a_module_that_does_not_call_ours_can_be_evaluated():
 
     plain = Plain()
     assert plain.training and not plain.eval().training
+
+
+def test_zero_grad_forgets_the_gradients_of_frozen_parameters_too():
+    model = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+    optimiser = ts.optim.SGD(model.parameters(), lr=0.1)
+    x = np.ones((1, 1), np.float32)
+    model(x).sum().backward()
+    for parameter in model[0].parameters():
+        parameter.requires_grad = False
+    frozen = model[0].weight.data.copy()
+    for _ in range(2):
+        model.zero_grad()
+        model(x).sum().backward()
+        optimiser.step()
+    np.testing.assert_array_equal(model[0].weight.data, frozen)
+
+
+def test_a_residual_runs_a_forward_that_somebody_put_on_its_branch():
+    branch = nn.Sequential(nn.ReLU())
+    branch.forward = lambda x: x * 10
+    assert nn.Residual(branch)(ts.Tensor(np.ones((1, 1, 1, 1)))).item() == 11

@@ -129,7 +129,9 @@ class Parameters:
             if has_tensor(value):
                 raise self._refusal(name, value, "one Tensor. Join them with ts.stack")
             try:
-                array = np.asarray(value)
+                array = np.array(
+                    value
+                )  # a buffer of the caller's is no more to be kept than an array
             except ValueError as error:
                 raise ValueError(
                     f"{self.where}: {name} is not a rectangular array ({error})"

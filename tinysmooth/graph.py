@@ -288,6 +288,6 @@ def set_adder(function: Adder) -> None:
 def store(tensor: Tensor, grad: Array, own: bool = False) -> None:
     """Add to ``tensor.grad``, in memory that nobody else holds (``own``: ``grad`` is such)."""
     if tensor.grad is not None:
-        tensor.grad = tensor.grad + grad
+        tensor.grad = np.asarray(tensor.grad + grad)
         return
     tensor.grad = grad if own else np.array(grad, order="K")

@@ -273,7 +273,9 @@ def _contents(value: object) -> Iterable[object]:
             cells = [cell.cell_contents for cell in closure]
         except ValueError:  # a variable that was never assigned
             cells = [_cell_content(cell) for cell in closure]
-        return [*cells, *value.__defaults__] if value.__defaults__ else cells
+        if value.__defaults__ or value.__kwdefaults__:
+            return [*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        return cells
     if isinstance(value, _CONTAINERS):
         return value
     if isinstance(value, Mapping):
@@ -286,7 +288,12 @@ def _contents(value: object) -> Iterable[object]:
         return value.func, value.args, value.keywords
     if isinstance(value, type | ModuleType):
         return ()
-    return getattr(value, "__dict__", {}).values()
+    held = list(getattr(value, "__dict__", {}).values())
+    for each in type(value).__mro__:
+        slots = getattr(each, "__slots__", ())
+        names = (slots,) if isinstance(slots, str) else slots
+        held += [getattr(value, name, None) for name in names]
+    return held
 
 
 def _cell_content(cell: CellType) -> object:

@@ -194,9 +194,10 @@ class Module:
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for parameter in self.parameters():
-            parameter.zero_grad()
+        """Forget the gradients of all parameters, also of those that are not learnt now."""
+        for _, value in self._named_state():
+            if isinstance(value, Tensor):
+                value.zero_grad()
 
     def __repr__(self) -> str:
         """Show the tree of modules."""
