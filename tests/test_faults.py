@@ -26,7 +26,7 @@ from tinysmooth.training import (
     storage,
     train,
 )
-from tinysmooth.training.atomic import remove_leftovers
+from tinysmooth.training.atomic import remove_leftovers, write_atomically
 
 QUICK = [
     "--data", "drawn", "--per-class", "2", "--val-per-class", "2", "--size", "16",
@@ -238,3 +238,12 @@ def test_every_luck_of_a_run_comes_from_its_one_generator():
     assert_same_rows(rows, again)
     other, _ = train_tiny(seed=2, p=0.3, mixup=0.4, zoom=0.5)
     assert first.state_dict()["6.weight"].tobytes() != other.state_dict()["6.weight"].tobytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="a device, pipe or socket; expected the name of a file"):
+        write_atomically(pipe, b"content")
+    assert pipe.is_fifo() and [path.name for path in tmp_path.iterdir()] == ["pipe"]

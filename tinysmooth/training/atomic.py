@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -24,12 +25,17 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     FileNotFoundError, IsADirectoryError
         If the folder is missing, or ``path`` is a folder.
     OSError
-        If writing fails (disk full, no permission): the previous file is whole, and the message
-        says so.
+        If ``path`` is a device, pipe or socket, which stays; or if writing fails (disk full, no
+        permission): the previous file is whole, and the message says so.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"write: path is {str(path)!r}, a folder; expected a file name")
+    if target.exists() and not target.is_file():
+        raise OSError(
+            errno.EINVAL,
+            f"write: path is {str(path)!r}, a device, pipe or socket; expected the name of a file",
+        )
     if not target.parent.is_dir():
         raise FileNotFoundError(
             f"write: path is {str(path)!r}, whose folder {str(target.parent)!r} does not exist; "
