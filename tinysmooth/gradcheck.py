@@ -10,7 +10,7 @@ a gradient by less than one percent, and a tolerance of 1e-2 lets it pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -160,15 +160,7 @@ def gradcheck(
     if worst is None:
         raise ValueError("gradcheck: inputs have no elements; expected at least one")
     kink = check.has_kink(worst.worst_input, worst_move, weights)
-    report = GradcheckReport(
-        worst.max_relative_error,
-        worst.worst_input,
-        worst.worst_element,
-        worst.analytic,
-        worst.numeric,
-        kink,
-        comparisons,
-    )
+    report = replace(worst, kink_suspected=kink, comparisons=comparisons)
     if not report.max_relative_error <= tolerance:
         raise GradcheckError(_message(report, tolerance), report)
     return report
