@@ -267,9 +267,8 @@ record(
 # %% [markdown]
 # There is another cure, with one number: divide all logits by a temperature $T$, fitted on half of
 # the validation images and judged on the other half. Above 1 it lowers confidence, below 1 it
-# raises it. It takes a large error away; an error that is small already, it can just as well
-# enlarge, because the temperature with the smallest loss is not the one with the smallest
-# calibration error.
+# raises it. Whether the calibration error falls or rises, the last lines tell: what a temperature
+# is fitted to is the loss, and an error that is small already has little to gain.
 
 # %%
 temperatures = {eps: [] for eps in runs}
