@@ -46,10 +46,10 @@ def optimiser_sides(torch: Any, name: str, count: int) -> tuple[Sides, int]:
     """
     rng = np.random.default_rng(0)
     start, grad = (pooled(rng.standard_normal(count, np.float32)) for _ in range(2))
-    decay = np.broadcast_to(np.float32(5e-4), count)
     # A model's parameters are many tensors; in one flat tensor PyTorch would be a little quicker.
     cuts = np.linspace(0, count, TENSORS + 1).astype(int)[1:-1]
     grads = [pooled(piece) for piece in np.split(grad, cuts)]
+    decay = np.full(len(grads), 5e-4, np.float32)
 
     def ours_or_reference(which: str) -> Callable[[], list[Array]]:
         values = pooled(start)

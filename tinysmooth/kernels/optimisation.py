@@ -2,13 +2,13 @@
 
 NumPy's version reads and writes the buffers once for each arithmetic operation; here each number
 is read once, updated in registers and written once. The loops are plain: all buffers have one
-dtype, LLVM vectorises them, and memory sets the pace. Decay may be a full buffer or, when it is the
-same for all parameters, a number broadcast to one (``np.broadcast_to``), which costs no reading.
+dtype, LLVM vectorises them, and memory sets the pace.
 
 Gradients are read where the backward pass has left them, each parameter's in an array of its own::
 
     parameters   [ conv1.weight | bn1.weight | bn1.bias | ... ]     one buffer
     gradients      address 0      address 1    address 2
+    decay          number 0       number 1     number 2
     ends                        n0           n1         n2          where each piece of it ends
 
 To gather them first would mean to write them and to read them once more.
@@ -45,7 +45,7 @@ FEWEST_AVERAGED = 4096
 
 
 BLOCK = 4096
-"""Parameters updated at a time: decay that is the same for all is one block, read from cache."""
+"""Parameters updated at a time; parts share whole blocks."""
 
 
 @jit
@@ -67,15 +67,17 @@ def _pointer(context: Any, address: Any, like: Any) -> Any:
 
 
 @jit
-def _gradient_from(at: int, stop: int, addresses: Array, ends: Array, parameters: Array) -> Array:
-    """Return the gradient of the parameters from `at` on: of one piece, and at most a block."""
+def _gradient_from(
+    at: int, stop: int, addresses: Array, ends: Array, parameters: Array
+) -> tuple[int, Array]:
+    """Return the piece that `at` lies in, and its gradient from there on, at most a block."""
     piece = start = 0
     while ends[piece] <= at:
         start = ends[piece]
         piece += 1
     size = min(ends[piece], stop, at + BLOCK) - at
     offset = (at - start) * parameters.itemsize
-    return numba.carray(_pointer(addresses[piece] + offset, parameters), size)
+    return piece, numba.carray(_pointer(addresses[piece] + offset, parameters), size)
 
 
 @jit
@@ -94,19 +96,18 @@ def _sgd_parts(
     """Update this part's parameters. ``lr`` and ``momentum`` have the dtype of the buffers."""
     at, stop = _share(parameters.size, part, parts)
     while at < stop:
-        g = _gradient_from(at, stop, addresses, ends, parameters)
+        piece, g = _gradient_from(at, stop, addresses, ends, parameters)
         here = slice(at, at + g.size)
-        p, v = parameters[here], velocity[here]
-        shrink = decay[here] if decay.size == parameters.size else decay[: p.size]
+        p, v, shrink = parameters[here], velocity[here], decay[piece]
         if nesterov:
             for i in range(p.size):
-                step = g[i] + shrink[i] * p[i]
+                step = g[i] + shrink * p[i]
                 speed = momentum * v[i] + step
                 v[i] = speed
                 p[i] -= lr * (step + momentum * speed)
         else:
             for i in range(p.size):
-                speed = momentum * v[i] + (g[i] + shrink[i] * p[i])
+                speed = momentum * v[i] + (g[i] + shrink * p[i])
                 v[i] = speed
                 p[i] -= lr * speed
         at += g.size
@@ -128,16 +129,15 @@ def _adamw_parts(
     lr, step_size, keep_first, keep_second, new_first, new_second, root, eps = numbers
     at, stop = _share(parameters.size, part, parts)
     while at < stop:
-        g = _gradient_from(at, stop, addresses, ends, parameters)
+        piece, g = _gradient_from(at, stop, addresses, ends, parameters)
         here = slice(at, at + g.size)
-        p, m, v = parameters[here], first[here], second[here]
-        shrink = decay[here] if decay.size == parameters.size else decay[: p.size]
+        p, m, v, shrink = parameters[here], first[here], second[here], decay[piece]
         for i in range(p.size):
             mean = keep_first * m[i] + new_first * g[i]
             square = keep_second * v[i] + new_second * (g[i] * g[i])
             m[i] = mean
             v[i] = square
-            shrunk = p[i] - lr * shrink[i] * p[i]
+            shrunk = p[i] - lr * shrink * p[i]
             p[i] = shrunk - step_size * mean / (math.sqrt(square) * root + eps)
         at += g.size
 
@@ -165,7 +165,7 @@ def sgd_update(
     number = parameters.dtype.type
     scalars = (number(lr), number(momentum), bool(nesterov))
     work = parameters.size * SGD_NANOSECONDS
-    arrays = (parameters, *_pieces(grads), velocity, _compact(decay))
+    arrays = (parameters, *_pieces(grads), velocity, decay)
     run_parallel(_sgd_parts, *arrays, *scalars, work=work)
 
 
@@ -198,7 +198,7 @@ def adamw_update(
         number(eps),
     )
     work = parameters.size * ADAMW_NANOSECONDS
-    arrays = (parameters, *_pieces(grads), first, second, _compact(decay))
+    arrays = (parameters, *_pieces(grads), first, second, decay)
     run_parallel(_adamw_parts, *arrays, numbers, work=work)
 
 
@@ -216,10 +216,3 @@ def _pieces(grads: Sequence[Array]) -> tuple[Array, Array]:
     """Return the addresses of gradients, and where each ends if they are laid end to end."""
     addresses = np.array([address_of(grad) for grad in grads], np.int64)
     return addresses, np.cumsum([grad.size for grad in grads], dtype=np.int64)
-
-
-def _compact(decay: Array) -> Array:
-    """Return decay that was broadcast from one number as one block of it: a fifth less to read."""
-    if decay.strides == (0,) and decay.size > BLOCK:
-        return np.full(BLOCK, decay[0])
-    return np.ascontiguousarray(decay)

@@ -31,10 +31,7 @@ class FlatParameters:
         self.pieces = [slice(e - n, e) for e, n in zip(ends, sizes, strict=True)]
         dtype = self.parameters[0].dtype
         self.values = np.empty(0, dtype)
-        if len(set(decays)) == 1:  # one number for all need not be read from memory
-            self.decay = np.broadcast_to(np.array(decays[0], dtype), (ends[-1],))
-        else:
-            self.decay = np.repeat(np.array(decays, dtype), sizes)
+        self.decays = np.array(decays, dtype)
         self._views: list[Array] = []
         self.gather()
 
@@ -52,7 +49,7 @@ class FlatParameters:
                     f"optimiser: a parameter of shape {parameter.shape} is {parameter.dtype} now; "
                     f"expected {self.values.dtype}, as before. Make the optimiser after astype"
                 )
-        self.values = memory.empty(self.decay.shape, self.values.dtype)
+        self.values = memory.empty(self.pieces[-1].stop, self.values.dtype)
         self._views = []
         for parameter, piece in zip(self.parameters, self.pieces, strict=True):
             place = self.values[piece].reshape(parameter.shape)

@@ -89,7 +89,7 @@ class Optimiser:
             present = [grad for grad in grads if grad is not None]
             if len(present) == len(grads) and (steps == steps[0]).all():
                 steps += 1
-                self._update(flat.values, present, slots, flat.decay, int(steps[0]))
+                self._update(flat.values, present, slots, flat.decays, int(steps[0]))
                 for parameter in flat.parameters:
                     parameter.mark_changed()
                 continue
@@ -99,7 +99,8 @@ class Optimiser:
                     continue
                 steps[i] += 1
                 own = {name: slot[piece] for name, slot in slots.items()}
-                self._update(flat.values[piece], [grad], own, flat.decay[piece], int(steps[i]))
+                values, decays = flat.values[piece], flat.decays[i : i + 1]
+                self._update(values, [grad], own, decays, int(steps[i]))
                 parameter.mark_changed()
 
     def state_dict(self) -> dict[str, Array]:
@@ -139,7 +140,7 @@ class Optimiser:
         raise NotImplementedError
 
     def _update(
-        self, values: Array, grads: list[Array], slots: dict[str, Array], decay: Array, step: int
+        self, values: Array, grads: list[Array], slots: dict[str, Array], decays: Array, step: int
     ) -> None:
         raise NotImplementedError
 
@@ -188,10 +189,10 @@ class SGD(Optimiser):
         return ("velocity",)
 
     def _update(
-        self, values: Array, grads: list[Array], slots: dict[str, Array], decay: Array, step: int
+        self, values: Array, grads: list[Array], slots: dict[str, Array], decays: Array, step: int
     ) -> None:
         kernels.sgd_update(
-            values, grads, slots["velocity"], decay, self.lr, self.momentum, self.nesterov
+            values, grads, slots["velocity"], decays, self.lr, self.momentum, self.nesterov
         )
 
 
@@ -238,11 +239,11 @@ class AdamW(Optimiser):
         return ("first", "second")
 
     def _update(
-        self, values: Array, grads: list[Array], slots: dict[str, Array], decay: Array, step: int
+        self, values: Array, grads: list[Array], slots: dict[str, Array], decays: Array, step: int
     ) -> None:
         first, second = slots["first"], slots["second"]
         kernels.adamw_update(
-            values, grads, first, second, decay, self.lr, *self.betas, self.eps, step
+            values, grads, first, second, decays, self.lr, *self.betas, self.eps, step
         )
 
 

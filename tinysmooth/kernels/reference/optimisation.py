@@ -2,8 +2,8 @@
 
 All parameters of a model lie in one flat array, and so does each state of the optimiser, so that
 one call updates them all. Gradients come as a list of arrays, which laid end to end are the flat
-one. Weight decay is an array as well, because some parameters (biases, the weights of batch norm)
-may have none.
+one. Weight decay is a number for each of them, because some parameters (biases, the weights of
+batch norm) may have none.
 
 With g the gradient, p the parameters and lambda the decay::
 
@@ -57,14 +57,14 @@ def sgd_update(
     grads : sequence of ndarray
         The gradients of the parameters, in their order and of their dtype; of any shapes, in C
         order, P numbers in all. They are not changed.
-    decay : ndarray (P,)
-        The weight decay of each parameter.
+    decay : ndarray (len(grads),)
+        The weight decay of the parameters of each gradient, of their dtype.
     lr, momentum : float
         Learning rate, and the share of the velocity that is kept.
     nesterov : bool
         Whether to look one step ahead along the velocity.
     """
-    step = _laid_end_to_end(grads) + decay * parameters
+    step = _laid_end_to_end(grads) + _spread(decay, grads) * parameters
     velocity *= momentum
     velocity += step
     parameters -= lr * (step + momentum * velocity if nesterov else velocity)
@@ -92,8 +92,8 @@ def adamw_update(
     grads : sequence of ndarray
         The gradients of the parameters, in their order and of their dtype; of any shapes, in C
         order, P numbers in all. They are not changed.
-    decay : ndarray (P,)
-        The weight decay of each parameter.
+    decay : ndarray (len(grads),)
+        The weight decay of the parameters of each gradient, of their dtype.
     lr, beta1, beta2, eps : float
         Learning rate, the shares of both running means that are kept, and the summand that keeps
         the quotient finite.
@@ -101,7 +101,7 @@ def adamw_update(
         Number of this step, from 1.
     """
     grad = _laid_end_to_end(grads)
-    parameters *= 1 - lr * decay
+    parameters *= 1 - lr * _spread(decay, grads)
     first *= beta1
     first += (1 - beta1) * grad
     second *= beta2
@@ -126,3 +126,7 @@ def move_towards(average: Array, latest: Array, share: float) -> None:
 
 def _laid_end_to_end(grads: Sequence[Array]) -> Array:
     return np.concatenate([grad.reshape(-1) for grad in grads])
+
+
+def _spread(decay: Array, grads: Sequence[Array]) -> Array:
+    return np.repeat(decay, [grad.size for grad in grads])
