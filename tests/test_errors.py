@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import tinysmooth as ts
-from tinysmooth import data, metrics, nn, optim
+from tinysmooth import data, metrics, nn, optim, training
+from tinysmooth.training.evaluation import predict_probs
 
 Z = np.zeros((2, 3))
 IMAGES = np.zeros((2, 3, 8, 8), np.float32)
@@ -25,6 +26,10 @@ def leaf():
 
 def weights():
     return [leaf()]
+
+
+def by_position(x, /):
+    return x, {"x": lambda grad: grad}
 
 
 # One row, one line.
@@ -59,6 +64,10 @@ TABLE = [
     ("several epsilons", lambda: ce(label_smoothing=ts.Tensor([0.1, 0.2])), TypeError, ["label_smoothing", "(2,)", "single"]),
     ("an array as stride", lambda: ts.conv2d(IMAGES, FILTERS, stride=np.ones((2, 2))), TypeError, ["stride", "(2, 2)", "integer"]),
     ("dropout of integers", lambda: ts.dropout(np.arange(3)), TypeError, ["dropout", "int64", "float32"]),
+    ("arguments by position alone", lambda: ts.primitive(by_position), TypeError, ["by_position", "x", "by position"]),
+    ("evaluation of a number", lambda: training.evaluate(3, (IMAGES, np.zeros(len(IMAGES), int))), TypeError, ["evaluate", "model", "3", "Module"]),
+    ("prediction without images", lambda: predict_probs(nn.ReLU(), 3), ValueError, ["images", "3"]),
+    ("calibration in no bins", lambda: metrics.expected_calibration_error([[1.0]], [0], num_bins=0), ValueError, ["expected_calibration_error", "num_bins", "0"]),
     ("padding that does not fit", lambda: ts.pad(np.arange(3), 1, 0.5), ValueError, ["pad", "0.5", "int64"]),
     ("negative variance", lambda: ts.batch_norm(IMAGES, np.ones(3), np.ones(3), np.zeros(3), -np.ones(3), False), ValueError, ["running_var", "-1"]),
     ("integer statistics", lambda: ts.batch_norm(IMAGES, np.ones(3), np.ones(3), np.arange(3), np.arange(3), True), TypeError, ["running_mean", "int64"]),

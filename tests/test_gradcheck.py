@@ -419,3 +419,29 @@ def test_a_rule_of_a_single_number_has_to_use_its_grad(use, temporary_primitive)
 
     with pytest.raises(ts.GradcheckError):
         ts.gradcheck(total, np.array([1.0, -2.0]))
+
+
+def test_a_rule_that_writes_into_its_grad_is_caught(temporary_primitive):
+    @ts.primitive
+    def double(x):
+        return 2 * x, {"x": lambda grad: np.multiply(grad, 2, out=grad)}
+
+    with pytest.raises(ValueError, match="read-only") as caught:
+        ts.gradcheck(double, np.array([1.0, -2.0]))
+    assert "double" in caught.value.__notes__[0]
+
+
+def test_a_function_that_writes_into_its_argument_is_caught(temporary_primitive):
+    @ts.primitive
+    def double(x):
+        x *= 2
+        return x.copy(), {"x": lambda grad: 2 * grad}
+
+    with pytest.raises(ValueError, match=r"function changed inputs\[1\] in place"):
+        ts.gradcheck(lambda a, b: a * double(b), [np.ones(2), np.array([1.0, -2.0])])
+
+
+def test_a_list_of_numbers_is_one_input_and_a_tuple_several():
+    assert ts.gradcheck(lambda x: (x * x).sum(), [3.0, 2.0]).comparisons == 2
+    report = ts.gradcheck(lambda a, b: a * b, (3.0, 2.0))
+    assert report.comparisons == 2 and report.worst_element == ()

@@ -461,3 +461,31 @@ def test_a_residual_runs_a_forward_that_somebody_put_on_its_branch():
     branch = nn.Sequential(nn.ReLU())
     branch.forward = lambda x: x * 10
     assert nn.Residual(branch)(ts.Tensor(np.ones((1, 1, 1, 1)))).item() == 11
+
+
+def test_a_result_kept_to_look_at_is_no_parameter():
+    class Kept(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = ts.Tensor(np.ones(2, np.float32), requires_grad=True)
+
+        def forward(self, x):
+            self.last = x * self.factor
+            return self.last
+
+    module = Kept()
+    module(np.ones((3, 2), np.float32))
+    assert [name for name, _ in module.named_parameters()] == ["factor"]
+    assert list(module.state_dict()) == ["factor"]
+    before = module.last
+    module.astype(np.float64)
+    assert module.last is before and before.dtype == np.float32
+
+
+def test_a_slice_of_a_sequential_is_one_of_the_same_modules():
+    whole = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    front = whole[:2]
+    assert isinstance(front, nn.Sequential) and list(front) == list(whole)[:2]
+    assert whole[-1] is list(whole)[2]
+    x = np.ones((4, 2), np.float32)
+    assert np.array_equal(whole[2](front(x)).numpy(), whole(x).numpy())

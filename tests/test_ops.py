@@ -196,3 +196,23 @@ def test_the_gradient_of_a_bias_does_not_lose_digits_over_many_rows():
     out = ts.linear(np.zeros((2**18, 1), np.float32), np.zeros((2, 1), np.float32), bias)
     out.backward(np.full(out.shape, 0.1, np.float32))
     np.testing.assert_allclose(bias.grad, np.float32(0.1) * 2.0**18, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "features", "inside"), [(2, 3, 0), (0, 3, 2), (2, 0, 3)])
+def test_a_linear_map_of_nothing_is_zero(rows, features, inside):
+    x = ts.Tensor(np.ones((rows, inside)), requires_grad=True)
+    weight = ts.Tensor(np.ones((features, inside)), requires_grad=True)
+    bias = ts.Tensor(np.ones(features), requires_grad=True)
+    out = ts.linear(x, weight, bias)
+    out.backward(np.ones((rows, features)))
+    assert np.array_equal(out.numpy(), np.full((rows, features), 1.0 + inside))
+    assert np.array_equal(x.grad, np.full((rows, inside), float(features)))
+    assert np.array_equal(weight.grad, np.full((features, inside), float(rows)))
+    assert np.array_equal(bias.grad, np.full(features, float(rows)))
+
+
+def test_a_number_has_no_sides_to_pad():
+    x = ts.Tensor(3.0, requires_grad=True)
+    out = ts.pad(x, 1)
+    out.backward()
+    assert out.shape == () and out.item() == 3.0 and x.grad == 1.0

@@ -395,3 +395,23 @@ def test_python_protocols():
     assert {x: "tensors are hashable by identity"}[x]
     assert x.T.shape == x.transpose(1, 0).shape == (2, 2)
     assert x.reshape(4).shape == x.reshape((4,)).shape == x.reshape(-1).shape == (4,)
+
+
+def test_a_rule_cannot_spoil_the_gradient_of_another_branch():
+    @ts.primitive
+    def double(x):
+        return 2 * x, {"x": lambda grad: np.multiply(grad, 2, out=grad)}
+
+    try:
+        x = leaf([1.0, 2.0])
+        with pytest.raises(ValueError, match="read-only"):
+            (double(x) + x * 3).sum().backward()
+    finally:
+        ts.PRIMITIVES.pop("double")
+
+
+def test_gradients_that_a_rule_passes_on_can_be_written_to_afterwards():
+    x = leaf([1.0, 2.0])
+    (x + 1).backward([1.0, 1.0])
+    x.grad *= 2
+    assert x.grad.tolist() == [2.0, 2.0]

@@ -43,7 +43,7 @@ class Parameters:
     Raises
     ------
     TypeError
-        If it takes ``*arguments``.
+        If it takes ``*arguments``, or arguments by position alone.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -55,6 +55,11 @@ class Parameters:
                 raise TypeError(
                     f"primitive: {self.where} takes *{parameter.name}; expected named "
                     "arguments. Take a sequence of tensors as one argument instead"
+                )
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                raise TypeError(
+                    f"primitive: {self.where} takes {parameter.name} by position alone; expected "
+                    'arguments with a name, which their rules go by. Leave out the "/"'
                 )
         self.arrays = self._annotated("Array", Array)
         self.optional = self._annotated("Array | None", Array | None)
@@ -129,9 +134,8 @@ class Parameters:
             if has_tensor(value):
                 raise self._refusal(name, value, "one Tensor. Join them with ts.stack")
             try:
-                array = np.array(
-                    value
-                )  # a buffer of the caller's is no more to be kept than an array
+                # A copy: a buffer of the caller's is no more to be kept than an array.
+                array = np.array(value)
             except ValueError as error:
                 raise ValueError(
                     f"{self.where}: {name} is not a rectangular array ({error})"

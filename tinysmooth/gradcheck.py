@@ -94,7 +94,8 @@ def gradcheck(
         Takes the inputs as Tensors and returns a Tensor. Must be deterministic.
     inputs : Tensor or array, or a list or tuple of them
         float64. Float arrays and Tensors that require a gradient are checked; integer arrays and
-        Tensors that do not require one are constants. Nothing given is changed.
+        Tensors that do not require one are constants. A list of numbers is one input, a tuple of
+        numbers several. Nothing given is changed.
     step : float
         Finite-difference step, in (0, 0.1].
     tolerance : float
@@ -208,6 +209,7 @@ class _Check:
             for i, value in enumerate(self.given)
         ]
         out = self.function(*arguments)
+        self._refuse_changes(arguments)
         if not out.requires_grad:
             raise ValueError(
                 "gradcheck: the result does not require a gradient; expected a function that "
@@ -220,6 +222,18 @@ class _Check:
             grad = arguments[i].grad
             grads[i] = np.zeros_like(self.given[i]) if grad is None else np.asarray(grad / SEED)
         return grads
+
+    def _refuse_changes(self, arguments: list[Any]) -> None:
+        """Refuse a function that writes to what it was given."""
+        for i, (argument, before) in enumerate(zip(arguments, self.given, strict=True)):
+            if not isinstance(before, np.ndarray):
+                continue
+            after = argument._data if isinstance(argument, Tensor) else argument
+            if not np.array_equal(after, before, equal_nan=True):
+                raise ValueError(
+                    f"gradcheck: function changed inputs[{i}] in place; expected a new array as "
+                    "its result"
+                )
 
     def slope(self, index: int, move: Array, weights: Array) -> tuple[float, float]:
         """Return the central difference along ``move``, and slopes that rounding may hide in it."""
@@ -270,7 +284,7 @@ class _Check:
 def _check_inputs(inputs: Any) -> tuple[list[Any], list[int]]:
     """Return the inputs as a list and which of them are to be checked."""
     items: Sequence[Any] = inputs if isinstance(inputs, list | tuple) else [inputs]
-    if items and all(isinstance(item, int | float) for item in items):
+    if isinstance(items, list) and items and all(isinstance(item, int | float) for item in items):
         items = [np.asarray(inputs, np.float64)]  # one input, given as a list of numbers
     given: list[Any] = []
     checked: list[int] = []

@@ -215,11 +215,18 @@ def fresh(rule: Pullback) -> Pullback:
 def _parts(node: Node, grad: Array) -> Iterator[tuple[Tensor, Array, bool]]:
     """Call the rules of a node; yield each tensor with its gradient, shape and dtype checked.
 
-    The third item says whether the gradient was given away (`fresh`).
+    The rules cannot write to the gradient they are given. The third item says whether what they
+    return was given away (`fresh`).
     """
     assert node.rules is not None
+    lent = np.asarray(grad).view()
+    lent.flags.writeable = False  # the other rules read it too, and so may other branches
     for parent, rule in zip(node.parents, node.rules, strict=True):
-        result = rule(grad)
+        try:
+            result = rule(lent)
+        except Exception as error:
+            error.add_note(f"raised by a rule of {node.name}, whose grad is read-only")
+            raise
         if not isinstance(parent, tuple):
             yield parent, _fitted(node, parent, result), getattr(rule, "fresh", False)
         else:

@@ -91,10 +91,11 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
 
     The function returns its value and a dictionary of *pullbacks*, one for each argument that can
     have a gradient, by the argument's name: functions from the gradient of the value to the
-    gradient of the argument. A pullback may capture whatever arrays it needs. Inside the function
-    arguments are arrays; outside they may be tensors or arrays, and in arguments annotated
-    ``Array`` also numbers or lists (a number takes the dtype of the others and never widens it).
-    An argument may be a list or tuple of tensors; its pullback then returns a sequence.
+    gradient of the argument. A pullback may capture whatever arrays it needs; the gradient that it
+    is given is read-only, because others read it too. Inside the function arguments are arrays;
+    outside they may be tensors or arrays, and in arguments annotated ``Array`` also numbers or
+    lists (a number takes the dtype of the others and never widens it). An argument may be a list
+    or tuple of tensors; its pullback then returns a sequence.
 
     The operation is entered in ``PRIMITIVES`` under the function's name. What it raises when it is
     called wrongly names the argument; see `tinysmooth.arguments` for what may come.
@@ -112,7 +113,7 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
     Raises
     ------
     TypeError
-        If the function takes ``*arguments``.
+        If the function takes ``*arguments``, or arguments by position alone.
 
     Examples
     --------

@@ -102,6 +102,8 @@ class Tensor:
 
         While an operation holds them for its backward the view is read-only, and writing raises
         ``ValueError``; it is writeable again after ``backward()`` or when the graph is dropped.
+        Views taken of this view before the forward (``w = x.data[0]``) are not covered: NumPy has
+        no list of them.
         Assigning an array of the same shape replaces the numbers (the dtype is kept).
         """
         if self._handle is None:

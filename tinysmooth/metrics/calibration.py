@@ -105,9 +105,15 @@ def reliability_bins(
     >>> bins.counts.tolist()
     [0, 0, 1, 1, 0]
     """
-    probs = check_probs("reliability_bins", probs)
-    targets = check_targets("reliability_bins", targets, *probs.shape)
-    num_bins = check_int("reliability_bins", "num_bins", num_bins, minimum=1)
+    return _bins("reliability_bins", probs, targets, num_bins)
+
+
+def _bins(
+    where: str, probs: npt.ArrayLike, targets: npt.ArrayLike, num_bins: int
+) -> ReliabilityBins:
+    probs = check_probs(where, probs)
+    targets = check_targets(where, targets, *probs.shape)
+    num_bins = check_int(where, "num_bins", num_bins, minimum=1)
     confidence = probs.max(axis=1)
     correct = probs.argmax(axis=1) == targets
     edges = np.linspace(0.0, 1.0, num_bins + 1)
@@ -157,7 +163,8 @@ def expected_calibration_error(
     >>> round(error, 12)
     0.4
     """
-    return reliability_bins(probs, targets, num_bins=num_bins).expected_calibration_error
+    bins = _bins("expected_calibration_error", probs, targets, num_bins)
+    return bins.expected_calibration_error
 
 
 def fit_temperature(

@@ -9,7 +9,7 @@ kernels do all of it, so ``Sequential`` does that unasked.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar, overload
 
 from tinysmooth.checks import describe
 from tinysmooth.nn.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU
@@ -50,8 +50,14 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return (module for _, module in self.named_children())
 
-    def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        """Return one module; or several, as a ``Sequential`` of the same modules."""
+        modules = list(self)
+        return Sequential(*modules[index]) if isinstance(index, slice) else modules[index]
 
     def forward(self, x: Tensor) -> Tensor:
         """Pass ``x`` through all modules."""

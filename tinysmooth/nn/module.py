@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -21,7 +21,8 @@ class Module:
     Assign parameters (Tensors that require a gradient), buffers (ndarrays that are state but are
     not learnt) and other modules as attributes; they are found by walking the attributes in the
     order of their assignment, and named by the path to them: ``block.conv.weight``. Names of
-    attributes that start with an underscore are private and left out.
+    attributes that start with an underscore are private and left out; so is a Tensor that an
+    operation computed, such as an activation kept to look at.
 
     Examples
     --------
@@ -78,7 +79,7 @@ class Module:
         for name, value in vars(self).items():
             if name.startswith("_"):
                 continue
-            if isinstance(value, Tensor | np.ndarray):
+            if _is_state(value):
                 yield prefix + name, value
             elif isinstance(value, Module):
                 if any(value is module for module in above):
@@ -170,7 +171,7 @@ class Module:
         converted: dict[int, Array] = {}
         for module in self.modules():
             for name, value in vars(module).items():
-                if not isinstance(value, Tensor | np.ndarray) or value.dtype.kind != "f":
+                if not _is_state(value) or value.dtype.kind != "f":
                     continue
                 if isinstance(value, np.ndarray):
                     array = converted.setdefault(id(value), value.astype(dtype))
@@ -209,6 +210,11 @@ class Module:
 
     def _details(self) -> str:
         return ""
+
+
+def _is_state(value: object) -> TypeGuard[Tensor | Array]:
+    """Tell whether an attribute is a parameter or a buffer, and not a result of an operation."""
+    return isinstance(value, np.ndarray) or (isinstance(value, Tensor) and value._node is None)
 
 
 def _is_counter(name: str) -> bool:

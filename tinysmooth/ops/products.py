@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinysmooth.checks import check_ndim
@@ -97,12 +99,12 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
     out = x @ weight.T
     if bias is not None:
         out = out + bias
-    rows = x.reshape(-1, x.shape[-1])
-    features = weight.shape[0]
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    like_rows = (len(rows), weight.shape[0])
     return out, {
         "x": lambda grad: grad @ weight,
-        "weight": fresh(lambda grad: grad.reshape(-1, features).T @ rows),
+        "weight": fresh(lambda grad: grad.reshape(like_rows).T @ rows),
         "bias": lambda grad: (
-            grad.reshape(-1, features).sum(axis=0, dtype=np.float64).astype(grad.dtype)
+            grad.reshape(like_rows).sum(axis=0, dtype=np.float64).astype(grad.dtype)
         ),
     }

@@ -201,7 +201,9 @@ def pad(x: Array, widths: Sequence[Any] | int, value: float = 0.0) -> Recorded:
     inside = tuple(slice(a, a + n) for (a, _), n in zip(pairs, x.shape, strict=True))
     if x.dtype.kind != "f" and np.asarray(number).astype(x.dtype) != number:
         raise ValueError(f"pad: value is {number:g}; expected one that {x.dtype} can hold")
-    return np.pad(x, pairs, constant_values=number), {"x": lambda grad: grad[inside]}
+    out = np.full([a + n + b for (a, b), n in zip(pairs, x.shape, strict=True)], number, x.dtype)
+    out[inside] = x
+    return out, {"x": lambda grad: grad[inside]}
 
 
 def _pad_widths(widths: Sequence[Any] | int, ndim: int) -> list[tuple[int, int]]:

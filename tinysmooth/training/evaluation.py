@@ -121,6 +121,8 @@ def evaluate(
     TypeError, ValueError
         If the data do not fit.
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"evaluate: model is {describe(model)}; expected a Module")
     images, targets = as_arrays("evaluate", "data", data)
     batch_size = check_int("evaluate", "batch_size", batch_size, minimum=1)
     if check_flag("evaluate", "flip", flip) and images.ndim != 4:
@@ -165,7 +167,7 @@ def predict_probs(model: Module, images: Array, *, flip: bool = False) -> npt.ND
     TypeError, ValueError
         If the images do not fit.
     """
-    unknown = np.zeros(len(images), np.int64)
+    unknown = np.zeros(check_array("predict_probs", "images", images).shape[:1], np.int64)
     return evaluate(model, (images, unknown), flip=flip).probs
 
 
