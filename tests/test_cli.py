@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 from tinysmooth import data, training
 from tinysmooth.__main__ import main
 from tinysmooth.cli import COMMANDS, build_parser, predict
+from tinysmooth.cli import train as cli_train
 from tinysmooth.training import PRESET_MINUTES, PRESETS, RunFolder, TrainConfig, load, read_history
 
 QUICK = [
@@ -216,6 +218,17 @@ def test_resuming_a_finished_run_is_no_failure(capsys, run):
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
 
 
+def test_ctrl_c_while_the_report_is_drawn_says_how_to_have_it(capsys, run, monkeypatch):
+    def interrupt(done):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_train, "write_report", interrupt)
+    assert main(["train", "--resume", str(run), "--quiet"]) == 130
+    assert f"finished. Write its report with: tinysmooth train --resume {run}" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process")
 def test_ctrl_c_leaves_a_readable_folder_and_the_resumed_run_has_the_same_bits(tmp_path):
     options = [*QUICK, "--seed", "3"]
@@ -338,12 +351,34 @@ def test_predict_skips_what_is_no_image_and_says_so(capsys, run, pictures):
         (["x.jpg", "--weights", "RUN", "--top", "0"], "--top is 0; expected a whole number >= 1"),
         (["x.jpg", "--weights", "RUN", "--picture", "no/where.png"], "--picture is no/where.png"),
         (["x.jpg", "--weights", "RUN", "--picture", "."], "--picture is ., a folder; expected a"),
+        (["x.jpg", "--weights", "RUN", "--picture", "x.jpg"], "expected a name that ends in .png"),
     ],
 )
 def test_bad_options_of_predict_are_named(capsys, run, tmp_path, monkeypatch, argv, words):
     monkeypatch.chdir(tmp_path)
     argv = [str(run) if word == "RUN" else word for word in argv]
     assert words in usage_error(capsys, ["predict", *argv])
+
+
+def test_no_image_is_written_over(capsys, run, pictures):
+    image = pictures / "1.png"
+    before = image.read_bytes()
+    argv = ["predict", str(pictures), "--weights", str(run), "--picture", str(image)]
+    assert f"--picture is {image}, one of the images" in usage_error(capsys, argv)
+    assert image.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closes streams as a shell does")
+def test_closed_streams_stop_nobody(run, pictures, tmp_path):
+    program = f"{shlex.quote(sys.executable)} -m tinysmooth"
+    predicting = f"predict {pictures} --weights {run} --picture {tmp_path / 'p.png'}"
+    for command in (f"{program} {predicting} >&-", f"{program} {predicting} 2>&-"):
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    training = f"train {' '.join(QUICK)} --out {tmp_path / 'new'}"
+    done = subprocess.run(["sh", "-c", f"{program} {training} 2>&-"], capture_output=True)
+    assert done.returncode == 0, done.stdout
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == FILES
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs links and pipes")
@@ -455,6 +490,13 @@ def test_info_describes_a_run(capsys, run):
     assert main(["info", str(run)]) == 0
     shown = capsys.readouterr().out
     assert "small_convnet" in shown and "2 of 2; finished" in shown and "floor 0.500" in shown
+
+
+def test_info_promises_no_checkpoint_that_is_not_there(capsys, run, tmp_path):
+    (tmp_path / "config.json").write_bytes((run / "config.json").read_bytes())
+    assert main(["info", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "0 of 2; no checkpoint is here" in shown and "--resume" not in shown
 
 
 def test_info_of_something_else_is_wrong_usage(capsys, tmp_path):

@@ -472,6 +472,7 @@ def test_the_command_trains_reports_and_goes_on(tmp_path, capsys):
         (["--executor", "process", "--workers", "0"], "--workers is 0"),
         (["--out", __file__], "--out is"),
         (["--size", "2"], "--size is 2"),
+        (["--publish", __file__], "another file; expected a new name, or a file that --publish"),
     ],
 )
 def test_wrong_usage_is_told_before_any_work(argv, words, capsys, tmp_path, monkeypatch):

@@ -285,7 +285,9 @@ def test_images_grow_in_steps_of_eight_and_end_at_their_size():
     sizes = [epoch_size(epoch, 16, 32, 64) for epoch in range(16)]
     assert sizes == sorted(sizes) and sizes[0] == 32 and sizes[12:] == [64] * 4
     assert set(sizes) <= {32, 40, 48, 56, 64}
-    assert epoch_size(0, 1, 48, 64) == 48
+    assert epoch_size(0, 1, 48, 64) == 64  # the last epoch has the size that is judged
+    assert [epoch_size(epoch, 2, 48, 64) for epoch in range(2)] == [48, 64]
+    assert [epoch_size(epoch, 3, 48, 64) for epoch in range(3)] == [48, 56, 64]
     assert epoch_size(0, 9, 64, 64) == 64
 
 

@@ -1,7 +1,9 @@
 """The report says what the run measured, in words that fit."""
 
 import dataclasses
+import os
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tinysmooth import data, metrics
 from tinysmooth.models import small_convnet
 from tinysmooth.report import PICTURES, save_figure, write_report, write_stopped_report
+from tinysmooth.report.inside import pick_images
 from tinysmooth.report.sentences import compose
 from tinysmooth.training import Evaluation, RunFolder, TrainConfig, TrainedRun
 from tinysmooth.training.history import EpochRow
@@ -144,3 +147,39 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
     for name in ("a.png", "b.png"):
         save_figure(plots.confusion_matrix(np.eye(2, dtype=int), ["x", "y"]), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_mixed_images_have_a_floor_without_smoothing_too(tmp_path):
+    run = make_run(tmp_path, epsilon=0.0)
+    mixed = dataclasses.replace(run.config, mixup=0.2)
+    rows = [dataclasses.replace(row, train_floor=0.31) for row in run.history]
+    text = compose(dataclasses.replace(run, config=mixed, history=rows))
+    assert "With mixed images it cannot reach 0" in text and "**0.310**" in text
+    assert "no finite logits reach" not in text
+
+
+def test_a_folder_with_a_space_is_quoted_in_the_advice(tmp_path):
+    run = make_run(tmp_path / "my run")
+    assert f"--weights '{tmp_path / 'my run'}'" in compose(run)
+
+
+def test_a_folder_whose_name_is_no_text_gets_its_report(tmp_path):
+    folder = tmp_path / os.fsdecode(b"x\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("names are text here")
+    run = make_run(folder)
+    stopped = write_stopped_report(run.folder, run.config, run.history)
+    assert b"x\xff" in stopped.read_bytes()
+
+
+def test_the_three_images_of_the_maps_are_three():
+    def picked(shares):
+        probs = np.stack([shares, 1 - np.array(shares)], axis=1)
+        judged = Evaluation(np.log(probs), np.zeros(len(shares), int))
+        return pick_images(SimpleNamespace(evaluation=judged))
+
+    assert picked([0.9, 0.51, 0.1, 0.2]) == [0, 1, 2]
+    assert picked([0.5, 0.5, 0.5]) == [0, 2, 1]  # an untrained network is as unsure of all
+    assert picked([0.6, 0.45, 0.9]) == [2, 0, 1]

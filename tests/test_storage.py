@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tinysmooth.training import atomic
+from tinysmooth.training import atomic, storage
 from tinysmooth.training.storage import CorruptFileError, load, save
 
 
@@ -124,6 +124,16 @@ class Bomb:
 
     def __reduce__(self):
         return (open, (str(self.path), "w"))
+
+
+def test_a_small_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(1_000_000))
+    assert load(tmp_path / "bomb.npz")["x"].shape == (1_000_000,)  # this one is harmless
+    monkeypatch.setattr(storage, "_LARGE", 1_000_000)
+    with pytest.raises(CorruptFileError, match=r"bomb\.npz.* would unpack to 8,000,\d+"):
+        load(tmp_path / "bomb.npz")
+    np.savez_compressed(tmp_path / "real.npz", x=np.random.default_rng(0).random(1_000_000))
+    assert load(tmp_path / "real.npz")["x"].shape == (1_000_000,)
 
 
 def test_a_pickle_is_refused_and_never_run(tmp_path):

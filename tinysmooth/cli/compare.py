@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from tinysmooth.cli.options import UsageError, one_line, real, whole
@@ -127,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     except OptionError as error:
         raise UsageError(name_option(error)) from None
     except KeyboardInterrupt:
-        print(f"Go on with the same command and --out {out}", file=sys.stderr)
+        print(f"Go on with the same command and --out {quote(str(out))}", file=sys.stderr)
         raise
     code = _finish(done)
     if args.publish is not None and done.results:

@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from shlex import quote
 
 from tinysmooth import __version__, data, kernels
 from tinysmooth.cli.options import UsageError
@@ -77,8 +78,12 @@ def _print_run(path: str) -> None:
         weights = load(folder.weights)
         total = sum(array.size for array in weights.values())
         _line("weights", f"{total:,} numbers in {len(weights)} arrays")
-    finished = len(rows) == config.epochs
-    state = "finished" if finished else f"go on with: tinysmooth train --resume {path}"
+    if len(rows) == config.epochs:
+        state = "finished"
+    elif folder.checkpoint.exists():
+        state = f"go on with: tinysmooth train --resume {quote(path)}"
+    else:
+        state = "no checkpoint is here to go on from"
     _line("epochs", f"{len(rows)} of {config.epochs}; {state}")
     if rows:
         print()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 success, 1 failure with one line on standard error, 130 stopped by Ctrl-C. Wrong usage
         raises ``SystemExit(2)``, as argparse does, after a line that names the option.
     """
+    _mend_streams()
     args = build_parser().parse_args(argv)
     name = f"tinysmooth {args.command}"
     with warnings.catch_warnings():
@@ -89,3 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = one_line(error).removeprefix(f"{args.command}: ")
             print(f"{name}: {text}", file=sys.stderr)
             return FAILURE
+
+
+def _mend_streams() -> None:
+    """Let output go nowhere where the shell closed it, and every file name be printed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")

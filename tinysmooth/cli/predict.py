@@ -56,6 +56,10 @@ def run(args: argparse.Namespace) -> int:
     picture = Path(args.picture) if args.picture else folder.path / "predictions.png"
     _check_picture(picture)
     files, hidden = _find_images(args.paths)
+    if picture.exists() and any(picture.samefile(file) for file in files):
+        raise UsageError(
+            f"--picture is {picture}, one of the images; expected another file: it is written over"
+        )
     model, config, names = load_model(args.weights)
     images, readable = _read(files, config.size)
     images = shrink(images, config.judged_size)
@@ -63,15 +67,13 @@ def run(args: argparse.Namespace) -> int:
     top = min(args.top, len(names))
     for path, row in zip(readable, probs, strict=True):
         best = np.argsort(-row, kind="stable")[:top]
-        print(
-            f"{_as_printed(path)}: " + ", ".join(f"{names[k]} {100 * row[k]:.1f} %" for k in best)
-        )
+        print(f"{path}: " + ", ".join(f"{names[k]} {100 * row[k]:.1f} %" for k in best))
     shown = slice(0, _MOST_DRAWN)
     figure = plots.predictions(
         images[shown], probs[shown], names, titles=[path.name for path in readable[shown]], top=top
     )
     save_figure(figure, picture)
-    print(f"Picture: {_as_printed(picture)}")
+    print(f"Picture: {picture}")
     if folder.read_config()[1]["data"]["stand_in"]:
         print(
             "note: the network learned from pictures that the program drew, a stand-in; it has "
@@ -85,22 +87,14 @@ def _check_picture(picture: Path) -> None:
     """Refuse a place that no picture can be written to, before any work."""
     if picture.is_dir():
         raise UsageError(f"--picture is {picture}, a folder; expected a file name")
+    if picture.suffix.lower() != ".png":
+        raise UsageError(f"--picture is {picture}; expected a name that ends in .png")
     if not picture.parent.is_dir():
         raise UsageError(f"--picture is {picture}; expected a file in an existing folder")
     if not os.access(picture.parent, os.W_OK):
         raise UsageError(
             f"--picture is {picture}, in a read-only folder; expected one to write into"
         )
-
-
-def _as_printed(path: Path) -> str:
-    """Return a path as standard output takes it; letters that it refuses become question marks."""
-    encoding, errors = sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict"
-    try:
-        str(path).encode(encoding, errors)
-    except UnicodeEncodeError:
-        return str(path).encode(encoding, "replace").decode(encoding)
-    return str(path)
 
 
 def _find_images(paths: Sequence[str]) -> tuple[list[Path], bool]:

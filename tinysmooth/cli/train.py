@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from tinysmooth.cli.options import UsageError
@@ -93,9 +94,17 @@ def _finish(work: Any, out: Path) -> int:
         if isinstance(error, TrainingInterrupted):
             rows = read_history(folder.history)
             write_stopped_report(folder, folder.read_config()[0], rows)
-        print(f"Go on with: tinysmooth train --resume {out}", file=sys.stderr)
+        print(f"Go on with: tinysmooth train --resume {quote(str(out))}", file=sys.stderr)
         raise
-    report = write_report(done)
+    try:
+        report = write_report(done)
+    except KeyboardInterrupt:
+        print(
+            "The training is finished. Write its report with: tinysmooth train --resume "
+            f"{quote(str(out))}",
+            file=sys.stderr,
+        )
+        raise
     last = done.history[-1]
     print(
         f"{100 * last.val_accuracy:.1f} % of {len(done.val.targets):,} validation images right, "

@@ -56,7 +56,7 @@ def check_publish(path: str | os.PathLike[str]) -> None:
     Raises
     ------
     OptionError
-        If it is a folder, or no file can be written there.
+        If it is a folder or another file, or no file can be written there.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
@@ -65,6 +65,8 @@ def check_publish(path: str | os.PathLike[str]) -> None:
         reason = "whose folder does not exist; expected a file in an existing folder"
     elif not os.access(target.parent, os.W_OK):
         reason = "whose folder is read-only; expected a file in a folder that can be written"
+    elif target.exists() and not _is_published(target):
+        reason = "another file; expected a new name, or a file that --publish wrote"
     else:
         return
     raise OptionError("publish", f"compare: publish is {str(path)!r}, {reason}")
@@ -112,6 +114,13 @@ def publish(done: Comparison, path: str | os.PathLike[str]) -> None:
         "cells": cells,
     }
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
+
+
+def _is_published(path: Path) -> bool:
+    try:
+        return path.is_file() and bool(read_published(path))
+    except (OSError, ValueError):
+        return False
 
 
 def _without(content: dict[str, Any]) -> dict[str, Any]:

@@ -98,11 +98,18 @@ def pick_classes(run: TrainedRun) -> tuple[int, int, int]:
 
 
 def pick_images(run: TrainedRun) -> list[int]:
-    """Choose the image of the surest right answer, one near 50 %, and that of the least sure."""
+    """Choose the image of the surest right answer, one near 50 %, and that of the least sure.
+
+    They are three, if there are as many.
+    """
     judged = run.evaluation
-    share = judged.probs[np.arange(len(judged.targets)), judged.targets]
-    chosen = (share.argmax(), np.abs(share - 0.5).argmin(), share.argmin())
-    return [int(index) for index in chosen]
+    places = np.arange(len(judged.targets))
+    share = judged.probs[places, judged.targets]
+    surest = int(share.argmax())
+    others = np.where(places == surest, np.inf, share)
+    least = int(others.argmin())
+    unsure = int(np.where(places == least, np.inf, np.abs(others - 0.5)).argmin())
+    return [surest, unsure, least]
 
 
 def _draw_clusters(run: TrainedRun) -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from shlex import quote
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def compose_stopped(folder: RunFolder, config: TrainConfig, rows: Sequence[Epoch
     sections = [
         _title(config),
         f"This run was stopped after {len(rows)} of {config.epochs} epochs. Go on with",
-        f"    tinysmooth train --resume {folder.path}",
+        f"    tinysmooth train --resume {quote(str(folder.path))}",
     ]
     judged = [row for row in rows if not math.isnan(row.val_loss)]
     if judged:
@@ -113,10 +114,12 @@ def _on_accuracy(judged: Evaluation) -> str:
 
 
 def _on_loss(config: TrainConfig, last: EpochRow) -> str:
-    if config.label_smoothing > 0:
+    if last.train_floor > 0:
+        causes = ["label smoothing"] if config.label_smoothing > 0 else []
+        causes += ["mixed images"] if config.mixup > 0 else []
         floor = (
-            f"The training loss ended at {last.train_loss:.3f} nats. With label smoothing it "
-            f"cannot reach 0: the least possible is the entropy of the smoothed target, "
+            f"The training loss ended at {last.train_loss:.3f} nats. With {' and '.join(causes)} "
+            "it cannot reach 0: the least possible is the mean entropy of the targets, "
             f"**{last.train_floor:.3f}** (dashed). It ended "
             f"{last.train_loss - last.train_floor:.3f} above that. "
         )
@@ -239,7 +242,7 @@ def _on_files(run: TrainedRun) -> str:
     return (
         "`config.json` holds the options, `history.csv` the table above in full precision, "
         "`weights.npz` the trained weights. To see what the network makes of your own images:\n\n"
-        f"    tinysmooth predict PICTURE.jpg --weights {run.folder.path}"
+        f"    tinysmooth predict PICTURE.jpg --weights {quote(str(run.folder.path))}"
     )
 
 

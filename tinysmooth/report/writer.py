@@ -41,14 +41,14 @@ def write_report(run: TrainedRun) -> Path:
     for name, figure in _draw(run).items():
         save_figure(figure, run.folder.path / PICTURES[name])
     text = compose(run)
-    write_atomically(run.folder.report, text.encode("utf-8"))
+    write_atomically(run.folder.report, text.encode("utf-8", "surrogateescape"))
     return run.folder.report
 
 
 def write_stopped_report(folder: RunFolder, config: TrainConfig, rows: Sequence[EpochRow]) -> Path:
     """Write a short ``report.md`` for a run that was stopped: how far it came, how to go on."""
     text = compose_stopped(folder, config, rows)
-    write_atomically(folder.report, text.encode("utf-8"))
+    write_atomically(folder.report, text.encode("utf-8", "surrogateescape"))
     return folder.report
 
 

@@ -7,6 +7,7 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numba
@@ -185,7 +186,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Module, TrainConfig, tuple
     if not folder.weights.exists():
         raise FileNotFoundError(
             f"run folder: {str(path)!r} has no weights.npz yet; expected at least one finished "
-            f"epoch. Go on with `tinysmooth train --resume {path}`"
+            f"epoch. Go on with `tinysmooth train --resume {quote(str(path))}`"
         )
     model.load_state_dict(load(folder.weights))
     model.eval()

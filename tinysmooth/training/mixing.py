@@ -72,7 +72,8 @@ def epoch_size(epoch: int, epochs: int, start: int | None, size: int, step: int 
     """Side of the training images in epoch ``epoch``, counted from 0.
 
     Grows from ``start`` in steps of ``step`` pixels and is ``size`` during the last quarter of
-    the epochs (progressive resizing, as in Howard's DAWNBench entry of 2018).
+    the epochs, the last one at least (progressive resizing, as in Howard's DAWNBench entry of
+    2018).
 
     Examples
     --------
@@ -83,7 +84,7 @@ def epoch_size(epoch: int, epochs: int, start: int | None, size: int, step: int 
     >>> epoch_size(0, 8, None, 64)
     64
     """
-    growing = _FULL_SIZE_FROM * epochs
+    growing = min(_FULL_SIZE_FROM * epochs, epochs - 1)
     if start is None or start >= size or epoch >= growing:
         return size
     sizes = range(start, size, step)

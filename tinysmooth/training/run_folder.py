@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from types import ModuleType
 from typing import Any
 
@@ -82,7 +83,7 @@ class RunFolder:
         folder = Path(path)
         if folder.is_dir() and any(folder.iterdir()):
             fix = (
-                f"Go on with that run by --resume {path}, or choose another --out"
+                f"Go on with that run by --resume {quote(str(path))}, or choose another --out"
                 if cls(folder).config.exists()
                 else "Choose another --out"
             )

@@ -29,6 +29,8 @@ _SEAL = b"tinysmooth sha256 "
 _DIGEST_SIZE = 64  # hexadecimal digits of a SHA-256
 _END_RECORD = b"PK\x05\x06"  # zip: end of central directory, 22 bytes and then the comment
 _END_RECORD_SIZE = 22
+_LARGE = 1 << 28  # bytes; what unpacks to less harms nobody
+_MOST_GROWTH = 100  # beyond that a compressed file is a decompression bomb
 
 
 class CorruptFileError(ValueError):
@@ -155,6 +157,7 @@ def _unpack(content: bytes, name: str) -> dict[str, Array]:
     state: dict[str, Array] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _check_growth(archive, len(content), name)
             for entry in archive.infolist():
                 with archive.open(entry) as file:
                     array = _read_array(file, name, entry.filename)
@@ -168,6 +171,16 @@ def _unpack(content: bytes, name: str) -> dict[str, Array]:
             "Use another copy or an earlier checkpoint"
         ) from error
     return state
+
+
+def _check_growth(archive: zipfile.ZipFile, size: int, name: str) -> None:
+    """Refuse a small compressed file that would fill the memory."""
+    total = sum(entry.file_size for entry in archive.infolist())
+    if total > max(_LARGE, _MOST_GROWTH * size):
+        raise CorruptFileError(
+            f"load: {name!r} has {size:,} bytes and would unpack to {total:,}; expected at most "
+            f"{_MOST_GROWTH} times as many"
+        )
 
 
 def _read_array(file: Any, name: str, entry: str) -> Array:
