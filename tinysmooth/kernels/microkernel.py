@@ -57,7 +57,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tinysmooth.kernels.cache import cpu_description
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.vectors import (
     ALIGNMENT,
@@ -65,6 +64,7 @@ from tinysmooth.kernels.vectors import (
     LANES,
     VECTOR,
     WIDE,
+    ZEN,
     as_vector,
     broadcast,
     element,
@@ -193,7 +193,7 @@ def panel_width(first: int, columns: int) -> int:
 _tile_6 = make_microkernel(6, PANEL // LANES)
 _tile_4 = make_microkernel(4, PANEL // LANES)
 
-NARROW_ROWS = 12 if cpu_description()[0].startswith("znver") else 8
+NARROW_ROWS = 12 if ZEN else 8
 """Rows of a tile of 16 columns. On Intel's processors 12 pointers to rows, with all others, do not
 fit the registers: 8 rows take 0.88 to 0.97 of the time."""
 

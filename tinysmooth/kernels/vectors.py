@@ -36,6 +36,7 @@ from tinysmooth.kernels.cache import cpu_description
 __all__ = [
     "LANES",
     "WIDE",
+    "ZEN",
     "fma",
     "load",
     "load_bytes",
@@ -54,6 +55,9 @@ LANES = 16  # floats in a vector
 
 WIDE: bool = "+avx512f" in cpu_description()[1].split(",")
 """True where one register holds a whole vector and there are 32 of them (AVX-512)."""
+
+ZEN: bool = cpu_description()[0].startswith("znver")
+"""True on AMD's processors, some of whose sizes differ from Intel's."""
 
 FLOAT = ir.FloatType()
 INDEX = ir.IntType(64)

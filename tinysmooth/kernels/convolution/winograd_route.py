@@ -283,7 +283,8 @@ def _plan_gradient(
     whole = POSITIONS * round_up(depth.used, ROWS_STEP) * padded
     parts = plan_parts(tiles * whole / PRODUCTS_PER_NANOSECOND, limit=tiles)
     # The sums are read and written once for each block: where they are large, blocks are too.
-    most = 24 if depth.row * padded < 2**12 else 72 if depth.row * padded < 2**16 else 144
+    small = 48 if WIDE else 24
+    most = small if depth.row * padded < 2**12 else 72 if depth.row * padded < 2**16 else 144
     block = _tile_block(tiles, parts, most)
     floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + _patch(channels)
     written = parts * whole / TRANSFORMED_PER_NANOSECOND
