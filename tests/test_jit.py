@@ -356,3 +356,51 @@ if not jit.ENABLED:
         env = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stdout
+
+
+@needs_compilation
+def test_a_setting_that_changes_machine_code_has_another_folder(monkeypatch):
+    digest = cache._source_digest()
+    monkeypatch.setattr(cache.config, "BOUNDSCHECK", 1)
+    assert cache._source_digest() != digest
+
+
+@jit.jit
+def _corner(values):
+    return values[0, 1]
+
+
+def test_an_array_in_fortran_order_at_an_odd_address_keeps_its_order():
+    odd = np.zeros(8 * 6 + 1, np.uint8)[1:].view(np.float64).reshape((2, 3), order="F")
+    odd[...] = [[0, 1, 2], [3, 4, 5]]
+    assert _corner(odd) == 1
+
+
+@needs_compilation
+def test_threads_that_call_first_at_once_share_one_compiler(monkeypatch):
+    """Of two, one would be thrown away, and the machine code of its entries with it."""
+    import threading
+    import time
+
+    from tinysmooth.kernels import calls
+
+    made = []
+
+    class Slow(calls._Compiler):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+            time.sleep(0.05)
+
+    monkeypatch.setattr(calls, "_Compiler", Slow)
+    monkeypatch.setattr(calls, "_the_compiler", None)
+    key = calls.take_apart((np.zeros(3),))[0]
+    workers = [
+        threading.Thread(target=calls.machine_code, args=(_sum.dispatcher, key, False))
+        for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(made) == 1

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+import tinysmooth as ts
 from tinysmooth import kernels
 from tinysmooth.kernels.threads import get_num_threads, set_num_threads
 
@@ -274,3 +275,17 @@ def test_a_repetition_gives_the_same_bits_and_threads_the_same_numbers():
     for a, b, c in zip(first, again, alone, strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_allclose(a, c, rtol=1e-4, atol=1e-4)
+
+
+def test_a_pooling_or_a_residual_that_does_not_fit_is_refused_before_anything_changes():
+    running = np.zeros(2), np.ones(2)
+    for shape, options, words in (
+        ((3, 2, 1, 4), {"pool": True}, r"pool is True for x of shape \(3, 2, 1, 4\)"),
+        ((3, 2), {"pool": True}, r"pool is True for x of shape \(3, 2\)"),
+        ((3, 2), {"residual": np.ones((3, 2, 1, 1))}, r"residual has shape \(3, 2, 1, 1\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ts.ops.batch_norm_block(
+                np.ones(shape), np.ones(2), np.zeros(2), *running, True, **options
+            )
+    assert running[0].tolist() == [0, 0] and running[1].tolist() == [1, 1]

@@ -202,3 +202,9 @@ def test_a_running_mean_of_numbers_that_do_not_lie_in_order(kernel_set):
     average = np.zeros((120, 90))
     kernels.move_towards(average, np.ones((90, 120)).T, 0.25)
     np.testing.assert_array_equal(average, 0.25)
+
+
+def test_a_running_mean_at_an_odd_address_moves_too(kernel_set):
+    average = np.zeros(4 * 5000 + 1, np.uint8)[1:].view(np.float32)
+    kernels.move_towards(average, np.ones(5000, np.float32), 0.5)
+    np.testing.assert_array_equal(average, 0.5)

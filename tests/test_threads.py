@@ -325,3 +325,86 @@ def test_by_default_there_is_a_thread_for_each_usable_cpu(monkeypatch):
     monkeypatch.delenv("TINYSMOOTH_NUM_THREADS", raising=False)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert threads.get_num_threads() == usable
+
+
+class InterruptedOnce:
+    """Calls to a sleeping worker, the first of which is interrupted before it is made."""
+
+    def __init__(self, calls):
+        self.calls, self.interrupted = calls, False
+
+    def put(self, item):
+        if not self.interrupted:
+            self.interrupted = True
+            raise KeyboardInterrupt
+        self.calls.put(item)
+
+    def empty(self):
+        return self.calls.empty()
+
+    def get(self):
+        return self.calls.get()
+
+
+@needs_compilation
+def test_an_interrupt_while_a_worker_is_woken_does_not_let_it_sleep_for_ever(monkeypatch):
+    seen, totals = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    threads.run_parallel(count, seen, totals, parts=2)
+    worker = threads._the_team().workers[0]
+    while not worker.sleeping:
+        time.sleep(0.01)
+    monkeypatch.setattr(worker, "_calls", InterruptedOnce(worker._calls))
+    with pytest.raises(KeyboardInterrupt):
+        threads.run_parallel(count, seen, totals, parts=2)
+    assert seen[1] == 2  # posted before, so waited for
+    test_every_part_runs_exactly_once(2)
+
+
+@needs_compilation
+def test_a_worker_whose_start_was_interrupted_serves_nobody(monkeypatch):
+    monkeypatch.setattr(threads, "_team", None)
+    monkeypatch.setattr(threads, "PATIENCE", 0.1)  # it would still watch its box
+    real = threading.Thread.start
+
+    def start(self):
+        real(self)
+        if self.name == "tinysmooth-1":
+            monkeypatch.setattr(threading.Thread, "start", real)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    seen, totals = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    with pytest.raises(KeyboardInterrupt):
+        threads.run_parallel(count, seen, totals, parts=2)
+    time.sleep(0.02)  # until it does
+    seen[:], calls = 0, 0
+    until = time.monotonic() + 0.5  # so long that two threads on one CPU have their turns
+    while time.monotonic() < until:
+        threads.run_parallel(count, seen, totals, parts=2)
+        calls += 1
+    assert seen.tolist() == [calls, calls]
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_where_the_system_gives_no_threads_the_caller_does_all_parts(allowed, monkeypatch):
+    monkeypatch.setattr(threads, "_team", None)
+    real, started = threading.Thread.start, []
+
+    def start(self):
+        if self.name.startswith("tinysmooth-"):
+            if len(started) >= allowed:
+                raise RuntimeError("can't start new thread")
+            started.append(self)
+        real(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for _ in range(3):
+        test_every_part_runs_exactly_once(3)
+
+
+@needs_compilation
+def test_a_trial_that_is_cut_short_of_its_cpu_does_not_decide_how_long_to_spin(monkeypatch):
+    usual = max(handover.rounds_in(1e-3) for _ in range(5))
+    clock, late = time.perf_counter, iter([0, 0.01] + [0.01] * 99)  # the first trial takes longer
+    monkeypatch.setattr(handover.time, "perf_counter", lambda: clock() + next(late))
+    assert handover.rounds_in(1e-3) > usual / 5

@@ -6,7 +6,8 @@ be written raises at import. One folder in the *user's* cache, named after every
 code depends on, has none of them::
 
     <user cache>/tinysmooth/<digest>/        digest = hash of the source of this package, and the
-                                             versions of Python, Numba and NumPy, and the CPU
+                                             versions of Python, Numba, LLVM and NumPy, the CPU,
+                                             and Numba's settings in the environment
 
 An edited source file gives another digest, hence an empty folder. Folders that nobody used for a
 month are deleted when a new one is made. ``TINYSMOOTH_CACHE`` names another place, or ``off``.
@@ -30,6 +31,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+import llvmlite
 import numba
 import numpy as np
 from llvmlite import binding as llvm
@@ -41,6 +43,9 @@ from tinysmooth.kernels.seal import SealedFiles
 
 DAYS_UNUSED_BEFORE_DELETION = 30
 LONGEST_WAIT_FOR_ANOTHER_PROCESS = 120.0  # seconds; afterwards this process compiles for itself
+
+SETTINGS = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT")
+"""Numba's settings (``NUMBA_OPT`` and so on) that its own cache does not tell apart."""
 
 
 def cpu_description() -> tuple[str, str]:
@@ -71,8 +76,10 @@ def _source_digest() -> str:
     for path in sorted(here.rglob("*.py")):
         digest.update(path.relative_to(here).as_posix().encode())
         digest.update(path.read_bytes())
-    facts = (sys.implementation.cache_tag, platform.machine(), numba.__version__, np.__version__)
-    digest.update(repr((*facts, *cpu_description())).encode())
+    versions = (numba.__version__, llvmlite.__version__, np.__version__)
+    facts = (sys.implementation.cache_tag, platform.machine(), *versions, *cpu_description())
+    settings = [str(getattr(config, name, None)) for name in SETTINGS]
+    digest.update(repr((*facts, *settings)).encode())
     return digest.hexdigest()[:20]
 
 

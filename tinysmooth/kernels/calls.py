@@ -20,7 +20,6 @@ entry needs no lock, so a thread that never touches Python can go through it (se
 from __future__ import annotations
 
 import ctypes
-import functools
 import struct
 import threading
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ import numba
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from tinysmooth.kernels.memory import address_of
@@ -85,7 +85,7 @@ def take_apart(args: Sequence[Any]) -> tuple[tuple[Any, ...], list[int], list[An
         elif isinstance(arg, np.ndarray):
             flags = arg.flags
             if not flags.aligned:
-                arg = arg.copy()
+                arg = arg.copy(order="K")
                 alive.append(arg)
             layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
             key += (arg.dtype, arg.ndim, layout)
@@ -208,9 +208,15 @@ class _Compiler:
             return found
 
 
-@functools.cache
+_the_compiler: _Compiler | None = None
+
+
 def _compiler() -> _Compiler:
-    return _Compiler()
+    """Return the one compiler of this process: its code would die with it."""
+    global _the_compiler
+    with global_compiler_lock:
+        _the_compiler = _the_compiler or _Compiler()
+        return _the_compiler
 
 
 def _write_entry(kind: ir.FunctionType, leading: int, name: str) -> ir.Module:

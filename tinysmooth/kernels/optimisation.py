@@ -204,7 +204,7 @@ def adamw_update(
 
 def move_towards(average: Array, latest: Array, share: float) -> None:
     """Move a running mean a share of the way, in place; see the reference."""
-    if average.size < FEWEST_AVERAGED or not average.flags.c_contiguous:
+    if average.size < FEWEST_AVERAGED or not average.flags.carray:
         reference.move_towards(average, latest, share)
         return
     arrays = (average.reshape(-1), np.ascontiguousarray(latest).reshape(-1))

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import operator
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -146,37 +147,35 @@ def plan_parts(work: float, limit: int | None = None) -> int:
 
 
 class _Worker:
-    """A thread that serves a box, and sleeps while nothing is posted there."""
+    """A thread that serves a box, and sleeps while nothing is posted there.
+
+    It is asleep to begin with: one whose start was interrupted, so that nobody knows it, is never
+    woken and serves no box that another serves, too.
+    """
 
     def __init__(self, number: int, box: np.ndarray, rounds: int) -> None:
         self.box, self.rounds = box, rounds
-        # A token lies here while the thread sleeps, or is about to: who takes it out decides.
-        self.sleeping: list[None] = []
-        self._wake = threading.Lock()
-        self._wake.acquire()
+        self.sleeping = True  # or about to; only the thread itself changes it later
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
         name = f"tinysmooth-{number}"
         threading.Thread(target=self._loop, name=name, daemon=True).start()
 
     def _loop(self) -> None:
         while True:
+            # Looked at after `sleeping` was set: who posts later than this look finds it set.
+            if self.box[handover.POSTED] == self.box[handover.DONE]:
+                self._calls.get()
+            self.sleeping = False
             handover.serve.wrapped(self.box, self.rounds)
-            self.sleeping.append(None)
-            # Looked at after the token was laid down: who posts later than this look finds it.
-            posted = self.box[handover.POSTED] != self.box[handover.DONE]
-            if not (posted and self._take_token()):
-                self._wake.acquire()
-
-    def _take_token(self) -> bool:
-        try:
-            self.sleeping.pop()  # one step for Python's threads, so only one of two succeeds
-        except IndexError:
-            return False
-        return True
+            self.sleeping = True
 
     def wake(self) -> None:
-        """Wake the thread if it sleeps."""
-        if self._take_token():
-            self._wake.release()
+        """Wake the thread if it sleeps; an interrupt may come at any line.
+
+        To call again mends it, and a call too many only makes the thread look once more.
+        """
+        if self.sleeping and self._calls.empty():
+            self._calls.put(None)
 
     def failures(self, task: int) -> int:
         """Return 1 if the worker's part of a task failed, else 0."""
@@ -215,7 +214,7 @@ class _Team:
         boxes = self.boxes[: len(helpers)]
         task = (code.entry, code.address, numbers, parts, boxes, self.tasks)
         failed, error = 0, None
-        unsettled = len(helpers)
+        unsettled = 1  # this call's own part, at first
         while unsettled:
             try:
                 if error is None:
@@ -252,7 +251,7 @@ class _Team:
         return sum(worker.failures(self.tasks) for worker in helpers)
 
     def _helpers(self, count: int) -> list[_Worker]:
-        """Return so many workers; make those that are missing."""
+        """Return so many workers; make those that are missing, as far as that is possible."""
         if not self.patience:
             self.patience, self.short = (handover.rounds_in(s) for s in (PATIENCE, NAP))
             self.long = LONGEST_SPIN * self.patience
@@ -260,7 +259,10 @@ class _Team:
             number = len(self.workers) + 1
             # A thread without a CPU of its own would keep another from working.
             rounds = self.patience if number < usable_cpus() else 1
-            self.workers.append(_Worker(number, self.boxes[number - 1], rounds))
+            try:
+                self.workers.append(_Worker(number, self.boxes[number - 1], rounds))
+            except RuntimeError:  # the system gives no more threads: the caller does their parts
+                break
         return self.workers[:count]
 
 
@@ -311,6 +313,8 @@ def run_parallel(
 
     Raises
     ------
+    RuntimeError
+        If a part failed in compiled code.
     BaseException
         Whatever interrupted the caller, after all parts have ended.
 

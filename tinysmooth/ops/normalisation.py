@@ -178,7 +178,16 @@ def _batch_norm(
 ) -> Recorded:
     """Normalise images, or features, which are images of one pixel."""
     flat = x.ndim == 2
-    if flat and residual is not None and residual.ndim == 2:
+    if pool and (flat or min(x.shape[2:], default=0) < 2):
+        raise ValueError(
+            f"batch_norm: pool is True for x of shape {x.shape}; expected (N, C, H, W) with H and "
+            "W of at least 2"
+        )
+    if flat and residual is not None and residual.ndim != 2:
+        raise ValueError(
+            f"batch_norm: residual has shape {residual.shape}; expected {x.shape}, as x has"
+        )
+    if flat and residual is not None:
         residual = residual[:, :, None, None]
     out, swept = _normalise(
         *(x, weight, bias, running_mean, running_var, training, momentum, eps),
