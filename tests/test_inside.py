@@ -190,3 +190,15 @@ def test_maps_stand_beside_their_images_with_their_range(rng):
     assert low == -high  # zero is the ground colour
     with pytest.raises(ValueError, match="N titles"):
         plots.sensitivity_maps(images, {"change": signed}, ["a"])
+
+
+def test_arguments_that_do_not_fit_are_named_as_what_they_are():
+    features, weight = np.ones((4, 3)), np.eye(3)
+    with pytest.raises(IndexError, match=r"template_plane: classes\[2\] is 9"):
+        metrics.template_plane(features, weight, [0, 1, 9])
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    image = np.zeros((3, 2, 2), np.float32)
+    with pytest.raises(IndexError, match=r"one_pixel_changes: target\[0\] is 99"):
+        metrics.one_pixel_changes(model, image, 99, np.zeros(3))
+    with pytest.raises(ValueError, match="model gives 1 logit"):
+        metrics.saliency(nn.Sequential(nn.Flatten(), nn.Linear(12, 1)), image[None], [0])

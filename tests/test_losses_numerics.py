@@ -264,3 +264,13 @@ def test_softmax_twice_cannot_get_below_a_high_floor():
     assert floor == pytest.approx(1.46115, abs=1e-5), "probabilities as logits: the gap is <= 1"
     assert math.exp(-floor) == pytest.approx(math.e / (math.e + 9))
     assert float(ts.cross_entropy(confident, [0]).data) == 0.0
+
+
+def test_targets_of_an_ignored_class_have_a_gradient_of_zero_at_infinite_logits():
+    q = ts.Tensor([[1.0, 0.0]], requires_grad=True)
+    ts.cross_entropy([[0.0, -np.inf]], q, weight=[1.0, 0.0]).backward()
+    assert q.grad.tolist() == [[0.0, 0.0]]
+
+
+def test_the_floor_of_the_least_smoothing_there_is():
+    assert ts.loss_floor(10, 5e-324) == 0.0 or 0 < ts.loss_floor(10, 5e-324) < 1e-300

@@ -159,3 +159,10 @@ BAD = [
 def test_bad_input_is_refused(call, kind, words):
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_a_noise_matrix_that_only_rounding_makes_invertible_is_refused():
+    noise = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9.0]])
+    noise /= noise.sum(axis=1, keepdims=True)
+    with pytest.raises(ValueError, match="no inverse"):
+        ts.backward_correction([[0.0, 1, 2]], [0], noise)

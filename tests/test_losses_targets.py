@@ -1,5 +1,6 @@
 """Smoothed targets in three definitions, conversions, mixup."""
 
+import itertools
 import math
 
 import numpy as np
@@ -136,3 +137,15 @@ BAD = [
 def test_bad_input_is_refused(kind, words, call):
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_the_mass_that_mixup_takes_is_known_for_every_alpha():
+    values = [ts.mixup_label_smoothing(alpha) for alpha in np.logspace(-3, 300, 400)]
+    assert all(0 < low < high <= 0.5 or high == low for low, high in itertools.pairwise(values))
+    below, above = (ts.mixup_label_smoothing(1e7 * factor) for factor in (1 - 1e-12, 1 + 1e-12))
+    assert abs(below - above) < 1e-9  # the limit meets the closed form
+
+
+def test_one_class_has_no_others_to_convert_between():
+    with pytest.raises(ValueError, match="num_classes is 1"):
+        ts.equivalent_label_smoothing(0.1, 1, source="others", target="others")

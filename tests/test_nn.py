@@ -480,6 +480,13 @@ def test_a_result_kept_to_look_at_is_no_parameter():
     before = module.last
     module.astype(np.float64)
     assert module.last is before and before.dtype == np.float32
+    with ts.no_grad():
+        module(np.ones((3, 2)))
+    assert list(module.state_dict()) == ["factor"]
+    module.last = module(np.ones((3, 2))).detach()
+    assert list(module.state_dict()) == ["factor"]
+    module.offset = ts.Tensor(np.zeros(2))  # a frozen parameter is state
+    assert list(module.state_dict()) == ["factor", "offset"]
 
 
 def test_a_slice_of_a_sequential_is_one_of_the_same_modules():

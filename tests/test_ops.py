@@ -216,3 +216,33 @@ def test_a_number_has_no_sides_to_pad():
     out = ts.pad(x, 1)
     out.backward()
     assert out.shape == () and out.item() == 3.0 and x.grad == 1.0
+
+
+@pytest.mark.parametrize(
+    ("operation", "kept"), [(ts.maximum, [0.0, 1.0]), (ts.minimum, [1.0, 0.0])]
+)
+def test_the_side_that_lost_gets_exactly_nothing_even_of_an_infinite_gradient(operation, kept):
+    x = ts.Tensor([-1.0, 4.0], requires_grad=True)
+    operation(x, 0.0).backward([np.inf, np.inf])
+    expected = [np.inf if keeps else 0.0 for keeps in kept]
+    assert x.grad.tolist() == expected
+
+
+@pytest.mark.parametrize("operation", [ts.maximum, ts.minimum])
+def test_beside_nan_both_sides_get_the_gradient(operation):
+    a = ts.Tensor([np.nan, 1.0], requires_grad=True)
+    b = ts.Tensor([2.0, np.nan], requires_grad=True)
+    operation(a, b).backward([3.0, 5.0])
+    assert a.grad.tolist() == b.grad.tolist() == [3.0, 5.0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint64, np.int32, bool])
+def test_sigmoid_of_integers_is_that_of_their_values(dtype):
+    values = np.array([0, 1, 1], dtype)
+    assert np.array_equal(ts.sigmoid(values).numpy(), ts.sigmoid(values.astype(float)).numpy())
+
+
+def test_a_condition_that_could_learn_gets_a_gradient_of_zero():
+    c = ts.Tensor([1.0, 0.0], requires_grad=True)
+    ts.where(c, c * 2, 7.0).sum().backward()
+    assert c.grad.tolist() == [2.0, 0.0]

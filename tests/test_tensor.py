@@ -415,3 +415,42 @@ def test_gradients_that_a_rule_passes_on_can_be_written_to_afterwards():
     (x + 1).backward([1.0, 1.0])
     x.grad *= 2
     assert x.grad.tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("join", [ts.stack, ts.concatenate])
+def test_who_gets_a_gradient_is_decided_in_the_forward(join):
+    a, b = leaf([1.0]), ts.Tensor([2.0])
+    y = join([a, b]).sum()
+    a.requires_grad, b.requires_grad = False, True
+    y.backward()
+    assert a.grad.tolist() == [1.0] and b.grad is None
+
+
+def test_comparing_with_something_else_leaves_the_answer_to_it():
+    assert ts.Tensor(0.5) == pytest.approx(0.5)
+    assert (ts.Tensor([1.0, 2.0]) == None) is False  # noqa: E711
+    assert ts.Tensor(0.5).__lt__(object()) is NotImplemented
+
+
+def test_a_masked_array_is_refused():
+    with pytest.raises(TypeError, match="masked array"):
+        ts.Tensor(np.ma.masked_array([1.0, 2.0], [0, 1]))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, out: np.fft.fft(x),
+        lambda x, out: np.copyto(out, x),
+        lambda x, out: np.put(out, [0, 1], x),
+        lambda x, out: np.putmask(out, out == 0, x),
+        lambda x, out: np.add.at(out, [0, 1], x),
+    ],
+    ids=["complex", "copyto", "put", "putmask", "add.at"],
+)
+def test_a_gradient_is_not_lost_by_other_ways_out(call):
+    x, out = ts.Tensor([1.0, 2.0], requires_grad=True), np.zeros(2)
+    with pytest.raises(TypeError, match="requires a gradient"):
+        call(x, out)
+    assert out.tolist() == [0.0, 0.0]
+    call(x.detach(), out)

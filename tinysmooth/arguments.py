@@ -4,7 +4,8 @@ An operation is written on arrays and called with anything like them::
 
     called with       the function receives
     Tensor            its array
-    ndarray           itself; while a graph is recorded, a copy, which a rule may keep
+    ndarray           itself; while a graph is recorded, a copy, which a rule may keep (for
+                      ``Array | None`` always itself: batch norm changes its statistics in place)
     list, nested      an array
     number            an array of the dtype of the others: 2.0 does not widen a float32
     list of Tensors   a list of arrays, where the function takes a sequence

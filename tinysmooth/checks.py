@@ -146,7 +146,12 @@ def check_axis(where: str, name: str, value: object, ndim: int) -> int:
 
 
 def check_array(where: str, name: str, value: object) -> np.ndarray[Any, Any]:
-    """Return ``value`` as a numeric ndarray; ragged lists, strings and objects are refused."""
+    """Return ``value`` as a numeric ndarray; ragged lists, strings, objects, masks are refused."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{where}: {name} is a masked array; expected one without a mask, as value.filled(0) "
+            "gives"
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -110,7 +110,7 @@ class Node:
     def __init__(
         self,
         name: str,
-        parents: tuple[Tensor | tuple[Tensor, ...], ...],
+        parents: tuple[Tensor | tuple[Tensor | None, ...], ...],
         rules: tuple[Pullback, ...],
         saved: tuple[tuple[Memory, int], ...],
     ) -> None:
@@ -121,12 +121,15 @@ class Node:
         self.watcher: weakref.ref[Tensor] | None = None
 
     def tensors(self) -> Iterator[Tensor]:
-        """Every tensor this node sends a gradient to, in order, repeats included."""
+        """Every tensor this node sends a gradient to, in order, repeats included.
+
+        A sequence has None in the place of an item that needed none in the forward.
+        """
         for parent in self.parents:
             if not isinstance(parent, tuple):
                 yield parent
             else:
-                yield from (tensor for tensor in parent if tensor.requires_grad)
+                yield from (tensor for tensor in parent if tensor is not None)
 
     def check_saved(self) -> None:
         """Refuse to use arrays that were changed since the forward."""
@@ -236,7 +239,7 @@ def _parts(node: Node, grad: Array) -> Iterator[tuple[Tensor, Array, bool]]:
                     f"{len(parent)}, one for each item of the sequence"
                 )
             for tensor, part in zip(parent, result, strict=True):
-                if tensor.requires_grad:
+                if tensor is not None:
                     yield tensor, _fitted(node, tensor, part), False
 
 

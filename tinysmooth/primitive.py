@@ -173,19 +173,18 @@ def _requires_grad(value: Any) -> bool:
 
 def _record(where: str, inputs: dict[str, Any], pullbacks: Mapping[str, Pullback]) -> Node:
     """Make the node of a call, some argument of which needs a gradient."""
-    parents: list[Tensor | tuple[Tensor, ...]] = []
+    parents: list[Tensor | tuple[Tensor | None, ...]] = []
     rules: list[Pullback] = []
     for name, value in inputs.items():
         if isinstance(value, Tensor):
             if not value._requires:
                 continue
-            parent: Tensor | tuple[Tensor, ...] = value
+            parent: Tensor | tuple[Tensor | None, ...] = value
         else:
             parent = tuple(
-                item if isinstance(item, Tensor) else Tensor._wrap(np.asarray(item))
-                for item in value
+                item if isinstance(item, Tensor) and item._requires else None for item in value
             )
-            if not any(tensor._requires for tensor in parent):
+            if all(item is None for item in parent):
                 continue
         if name not in pullbacks:
             raise NotImplementedError(

@@ -51,6 +51,7 @@ class Tensor:
 
     __slots__ = (
         "__weakref__",
+        "_computed",
         "_data",
         "_handle",
         "_memory",
@@ -62,6 +63,11 @@ class Tensor:
     def __init__(self, data: ArrayLike | Tensor, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
             data = data._data
+        if isinstance(data, np.ma.MaskedArray):
+            raise TypeError(
+                "Tensor: data is a masked array; expected one without a mask, as data.filled(0) "
+                "gives"
+            )
         try:
             array = np.array(data, order="K")
         except ValueError as error:
@@ -79,8 +85,9 @@ class Tensor:
         self._setup(array, None)
         self.requires_grad = requires_grad
 
-    def _setup(self, array: Array, node: Node | None) -> None:
+    def _setup(self, array: Array, node: Node | None, computed: bool = False) -> None:
         self._data = array
+        self._computed = computed
         self._node = node
         self._requires = node is not None
         self._memory: Memory | None = None
@@ -89,9 +96,9 @@ class Tensor:
 
     @classmethod
     def _wrap(cls, array: Array, node: Node | None = None) -> Tensor:
-        """Make a tensor of an array without copying it."""
+        """Make a tensor of an array that something computed, without copying it."""
         tensor = cls.__new__(cls)
-        tensor._setup(array, node)
+        tensor._setup(array, node, computed=True)
         return tensor
 
     # What it is

@@ -166,8 +166,9 @@ def cross_entropy_gradient(
     """Gradient of `cross_entropy` with respect to the logits, without a graph.
 
     A row is ``p - q'``, divided by what the mean divides by; with class weights it is
-    ``s p - w q'`` with ``s = sum_k w_k q'_k``. A row adds up to 0, its entries are in [-1, 1] and
-    their absolute values add up to at most 2 (without weights). The entry at the true class is
+    ``s p - w q'`` with ``s = sum_k w_k q'_k``. A row adds up to 0; without weights, and with
+    distributions as targets, its entries are in [-1, 1] and their absolute values add up to at most
+    2 (a negative ``label_smoothing`` makes targets above 1). The entry at the true class is
     computed as the negative sum of the others, which keeps it from being rounded to 0.
 
     Parameters

@@ -178,7 +178,8 @@ def _targets_gradient(done: Evaluation, targets: Array, grad: Array) -> Array:
     slope = kernels.log_softmax_rows(done.rows)
     slope *= -(1 - done.label_smoothing) * done.scale
     if done.weight is not None:
-        slope *= done.weight
+        with np.errstate(invalid="ignore"):  # weight 0 times an infinite slope is 0, as in the loss
+            slope = np.where(done.weight == 0, 0, slope * done.weight)
     shaped = from_rows(slope, targets.shape)
     if grad.ndim == targets.ndim - 1 and targets.ndim > 1:
         grad = np.expand_dims(grad, 1)

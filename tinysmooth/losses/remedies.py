@@ -30,6 +30,9 @@ from tinysmooth.tensor import Tensor
 
 __all__ = ["backward_correction", "confidence_penalty", "forward_correction", "logit_penalty"]
 
+_LARGEST_CONDITION = 1e12
+"""Of a noise matrix; beyond it the inverse has no digit left but those of rounding."""
+
 REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -152,7 +155,8 @@ def forward_correction(
     Returns
     -------
     Tensor
-        In nats, bounded (by ``log(K / rho)`` for symmetric noise); dtype of the logits.
+        In nats; bounded where every entry of the noise is positive (by ``log(K / rho)`` for
+        symmetric noise). Dtype of the logits.
 
     Raises
     ------
@@ -243,13 +247,11 @@ def backward_correction(
         return cross_entropy(
             logits, targets, label_smoothing=eps, reduction=reduction, allow_negative=True
         )
-    try:
-        inverse = np.linalg.inv(matrix)
-    except np.linalg.LinAlgError:
+    if not np.linalg.cond(matrix) < _LARGEST_CONDITION:
         raise ValueError(
             f"{where}: noise has no inverse; expected a matrix that keeps the classes apart"
-        ) from None
-    rows = from_rows(inverse[indices], plain.shape)
+        )
+    rows = from_rows(np.linalg.inv(matrix)[indices], plain.shape)
     return cross_entropy(logits, rows, reduction=reduction, check_probabilities=False)
 
 

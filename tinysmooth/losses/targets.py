@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 VARIANTS = ("all", "others")
+_LARGE_ALPHA = 1e7  # where the mass that mixup takes is known to 1e-8 without logarithms of gamma
 
 
 def smooth_targets(
@@ -153,9 +154,10 @@ def equivalent_label_smoothing(
     num_classes = check_int(where, "num_classes", num_classes, minimum=1)
     source = check_choice(where, "source", source, VARIANTS)
     target = check_choice(where, "target", target, VARIANTS)
+    if "others" in (source, target):
+        _require_others(where, num_classes, eps)
     if source == target:
         return eps
-    _require_others(where, num_classes, eps)
     if eps == 0:
         return 0.0
     if target == "others":
@@ -263,6 +265,8 @@ def mixup_label_smoothing(alpha: float) -> float:
     """
     where = "mixup_label_smoothing"
     alpha = check_real(where, "alpha", alpha, low=0, high=math.inf, open_low=True, open_high=True)
+    if alpha > _LARGE_ALPHA:  # its limit; the closed form loses its digits there
+        return 0.5 - 0.5 / math.sqrt(math.pi * alpha)
     log_beta = 2 * math.lgamma(alpha) - math.lgamma(2 * alpha)
     return 0.5 - math.exp(-math.log(alpha) - alpha * math.log(4) - log_beta)
 

@@ -65,7 +65,7 @@ def loss_floor(
         # The mass off the true class first: 1 - eps + eps/K would round away a tiny eps.
         wrong = eps * (num_classes - 1) / num_classes
         floor = -(1 - wrong) * math.log1p(-wrong)
-        return floor - (wrong * math.log(eps / num_classes) if wrong else 0.0)
+        return floor - (wrong * (math.log(eps) - math.log(num_classes)) if wrong else 0.0)
     rows = smooth_targets(np.arange(num_classes), num_classes, eps, prior=share)
     return np.asarray(-_x_log_y(rows, rows).sum(axis=1))
 

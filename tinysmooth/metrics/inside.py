@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tinysmooth.checks import check_array, check_int, describe
 from tinysmooth.metrics.gaps import logit_gap
-from tinysmooth.metrics.scores import check_targets
+from tinysmooth.metrics.scores import check_indices, check_range, check_targets
 from tinysmooth.nn import Linear, Module, Sequential
 from tinysmooth.ops import sum as total
 from tinysmooth.primitive import no_grad
@@ -137,7 +137,7 @@ def template_plane(
 
     The template of a class is its row of the last layer's weight. With label smoothing the
     features of a class gather close to their template and equally far from the two others
-    (Mueller, Kornblith and Hinton 2019, section 3).
+    (Müller, Kornblith and Hinton 2019, section 3).
 
     Parameters
     ----------
@@ -164,7 +164,8 @@ def template_plane(
             f"{where}: features has shape {rows.shape} and weight {matrix.shape}; expected (N, D) "
             "and (K, D)"
         )
-    chosen = check_targets(where, np.asarray(classes), len(classes), len(matrix))
+    chosen = check_indices(where, "classes", classes, None)
+    check_range(where, "classes", chosen, len(matrix))
     if len(set(chosen.tolist())) != 3 or len(chosen) != 3:
         raise ValueError(f"{where}: classes is {list(classes)}; expected three different ones")
     templates = matrix[chosen]
@@ -202,6 +203,8 @@ def saliency(model: Module, images: Array, targets: npt.ArrayLike) -> FloatArray
     with _evaluating(model), _frozen(learnt):
         logits = model(x)
     rows, classes = logits.shape
+    if classes < 2:
+        raise ValueError(f"saliency: model gives {classes} logit an image; expected at least 2")
     wanted = check_targets("saliency", targets, rows, classes)
     # The mean gap as weights on the logits: 1 for the right one, -1/(K-1) for the others.
     weights = np.full((rows, classes), -1.0 / (classes - 1), logits.dtype)
@@ -250,6 +253,7 @@ def one_pixel_changes(
     gaps = []
     with _evaluating(model), no_grad():
         plain = model(Tensor(picture[None])).numpy()
+        check_range(where, "target", check_indices(where, "target", [target], 1), plain.shape[1])
         for row in rows:  # a batch a row bounds the memory
             painted = np.repeat(picture[None], len(columns), axis=0)
             painted[np.arange(len(columns)), :, row, list(columns)] = paint

@@ -21,8 +21,8 @@ class Module:
     Assign parameters (Tensors that require a gradient), buffers (ndarrays that are state but are
     not learnt) and other modules as attributes; they are found by walking the attributes in the
     order of their assignment, and named by the path to them: ``block.conv.weight``. Names of
-    attributes that start with an underscore are private and left out; so is a Tensor that an
-    operation computed, such as an activation kept to look at.
+    attributes that start with an underscore are private and left out; so is the result of an
+    operation, such as an activation kept to look at, detached or not.
 
     Examples
     --------
@@ -214,7 +214,9 @@ class Module:
 
 def _is_state(value: object) -> TypeGuard[Tensor | Array]:
     """Tell whether an attribute is a parameter or a buffer, and not a result of an operation."""
-    return isinstance(value, np.ndarray) or (isinstance(value, Tensor) and value._node is None)
+    if not isinstance(value, Tensor):
+        return isinstance(value, np.ndarray)
+    return value._node is None and (value._requires or not value._computed)
 
 
 def _is_counter(name: str) -> bool:

@@ -96,7 +96,8 @@ def abs(x: Array) -> Recorded:
 def maximum(a: Array, b: Array) -> Recorded:
     """Larger of two arrays that broadcast together, element by element.
 
-    The gradient goes to the larger one; at a tie each gets half (PyTorch's choice). NaN passes on.
+    The gradient goes to the larger one; at a tie each gets half, beside NaN both get all of it
+    (PyTorch's choices). NaN passes on.
 
     Parameters
     ----------
@@ -115,8 +116,8 @@ def maximum(a: Array, b: Array) -> Recorded:
     check_broadcast("maximum", a, b)
     a_shape, b_shape = a.shape, b.shape
     return np.maximum(a, b), {
-        "a": lambda grad: unbroadcast(grad * _share(a > b, a == b, grad), a_shape),
-        "b": lambda grad: unbroadcast(grad * _share(b > a, a == b, grad), b_shape),
+        "a": lambda grad: unbroadcast(_won(grad, a == b, a < b), a_shape),
+        "b": lambda grad: unbroadcast(_won(grad, a == b, b < a), b_shape),
     }
 
 
@@ -141,8 +142,8 @@ def minimum(a: Array, b: Array) -> Recorded:
     check_broadcast("minimum", a, b)
     a_shape, b_shape = a.shape, b.shape
     return np.minimum(a, b), {
-        "a": lambda grad: unbroadcast(grad * _share(a < b, a == b, grad), a_shape),
-        "b": lambda grad: unbroadcast(grad * _share(b < a, a == b, grad), b_shape),
+        "a": lambda grad: unbroadcast(_won(grad, a == b, a > b), a_shape),
+        "b": lambda grad: unbroadcast(_won(grad, a == b, b > a), b_shape),
     }
 
 
@@ -170,9 +171,10 @@ def where(condition: Array, a: Array, b: Array) -> Recorded:
         If the shapes do not broadcast together.
     """
     check_broadcast("where", condition, a, b)
-    chosen = condition.astype(bool)
+    chosen, shape, dtype = condition.astype(bool), condition.shape, condition.dtype
     a_shape, b_shape = a.shape, b.shape
     return np.where(chosen, a, b), {
+        "condition": lambda grad: np.zeros(shape, dtype),
         "a": lambda grad: unbroadcast(np.where(chosen, grad, 0), a_shape),
         "b": lambda grad: unbroadcast(np.where(chosen, 0, grad), b_shape),
     }
@@ -220,6 +222,8 @@ def sigmoid(x: Array) -> Recorded:
     -------
     Tensor, shape and floating dtype of ``x``
     """
+    if x.dtype.kind != "f":  # unsigned integers have no negative
+        x = x.astype(np.float64)
     small = np.exp(-np.abs(x))
     out = np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(small.dtype)
     # 1 - s is computed without subtracting, so that the slope keeps its digits far out.
@@ -252,5 +256,6 @@ def _memory_order(x: Array) -> tuple[int, ...]:
     return tuple(int(axis) for axis in slowest_first)
 
 
-def _share(wins: Array, ties: Array, grad: Array) -> Array:
-    return wins.astype(grad.dtype) + ties.astype(grad.dtype) / 2
+def _won(grad: Array, tied: Array, lost: Array) -> Array:
+    """Return the gradient of a side: half of it at a tie, exactly 0 where the side lost."""
+    return np.where(lost, 0, np.where(tied, grad / 2, grad))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tinysmooth.graph import Array
 from tinysmooth.ops.arithmetic import add, divide, multiply, negative, power, subtract
 from tinysmooth.ops.elementwise import (
     abs,
@@ -48,6 +47,9 @@ METHODS = {
     "abs": abs,
     "relu": relu,
 }
+_OPERANDS = (Tensor, np.ndarray, np.generic, int, float, list, tuple)
+"""What may stand beside a Tensor; anything else may know itself what to do."""
+
 COMPARISONS = {
     "__eq__": np.equal,
     "__ne__": np.not_equal,
@@ -86,6 +88,8 @@ NUMPY_FUNCTIONS = {
 """What NumPy's functions become when a Tensor is among their arguments."""
 _NOTHING_TO_LEARN = {np.copy, np.empty_like, np.full_like, np.ones_like, np.zeros_like}
 """These give new arrays by their very names."""
+_IN_PLACE = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
+"""These write what they are given into an array."""
 
 
 def bind_operators() -> None:
@@ -112,7 +116,7 @@ def bind_operators() -> None:
 
 def _binary(name: str, operation: Any, swapped: bool) -> Any:
     def operator(self: Tensor, other: Any) -> Any:
-        if not isinstance(other, Tensor | np.ndarray | np.generic | int | float | list | tuple):
+        if not isinstance(other, _OPERANDS):
             return NotImplemented
         return operation(other, self) if swapped else operation(self, other)
 
@@ -166,7 +170,7 @@ def _array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *args: Any, **kwarg
 def _outside(name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a function of NumPy with arrays in the place of tensors, unless a gradient gets lost."""
     learns = is_grad_enabled() and any(map(_requires_grad, (*args, *kwargs.values())))
-    in_place = kwargs.get("out") is not None
+    in_place = kwargs.get("out") is not None or name.endswith(".at") or function in _IN_PLACE
     result = None if learns and in_place else function(*_plain(args), **_plain(kwargs))
     if learns and (in_place or _has_floats(result)) and function not in _NOTHING_TO_LEARN:
         raise TypeError(
@@ -198,14 +202,15 @@ def _has_floats(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return any(map(_has_floats, value))
     return (
-        isinstance(value, np.ndarray | np.generic | float) and np.asarray(value).dtype.kind == "f"
+        isinstance(value, np.ndarray | np.generic | float) and np.asarray(value).dtype.kind in "fc"
     )
 
 
 def _comparison(name: str, comparison: np.ufunc) -> Any:
-    def compare(self: Tensor, other: Any) -> Array:
-        result: Array = comparison(self._data, other._data if isinstance(other, Tensor) else other)
-        return result
+    def compare(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, _OPERANDS):
+            return NotImplemented
+        return comparison(self._data, other._data if isinstance(other, Tensor) else other)
 
     compare.__name__ = name
     compare.__doc__ = f"Compare elementwise (numpy.{comparison.__name__}); a boolean array."
