@@ -472,10 +472,10 @@ show(plots.compare_trainings(names[:2], panels, units), "relabelled_networks")
 # %% [markdown]
 # The one-hot network has almost five times the gap to undo. It does not take longer. What grew
 # along with the gap is the leverage: large gaps are made by large weights, and with large weights
-# each step moves the logits further. Gap divided by leverage, which is how many steps one would
-# expect, is not five times as large but about a quarter larger. That takes away most of the
-# handicap. It does not tell why the one-hot network was even the quicker one: the leverage is that
-# of the first step, and it changes on the way.
+# each step moves the logits further. Gap divided by leverage, to which the number of steps should
+# be proportional, is not five times as large but about a quarter larger. That takes away most of
+# the handicap. It does not tell why the one-hot network was even the quicker one: the leverage is
+# that of the first step, and it changes on the way.
 #
 # And both networks learn the new names faster than a fresh one: whatever confidence costs, features
 # that were learnt before are worth more.
@@ -516,7 +516,7 @@ record(
 # %% [markdown]
 # ## What you have learnt
 #
-# - A bounded gradient makes unlearning linear in the gap: between $G/2\eta$ and $G/\eta$ steps.
+# - A bounded gradient makes unlearning linear in the gap: between $G/(2\eta)$ and $G/\eta$ steps.
 # - The gap is logarithmic in training time, so the price of long training is real and small.
 # - Bounded is not the problem that vanishing is: squared error on the probability takes $e^G$.
 # - The bound holds for logits. In weights, the input's size comes in, and in a deep network the

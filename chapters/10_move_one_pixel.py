@@ -5,7 +5,8 @@
 #
 # The book explains the paper's worry about generalisation with a picture: large logits need large
 # weights, large weights make a bumpy function, and on a bumpy function a single pixel can change
-# everything. Each of the three steps can be measured. One holds, one holds half, and one fails.
+# everything. Each of the three steps can be measured: the first holds for bounded inputs, the
+# second at the steepest places, the third for the probability and not for the decision.
 #
 # You need chapter 07 (the gap) and chapter 04 (networks). Runs in about fifteen seconds.
 
@@ -110,6 +111,11 @@ print(f"one-hot, new pictures: loss at best {best:.3f}, at last {last_new:.3f}")
 print(f"one-hot, new pictures: accuracy {last_accuracy:.3f}")
 assert last_train < 0.02 and last_train_accuracy > 0.995
 assert last_new > 1.2 * best and np.ptp(plateau) < 0.05
+ends = {name: np.mean([history[-1] for _, history in networks[name]], axis=0) for name in ways}
+for name, (_, new_loss, new_accuracy, _) in ends.items():
+    print(f"{name}, new pictures: loss {new_loss:.3f}, accuracy {new_accuracy:.3f}")
+assert max(ends["smoothed"][1], ends["decay"][1]) < 0.75 * ends["one-hot"][1]
+assert ends["smoothed"][2] < ends["decay"][2] - 0.01  # 0.80 and 0.83, as one-hot
 show(
     plots.certainty_and_generalisation(
         EPOCHS,
@@ -127,6 +133,10 @@ record(
 )
 
 # %% [markdown]
+# Both remedies keep the loss on new pictures down: 0.76 with smoothing, 0.79 with weight decay,
+# where one-hot training ended at 1.21. The older one costs nothing here, smoothing almost three
+# points of accuracy (0.80 for 0.83).
+#
 # ## Step one: large gaps need large weights
 #
 # How far can a matrix stretch a vector? At most by its largest *singular value* $\sigma$. ReLU
@@ -446,9 +456,9 @@ record(
     "B8",
     "holds under a condition",
     f"one pixel can flip {flip_one_hot:.2f} of the pictures for one-hot networks and "
-    f"{flip_smoothed:.2f} for smoothed ones with half the weights, and the same flips for a last "
-    f"layer ten times as large; what falls is the swing of the probability, {fall_one_hot:.2f} to "
-    f"{fall_smoothed:.2f}",
+    f"{flip_smoothed:.2f} for smoothed ones with {ratio['product'].mean():.2f} of the product of "
+    "singular values, and the same flips for a last layer ten times as large; what falls is the "
+    f"swing of the probability, {fall_one_hot:.2f} to {fall_smoothed:.2f}",
     condition="of the probability; how often the class changes does not follow the weights",
 )
 
@@ -510,5 +520,5 @@ record(
 #   argument that is tested here.
 # - C. Guo and others, *On Calibration of Modern Neural Networks*, 2017, arXiv 1706.04599:
 #   temperature, and loss that rises while accuracy does not fall.
-# - *Label Smoothing and Adversarial Robustness*, 2020, arXiv 2009.08233: why gradient attacks
-#   flatter smoothing.
+# - C. Fu, H. Chen, N. Ruan, W. Jia, *Label Smoothing and Adversarial Robustness*, 2020, arXiv
+#   2009.08233: why gradient attacks flatter smoothing.

@@ -111,6 +111,28 @@ record(
 )
 
 # %% [markdown]
+# The story can be read from its end. Labels that somebody redrew uniformly with probability $\rho$
+# are noisy labels, and their distribution is a target smoothed by $\rho$: symmetric noise and
+# smoothing are the same map, $q \mapsto (1-\rho)\,q + \rho\,u$. Its inverse has the same form,
+# with the amount $\varepsilon = -\rho/(1-\rho)$: for $\rho = 0.1$, smoothing by $-1/9$. The single
+# targets then have negative entries; but the loss with them, averaged over the noise, is the loss
+# with the clean label. This is known as backward correction.
+
+# %%
+classes, undo = np.arange(10), -0.1 / 0.9
+noise = 0.9 * np.eye(10) + 0.1 / 10  # row y: the distribution of the label that replaces y
+assert np.abs(noise - ts.smooth_targets(classes, 10, 0.1)).max() < 1e-15
+backward = ts.smooth_targets(classes, 10, undo, allow_negative=True)
+assert np.abs(noise @ backward - np.eye(10)).max() < 1e-14
+rows = np.tile(logits, (10, 1))
+corrected = ts.cross_entropy(
+    rows, classes, label_smoothing=undo, allow_negative=True, reduction="none"
+).data
+averaged, clean = noise[target] @ corrected, ts.cross_entropy(logits, target).item()
+print(f"smoothing by {undo:.4f}, averaged over noisy labels: {averaged:.6f}; clean: {clean:.6f}")
+assert abs(averaged - clean) < 1e-12
+
+# %% [markdown]
 # ## Which distribution to mix in
 #
 # Any $u$ will do as far as the mathematics is concerned. The paper suggests the distribution of the
@@ -308,8 +330,8 @@ record(
 # **The negative entropy.** The paper mentions, without trying it, that one could instead punish low
 # entropy of the prediction, by adding $-\beta H(p)$. As $-H(p) = \mathrm{KL}(p \,\|\, u) - \log K$,
 # this is the same divergence with its arguments swapped, and that is not a detail. Look at the
-# force with which each closes the gap: $\mathrm{KL}(u \,\|\, p)$ pulls with almost 1 however large
-# the gap is, because the wrong classes still want their share. $\mathrm{KL}(p \,\|\, u)$ asks the
+# force with which each closes the gap: $\mathrm{KL}(u \,\|\, p)$ pulls with nearly 1 at every large
+# gap, because the wrong classes still want their share. $\mathrm{KL}(p \,\|\, u)$ asks the
 # prediction itself for its opinion, and a prediction that is nearly certain hardly feels it: at a
 # gap of 8 its force is 0.0267, at 12 it is 0.00074. Similar, not the same.
 
@@ -360,9 +382,9 @@ record(
 # partner. For $\alpha = 0.2$ this is 0.1012, almost exactly the usual 0.1.
 #
 # The book says that mixup removes the problem because its labels are rarely 0 or 1. Exactly 0 or 1
-# they never are. But for $\alpha = 0.2$ four in ten are within 0.01 of it: these weights are
-# U-shaped. It is the average target that is bounded away from 1, and that is what gives the loss a
-# finite best answer.
+# they are only where both pictures show the same class. But for $\alpha = 0.2$ four in ten of the
+# weights are within 0.01 of it: they are U-shaped. It is the average target that is bounded away
+# from 1, and that is what gives the loss a finite best answer.
 
 # %%
 weights = rng.beta(0.2, 0.2, size=400_000)
@@ -373,13 +395,14 @@ assert abs(ts.mixup_label_smoothing(0.2) - 0.1012) < 1e-4
 almost = (main > 0.99).mean()
 assert abs(almost - 0.42) < 0.01
 print(
-    f"mixup, alpha 0.2: takes {effective:.4f} off the main label; {almost:.2f} of them above 0.99"
+    f"mixup, alpha 0.2: takes {effective:.4f} off the main label; {almost:.2f} of the weights "
+    "above 0.99"
 )
 record(
     "B14",
     "holds under a condition",
-    f"alpha = 0.2 takes {effective:.4f} off the main label on average, like eps = 0.1; but "
-    f"{100 * almost:.0f} % of the labels are within 0.01 of one-hot",
+    f"alpha = 0.2 takes {effective:.4f} off the main label on average where the partner has "
+    f"another one, like eps = 0.1; but {100 * almost:.0f} % of the weights are within 0.01 of 1",
     condition="on average over the mixtures; with a small alpha many labels are nearly one-hot",
 )
 

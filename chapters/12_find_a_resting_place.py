@@ -261,7 +261,7 @@ curves = {"from the gap to its resting value": even, "between two wrong logits":
 show(plots.distance_to_rest(0.1 * steps, curves, law, 0.091), "distance_to_rest")
 
 # %% [markdown]
-# Two speeds, then. The gap settles quickly; wrong logits that started apart are drawn together ten
+# Two speeds, then. The gap settles quickly; wrong logits that started apart are drawn together nine
 # times more slowly, but exponentially, where the one-hot loss took $t^{-1/K}$. In the end all wrong
 # classes look equally wrong. Whatever the network knew about which mistakes are *nearly* right is
 # charged for and, slowly, erased.
@@ -371,9 +371,7 @@ print({name: value.round(3) for name, value in gain.items()})
 for sheet in (clean, noisy):
     assert sheet[0.1][:, 3].max() < sheet[0.0][:, 3].min()  # a lower loss on new pictures
 assert noisy[0.1][:, 4].max() < 0.5 * noisy[0.0][:, 4].min()  # and better calibrated with noise
-assert (
-    -0.04 < gain["clean"].mean() < -0.005 and gain["noisy"].mean() < 0.02
-)  # but not more often right
+assert all(-0.03 < value.mean() < -0.005 for value in gain.values())  # but not more often right
 assert abs(clean[0.1][:, 1].mean() - 0.0943) < 0.02 and clean[0.0][:, 1].max() < 0.01
 
 one_hot, smoothed = clean[0.0].mean(axis=0), clean[0.1].mean(axis=0)
@@ -390,7 +388,8 @@ record(
     "B13",
     "fails as stated",
     f"{100 * changed:.0f} % wrong labels, 5 seeds: accuracy {smoothed[2]:.3f} smoothed and "
-    f"{one_hot[2]:.3f} one-hot (clean labels: {clean[0.1][:, 2].mean():.3f} and "
+    f"{one_hot[2]:.3f} one-hot, {100 * gain['noisy'].min():+.1f} to "
+    f"{100 * gain['noisy'].max():+.1f} points (clean labels: {clean[0.1][:, 2].mean():.3f} and "
     f"{clean[0.0][:, 2].mean():.3f}); what improves is the loss, {smoothed[3]:.2f} for "
     f"{one_hot[3]:.2f}, and the calibration error, {smoothed[4]:.3f} for {one_hot[4]:.3f}",
 )
@@ -405,11 +404,10 @@ record(
 # %% [markdown]
 # On these drawings and with this small network, smoothing lowers the loss on new pictures
 # considerably, with clean labels and with wrong ones, and with wrong labels it mends the
-# calibration. It does not make the network right more often: with wrong labels the accuracy is the
-# same within the spread of the seeds, with clean ones it is about two points lower. Other data and
-# larger networks have shown gains in accuracy; the paper reports about 0.2 percentage points on
-# ImageNet. What is universal is the resting place; what it is good for depends on the case, and has
-# to be measured.
+# calibration. It does not make the network right more often: in the mean, accuracy is one to two
+# points lower, with clean labels and with wrong ones. Other data and larger networks have shown
+# gains in accuracy; the paper reports about 0.2 percentage points on ImageNet. What is universal is
+# the resting place; what it is good for depends on the case, and has to be measured.
 #
 # ## What you have learnt
 #
@@ -460,6 +458,6 @@ record(
 #
 # - C. Szegedy and others, *Rethinking the Inception Architecture for Computer Vision*, 2016, arXiv
 #   1512.00567, section 7.
-# - R. Mueller, S. Kornblith, G. Hinton, *When Does Label Smoothing Help?*, 2019, arXiv 1906.02629:
+# - R. Müller, S. Kornblith, G. Hinton, *When Does Label Smoothing Help?*, 2019, arXiv 1906.02629:
 #   calibration, and what is erased among the wrong classes.
 # - M. Lukasik and others, *Does Label Smoothing Mitigate Label Noise?*, 2020, arXiv 2003.02819.

@@ -161,8 +161,8 @@ assert np.abs(gradient - expected).max() < 1e-15
 #
 # Where is the weighted loss of one example smallest? Where $s\,p = w \circ q'$, that is at
 # $p_k \propto w_k q'_k$. A heavy class $r$ that is *not* the right one has $w_r\,\varepsilon/K$
-# against the right one's $1 - \varepsilon + \varepsilon/K$. It overtakes as soon as its weight
-# exceeds
+# against the right one's $w_y\,(1 - \varepsilon + \varepsilon/K)$. It overtakes as soon as
+# $w_r/w_y$ exceeds
 #
 # $$\frac{q_y}{q_o} = \frac{K(1-\varepsilon)+\varepsilon}{\varepsilon} = e^{G^*},$$
 #
@@ -321,9 +321,9 @@ assert np.log(shifted.sum()) == 0.0  # the plain formula in float32
 # %% [markdown]
 # ## A gallery of mistakes
 #
-# Each of these was found in public code. They train, the loss falls, and nothing crashes. What
-# gives them away is a number that you know in advance: targets add up to 1; the smallest loss is
-# $H(q') = 0.5003$; it lies at a probability of 0.91; the reference vector of chapter 11 costs
+# Mistakes of these kinds are found in public code. They train, the loss falls, and nothing crashes.
+# What gives them away is a number that you know in advance: targets add up to 1; the smallest loss
+# is $H(q') = 0.5003$; it lies at a probability of 0.91; the reference vector of chapter 11 costs
 # 0.7244.
 #
 # 1. *Counted twice*: $(1-\varepsilon)\,\text{nll} + \frac{\varepsilon}{K-1}\sum_k -\log p_k$. The
@@ -430,7 +430,8 @@ for name, values in curves.items():
 #
 # - The weighted mean divides by the weights of the true classes; with probabilities as targets, by
 #   the number of rows.
-# - A class whose weight exceeds $e^{G^*}$, 91 for ten classes, becomes the best answer everywhere.
+# - A class that weighs more than $e^{G^*}$ times as much as every other one, 91 times for ten
+#   classes, becomes the best answer everywhere.
 # - "0.1" means two different targets in different libraries; $K/(K-1)$ converts.
 # - Know some numbers in advance (the floor, the resting gap, a reference value), and mistakes give
 #   themselves away.

@@ -214,11 +214,17 @@ qualified = sum(
     for verdicts in counts.values()
 )
 assert held > 0 and qualified > 0
+verdict_of = {line.claim: line.verdict for line in paper}
+about_the_loss = [f"P{i}" for i in (*range(2, 9), *range(17, 25))]
+assert all(verdict_of[claim] == "holds" for claim in about_the_loss)
+assert all(verdict_of[claim] != "holds" for claim in ("P9", "P10", "P14", "P15", "P16"))
 
 # %% [markdown]
 # Two things stand out. The mathematics of the half page is sound: what is stated about the loss,
-# its gradient and its limits holds, and can be made exact. What is stated about *networks* is
-# where the conditions gather: overfitting, adapting, being robust. That is no reproach. A theorem
+# its gradient and its targets holds, once two letters are put right, and can be made exact; its
+# limits need real numbers, without the rounding of a computer. What is stated about *networks* in
+# training is where the other conditions gather: adapting, being over-confident, regularising. That
+# is no reproach. A theorem
 # about logits is a statement about one thing; a sentence about training is one about a thousand
 # things at once, and the honest form of it has a condition, several seeds, and a spread.
 #

@@ -232,6 +232,14 @@ WRONG_ANSWERS += [
         "a[i : i + block] @ b[:, j : j + block] / max(1, -(-a.shape[1] // block))",
         "a side of",
     ),
+    (6, "blocked_matmul", "    out = np", "    return np.dot(a, b)\n    out = np", "a side of"),
+    (
+        6,
+        "blocked_matmul",
+        "    out = np",
+        '    return np.einsum("ik,kj->ij", a, b)\n    out = np',
+        "a side of",
+    ),
     (6, "whole_speedup", "rest = 1.0 - sum(shares)", "rest = 0.0", "take time, too|ZeroDivision"),
     (6, "whole_speedup", "share / factor", "share * factor", "up|one over"),
     (14, "mean_gap", "/ (logits.shape[1] - 1)", "/ logits.shape[1]", "K - 1"),
@@ -288,6 +296,7 @@ def test_a_typical_wrong_answer_is_told(number, exercise, right, wrong, words, t
 
 # Other right answers than the solution's
 RIGHT_ANSWERS = [
+    (6, "winograd_pair", "((g[0] + g[1] + g[2]) / 2)", "(g.sum() / 2)"),
     (6, "blocked_matmul", "    out = np", "    a, b = np.asarray(a), np.asarray(b)\n    out = np"),
     (6, "blocked_matmul", "    out = np", "    a, b = a.tolist(), b.tolist()\n"
      "    a, b = np.array(a), np.array(b)\n    out = np"),

@@ -81,7 +81,7 @@ def check_winograd_pair(attempt):
             hint="compare m1 to m4 with the chapter, sign by sign",
         )
     _Counted.products = 0
-    numbers = [_Counted(value) for value in rng.normal(size=7)]
+    numbers = np.array([_Counted(value) for value in rng.normal(size=7)], dtype=object)
     attempt(numbers[:4], numbers[4:])
     used = _Counted.products
     holds(
@@ -120,11 +120,20 @@ class _Watched(np.ndarray):
 
     largest = 0
 
+    @staticmethod
+    def watch(factors):
+        sides = [side for each in factors for side in each.shape]
+        _Watched.largest = max(_Watched.largest, *sides)
+
+    def __array_function__(self, function, types, args, kwargs):
+        if function in (np.dot, np.einsum, np.inner, np.tensordot):
+            _Watched.watch([each for each in args if isinstance(each, np.ndarray)])
+        return super().__array_function__(function, types, args, kwargs)
+
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         plain = [np.asarray(each) for each in inputs]
         if ufunc is np.matmul:
-            sides = [side for each in plain for side in each.shape]
-            _Watched.largest = max(_Watched.largest, *sides)
+            _Watched.watch(plain)
         if "out" in options:
             options["out"] = tuple(np.asarray(each) for each in options["out"])
         return getattr(ufunc, method)(*plain, **options)
