@@ -320,3 +320,18 @@ def test_the_command_checks_exercises(command, tmp_path, capsys):
     answers.write_text("def one():\n    return 1\n")
     assert command("", "check", "3", "--file", str(answers)) == 0
     assert "1 of 1 right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["1", "--timeout", "inf"], "--timeout: inf came; expected 0 to"),
+        (["1", "--timeout", "1e10"], "--timeout: 1e+10 came; expected 0 to"),
+        (["--output"], "--output goes with the numbers of chapters"),
+        (["check", "1", "--output"], "--output goes with the numbers of chapters"),
+    ],
+)
+def test_options_of_the_command_that_do_not_fit_are_named(argv, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["chapters", *argv])
+    assert caught.value.code == 2 and words in capsys.readouterr().err

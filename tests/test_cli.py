@@ -332,6 +332,14 @@ def test_a_network_that_learned_from_photographs_says_nothing_of_drawings(capsys
     assert capsys.readouterr().err == ""
 
 
+def test_predict_leaves_out_hidden_files_and_what_is_no_picture(capsys, run, pictures, tmp_path):
+    (pictures / "notes.pdf").write_bytes(b"%PDF-1.4")
+    (pictures / "._0.png").write_bytes(b"a Mac was here")
+    argv = ["predict", str(pictures), "--weights", str(run), "--picture", str(tmp_path / "p.png")]
+    assert main(argv) == 0
+    assert len(capsys.readouterr().out.strip().splitlines()) == 4
+
+
 def test_predict_skips_what_is_no_image_and_says_so(capsys, run, pictures):
     (pictures / "broken.png").write_bytes(b"nonsense")
     assert main(["predict", str(pictures), "--weights", str(run)]) == 1
@@ -497,6 +505,21 @@ def test_info_promises_no_checkpoint_that_is_not_there(capsys, run, tmp_path):
     assert main(["info", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "0 of 2; no checkpoint is here" in shown and "--resume" not in shown
+
+
+def test_info_takes_a_run_or_a_root(capsys, run, tmp_path):
+    assert "--root came with RUN" in usage_error(capsys, ["info", str(run), "--root", "."])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+@pytest.mark.parametrize("target", ["> /dev/full", "| true"])
+def test_output_that_cannot_be_written_is_a_failure_in_a_line(target):
+    program = f"{shlex.quote(sys.executable)} -m tinysmooth info"
+    script = f"set -o pipefail; {program} {target}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Exception ignored" not in done.stderr and "Traceback" not in done.stderr
+    assert target == "| true" or "tinysmooth info: " in done.stderr
 
 
 def test_info_of_something_else_is_wrong_usage(capsys, tmp_path):

@@ -208,3 +208,14 @@ def test_leftovers_of_killed_processes_go_after_a_day(tmp_path, whole):
         os.utime(out / name, (time.time() - age,) * 2)
     unpack(whole, out, check=check_layout)
     assert sorted(path.name for path in out.iterdir()) == [".unpacking-new", "imagenette2-160"]
+
+
+def test_a_header_of_nonsense_is_damage(tmp_path):
+    info, content = member("imagenette2-160/x")
+    info.pax_headers = {"GNU.sparse.map": "x"}
+    path = tmp_path / "bad.tgz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info, io.BytesIO(content))
+    with pytest.raises(ArchiveError, match=r"bad\.tgz is damaged"):
+        unpack(path, tmp_path / "out", check=anything)
+    assert everything_below(tmp_path / "out") == []

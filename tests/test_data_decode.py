@@ -156,3 +156,23 @@ def test_read_image_refuses_what_is_no_file(tmp_path):
         read_image(tmp_path / "gone.png", 16)
     with pytest.raises(TypeError, match="path is a int"):
         read_image(3, 16)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpg"])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        b"",
+        # The length of the image, as text of which there is none; then: turned.
+        b"\x08\0\0\0\x02\0" + struct.pack("<HHL4s", 256, 2, 2, b"9\0\0\0")
+        + struct.pack("<HHLHH", 274, 3, 1, 6, 0) + b"\0" * 4,
+    ],
+    ids=["no entries", "a wrong one"],
+)  # fmt: skip
+def test_damaged_metadata_does_not_keep_the_pixels_back(tmp_path, name, entries):
+    lying = np.zeros((20, 20, 3), np.uint8)
+    lying[:, :10] = 255
+    Image.fromarray(lying).save(tmp_path / name, exif=b"Exif\0\0II*\0" + entries)
+    pixels = read_image(tmp_path / name, 20)
+    turned = pixels[:8].min() > 200
+    assert turned == bool(entries) and (turned or pixels[:, :8].min() > 200)

@@ -2,8 +2,10 @@
 
 import hashlib
 import http.server
+import os
 import socket
 import threading
+import time
 
 import pytest
 from data_trees import make_archive, make_tree
@@ -214,6 +216,7 @@ def test_the_official_archives_have_checksums():
         ({"url": "ftp://host/file.tgz"}, ValueError, "url is 'ftp://host/file.tgz'; .*https://"),
         ({"url": "/tmp/file.tgz"}, ValueError, "For a file on disk use archive"),
         ({"url": 3}, TypeError, "url is a int"),
+        ({"url": "http://[x"}, ValueError, "url is 'http://\\[x'; Invalid IPv6"),
         ({"sha256": "abc"}, ValueError, "sha256 is 'abc'; expected 64 hexadecimal digits"),
         ({"sha256": 1}, TypeError, "sha256 is a int"),
         ({"retries": -1}, ValueError, "retries is -1"),
@@ -225,6 +228,14 @@ def test_the_official_archives_have_checksums():
 def test_bad_arguments_are_refused_before_any_work(options, error, words):
     with pytest.raises(error, match=f"fetch: .*{words}|fetch: {words}"):
         fetch(**options)
+
+
+def test_downloads_of_killed_processes_go_after_a_day(tmp_path, server, checksum):
+    for name, age in ((".fetching-old", 2 * 86_400), (".fetching-new", 60)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    fetch(tmp_path, url=server.url, sha256=checksum)
+    assert not (tmp_path / ".fetching-old").exists() and (tmp_path / ".fetching-new").exists()
 
 
 # ---- auto, imagenette, drawn

@@ -1,6 +1,8 @@
 """Imagenette from the disk: layout, decoding, faulty files, subsets and noisy labels."""
 
+import os
 import shutil
+import sys
 import warnings
 
 import numpy as np
@@ -261,3 +263,34 @@ def test_bad_options_are_refused_with_their_value(options, error, words):
 
 def test_colours_of_the_test_tree_are_far_apart():
     assert len({class_of(np.array(colour)) for colour in COLOURS}) == 10
+
+
+def test_a_link_to_nowhere_is_a_faulty_file(tmp_path):
+    tree = make_tree(tmp_path, train=30)
+    (tree / "train" / WNIDS[0] / "z.JPEG").symlink_to("gone")
+    with pytest.warns(DataWarning, match=r"z\.JPEG"):
+        assert len(load_imagenette(tree, size=8).targets) == 300
+
+
+def test_a_usual_place_that_may_not_be_read_is_a_place_without_it(monkeypatch, tmp_path):
+    (tmp_path / "closed").mkdir()
+    plain = os.stat
+
+    def stat(path, *args, **options):  # the superuser may read every folder
+        if "closed" in os.fsdecode(path):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return plain(path, *args, **options)
+
+    monkeypatch.setenv("TINYSMOOTH_DATA", str(tmp_path / "closed"))
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(FileNotFoundError, match="in none of"):
+        find_imagenette()
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names there are text")
+def test_a_root_whose_name_is_no_text_is_read_and_cached(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYSMOOTH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / os.fsdecode(b"im\xff")
+    make_tree(folder)
+    for _ in range(2):
+        assert len(load_imagenette(folder, size=8).targets) == 40

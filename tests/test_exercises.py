@@ -231,3 +231,10 @@ def test_numerical_gradient_agrees_with_a_known_one():
     point = np.array([[0.3, -1.2], [2.0, 0.7]])
     slopes = numerical_gradient(lambda x: float(np.sin(x).sum()), point)
     np.testing.assert_allclose(slopes, np.cos(point), atol=1e-9)
+
+
+def test_answers_saved_with_a_byte_order_mark_are_read(tmp_path):
+    solution = (CHAPTERS / "solutions" / "06.py").read_bytes()
+    (tmp_path / "06.py").write_bytes(b"\xef\xbb\xbf" + solution)
+    verdicts = check_exercises(6, CHAPTERS, tmp_path / "06.py")
+    assert all(verdict.state == RIGHT for verdict in verdicts)

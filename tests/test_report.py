@@ -133,11 +133,11 @@ def test_the_most_frequent_confusion_is_named(tmp_path):
 
 def test_a_stopped_run_says_how_to_go_on(tmp_path):
     run = make_run(tmp_path)
-    text = write_stopped_report(run.folder, run.config, run.history[:1]).read_text()
+    text = write_stopped_report(run.folder, run.config, run.history[:1], stand_in=True).read_text()
     assert "stopped after 1 of 2 epochs" in text
     assert f"tinysmooth train --resume {tmp_path}" in text
     assert f"{100 * run.history[0].val_accuracy:.1f} %" in text
-    text = write_stopped_report(run.folder, run.config, []).read_text()
+    text = write_stopped_report(run.folder, run.config, [], stand_in=False).read_text()
     assert "stopped after 0 of 2 epochs" in text
 
 
@@ -170,7 +170,7 @@ def test_a_folder_whose_name_is_no_text_gets_its_report(tmp_path):
     except OSError:
         pytest.skip("names are text here")
     run = make_run(folder)
-    stopped = write_stopped_report(run.folder, run.config, run.history)
+    stopped = write_stopped_report(run.folder, run.config, run.history, stand_in=True)
     assert b"x\xff" in stopped.read_bytes()
 
 
@@ -183,3 +183,25 @@ def test_the_three_images_of_the_maps_are_three():
     assert picked([0.9, 0.51, 0.1, 0.2]) == [0, 1, 2]
     assert picked([0.5, 0.5, 0.5]) == [0, 2, 1]  # an untrained network is as unsure of all
     assert picked([0.6, 0.45, 0.9]) == [2, 0, 1]
+
+
+def test_one_epoch_of_growing_images_has_the_last_size(tmp_path):
+    run = make_run(tmp_path)
+    for epochs, words in ((1, "of 32 x 32 pixels once"), (2, "of 16 x 16 to 32 x 32 pixels 2")):
+        config = dataclasses.replace(run.config, epochs=epochs, size=32, start_size=16)
+        assert words in compose(dataclasses.replace(run, config=config))
+
+
+def test_a_perfect_run_has_no_hardest_class_and_no_difference_by_chance(tmp_path):
+    text = written(make_run(tmp_path, sharpness=100.0))
+    assert "All classes are equally easy (100.0 % right)." in text
+    assert "may be chance" not in text and "standard error of 0.0 points." in text
+
+
+def test_a_stopped_run_on_drawings_says_so(tmp_path):
+    run = make_run(tmp_path)
+    for stand_in in (True, False):
+        text = write_stopped_report(
+            run.folder, run.config, run.history[:1], stand_in=stand_in
+        ).read_text()
+        assert ("they are not photographs" in text) is stand_in

@@ -1,13 +1,18 @@
 """Run folders that something happened to: what resume makes of them, and what it leaves alone."""
 
+import dataclasses
 import json
 import os
 
 import numpy as np
 import pytest
+from data_trees import make_tree
+from PIL import Image
 from test_training import OPTIONS, assert_same_bits, assert_same_rows, interrupt_at
 
 from tinysmooth.__main__ import main
+from tinysmooth.data import WNIDS
+from tinysmooth.kernels import threads
 from tinysmooth.training import (
     OptionError,
     RunFolder,
@@ -214,3 +219,51 @@ def a_config():
     environment = {"python": "3.11"}
     options = CONFIG.to_dict()
     return {"format": 1, "options": options, "data": data, "environment": environment}
+
+
+def test_a_run_leaves_the_number_of_threads_as_it_was(tmp_path):
+    threads.set_num_threads(2)
+    try:
+        run = train(CONFIG, tmp_path / "run", progress=False)
+        assert threads.get_num_threads() == 2
+        resume(run.folder.path, progress=False)
+        assert threads.get_num_threads() == 2
+    finally:
+        threads.set_num_threads(threads.usable_cpus())
+
+
+def test_a_quiet_run_shows_no_bars(tmp_path, monkeypatch):
+    seen = []
+    for name in ("choose_source", "load_data"):
+        real = getattr(job, name)
+        monkeypatch.setattr(
+            job,
+            name,
+            lambda *args, real=real, **options: (
+                seen.append(options["progress"]) or real(*args, **options)
+            ),
+        )
+    train(CONFIG, tmp_path / "run", progress=False)
+    assert seen == [False, False, False]
+
+
+def test_a_run_goes_on_with_images_that_were_moved(tmp_path):
+    tree = make_tree(tmp_path / "before", train=4, val=2)
+    config = dataclasses.replace(
+        CONFIG, data="imagenette", root=str(tree), per_class=2, val_per_class=2
+    )
+    before = train(config, tmp_path / "run", progress=False)
+    tree.parent.rename(tmp_path / "after")
+    with pytest.raises(FileNotFoundError):
+        resume(tmp_path / "run", progress=False)
+    after = resume(tmp_path / "run", root=tmp_path / "after", progress=False)
+    np.testing.assert_array_equal(after.evaluation.logits, before.evaluation.logits)
+    other = make_tree(tmp_path / "other", train=4, val=2)
+    for path in (other / "train" / WNIDS[0]).iterdir():
+        Image.new("RGB", (20, 20), (1, 2, 3)).save(path, "JPEG")
+    with pytest.raises(ValueError, match="data"):
+        resume(tmp_path / "run", root=other, progress=False)
+
+
+def test_a_home_in_the_root_is_spelt_out():
+    assert TrainConfig(root="~/x").root == os.path.expanduser("~/x")

@@ -129,8 +129,8 @@ def _load(path: Path) -> types.ModuleType:
     module = types.ModuleType(f"{path.parent.name}_{path.stem}")
     module.__file__ = str(path)
     try:
-        code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
-    except (SyntaxError, UnicodeDecodeError) as error:
+        code = compile(path.read_bytes(), str(path), "exec")
+    except (SyntaxError, ValueError) as error:
         raise ValueError(
             f"check_exercises: {path} is not Python: {error}; expected a file of functions"
         ) from error

@@ -26,6 +26,8 @@ HELP = "list the chapters of the book, run them, check exercises, or build the b
 
 INDENT = " " * 4
 
+_LONGEST = 7 * 86_400  # seconds a chapter may take at most
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
@@ -44,9 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List, run or check; 0 if everything passed."""
-    if not args.timeout > 0:
-        raise UsageError(f"--timeout: {args.timeout:g} came; expected more than 0")
+    if not 0 < args.timeout <= _LONGEST:
+        raise UsageError(f"--timeout: {args.timeout:g} came; expected 0 to {_LONGEST} seconds")
     words = list(args.what)
+    if args.output and (not words or words[0] in ("check", "book")):
+        raise UsageError("--output goes with the numbers of chapters, or 'all'")
     checking = words[:1] == ["check"]
     if args.file is not None and (not checking or len(words) != 2):
         raise UsageError("--file goes with 'check' and one number")

@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     """Print name and value, line by line."""
     if args.folder is None:
         _print_installation(args.root)
+    elif args.root is not None:
+        raise UsageError("--root came with RUN; expected one of them")
     else:
         _print_run(args.folder)
     return 0

@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         try:
             code: int = args.run(args)
+            sys.stdout.flush()
             return code
         except UsageError as error:
             command: Parser = args.parser
@@ -81,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{name}: {one_line(error) or 'stopped'}", file=sys.stderr)
             return INTERRUPTED
         except BrokenPipeError:
-            # The reader of our output (`head`) has seen enough; Python must not flush to it again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()  # its reader (`head`) has seen enough
             return FAILURE
         except Exception as error:
             if args.debug:
@@ -90,7 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A function of the command's name has said it already.
             text = one_line(error).removeprefix(f"{args.command}: ")
             print(f"{name}: {text}", file=sys.stderr)
+            try:
+                sys.stdout.flush()
+            except OSError:
+                _drop_output()
             return FAILURE
+
+
+def _drop_output() -> None:
+    """Let standard output go nowhere: Python flushes it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _mend_streams() -> None:

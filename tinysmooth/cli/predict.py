@@ -127,13 +127,16 @@ def _find_images(paths: Sequence[str]) -> tuple[list[Path], bool]:
 
 
 def _images_in(folder: Path, hidden: list[OSError]) -> list[Path]:
-    """Return the images in a folder and in those inside it; note which cannot be read."""
-    known = Image.registered_extensions()
+    """Return the images in a folder and in those inside it; note which cannot be read.
+
+    Hidden files do not count, nor what Pillow only writes.
+    """
+    known = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found = (
         Path(place, name)
         for place, _, names in os.walk(folder, onerror=hidden.append)
         for name in names
-        if Path(name).suffix.lower() in known
+        if Path(name).suffix.lower() in known and not name.startswith(".")
     )
     return sorted(path for path in found if path.is_file())
 

@@ -92,8 +92,9 @@ def _finish(work: Any, out: Path) -> int:
             raise
         folder = RunFolder(out)
         if isinstance(error, TrainingInterrupted):
-            rows = read_history(folder.history)
-            write_stopped_report(folder, folder.read_config()[0], rows)
+            rows, (config, content) = read_history(folder.history), folder.read_config()
+            stand_in = content["data"]["stand_in"]
+            write_stopped_report(folder, config, rows, stand_in=stand_in)
         print(f"Go on with: tinysmooth train --resume {quote(str(out))}", file=sys.stderr)
         raise
     try:

@@ -97,7 +97,7 @@ def run_cell(options: Mapping[str, Any], path: str | os.PathLike[str]) -> dict[s
     if finished is None:
         folder = RunFolder(Path(path))
         if folder.config.exists():
-            run = resume(path, progress=False)
+            run = resume(path, root=options["root"], progress=False)
         else:
             remove_leftovers(folder.path)  # of a process that was killed in its first moment
             run = train(TrainConfig.from_dict(options), path, progress=False)

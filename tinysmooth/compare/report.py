@@ -63,7 +63,7 @@ def write_report(done: Comparison) -> Path:
     sections += [_NOTES, _on_failures(done)]
     text = "\n\n".join(section for section in sections if section) + "\n"
     report = done.path / "compare.md"
-    write_atomically(report, text.encode("utf-8"))
+    write_atomically(report, text.encode("utf-8", "surrogateescape"))
     return report
 
 

@@ -35,6 +35,8 @@ _CHUNK = 1 << 20
 # Bytes that tarfile reads at once.
 _AHEAD = 1 << 16
 _TEMPORARY = ".unpacking-"
+# What reading a damaged archive raises; the last two come from headers that hold nonsense.
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, ValueError, LookupError)
 
 
 class ArchiveError(ValueError):
@@ -98,7 +100,7 @@ def unpack(
     if not archive.is_file():
         raise FileNotFoundError(f"unpack: archive {archive} is not a file; expected a .tgz archive")
     parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(parent)
+    remove_leftovers(parent, _TEMPORARY)
     temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
     try:
         _extract(archive, temporary, limits or Limits(), progress)
@@ -141,9 +143,9 @@ def _put_in_place(folder: Path, target: Path, check: Callable[[Path], Path]) -> 
     return target
 
 
-def _remove_leftovers(parent: Path) -> None:
+def remove_leftovers(parent: Path, prefix: str) -> None:
     """Remove temporary folders of processes that were killed, once they are a day old."""
-    for folder in parent.glob(f"{_TEMPORARY}*"):
+    for folder in parent.glob(f"{prefix}*"):
         try:
             if time.time() - folder.stat().st_mtime > 86_400:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -208,7 +210,9 @@ def _extract(archive: Path, folder: Path, limits: Limits, progress: bool | None)
                 raise ArchiveError(
                     f"unpack: {archive} is damaged: something unreadable follows {count} members"
                 )
-    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
+    except ArchiveError:
+        raise
+    except _DAMAGED as error:
         raise ArchiveError(
             f"unpack: {archive} is damaged or truncated ({error}); expected a complete .tgz "
             "archive. Fetch it again"

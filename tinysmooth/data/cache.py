@@ -85,7 +85,7 @@ def decoded(
 
 
 def _prefix(listing: Listing, size: int) -> str:
-    place = hashlib.sha256(str(listing.root.resolve()).encode()).hexdigest()[:8]
+    place = hashlib.sha256(os.fsencode(listing.root.resolve())).hexdigest()[:8]
     return f"{listing.split}-{size}px-{place}"
 
 

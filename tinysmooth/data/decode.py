@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,27 @@ DECODER = f"2, Pillow {PIL.__version__}"
 MOST_FAULTS = 0.05
 
 # What Pillow raises for broken files; SyntaxError comes from its PNG reader.
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    TypeError,
+    LookupError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+_ORIENTATION = 0x0112  # the EXIF entry that says how the camera was held
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class _UnclearError(ValueError):
@@ -93,8 +114,17 @@ def _read(path: str | os.PathLike[str], size: int) -> np.ndarray[Any, Any]:
         _check_depth(image)
         # A large JPEG is decoded at a half, a quarter or an eighth, never below twice the size.
         image.draft(None, (2 * size, 2 * size))
-        upright = _to_rgb(ImageOps.exif_transpose(image))
+        upright = _to_rgb(_upright(image))
     return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a photograph as its EXIF entry says; damaged entries say nothing."""
+    try:
+        turn = _TURNS.get(image.getexif()[_ORIENTATION])
+    except _BROKEN:
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

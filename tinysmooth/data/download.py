@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tinysmooth.checks import check_int
-from tinysmooth.data.archive import folder_name, unpack
+from tinysmooth.data.archive import folder_name, remove_leftovers, unpack
 from tinysmooth.data.dataset import DataWarning
 from tinysmooth.data.layout import check_layout
 from tinysmooth.data.places import download_folder, is_offline
@@ -37,6 +37,7 @@ DEFAULT_URL = f"{_BASE}imagenette2-160.tgz"
 
 # Seconds to connect, and between two pieces of data.
 _TIMEOUT = (10, 60)
+_TEMPORARY = ".fetching-"
 
 
 class FetchError(OSError):
@@ -126,7 +127,8 @@ def fetch(
             stacklevel=2,
         )
     parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=parent) as temporary:
+    remove_leftovers(parent, _TEMPORARY)
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=parent) as temporary:
         local = _download(address, Path(temporary) / name, wanted, tries, progress)
         return unpack(local, parent, check=check_layout, progress=progress)
 
@@ -243,7 +245,10 @@ def _check_sha256(where: str, value: object) -> str | None:
 def _check_url(where: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{where}: url is a {type(value).__name__}; expected a str or None")
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: url is {value!r}; {error}. Expected an address") from None
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(
             f"{where}: url is {value!r}; expected one that begins with https:// or http://. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _missing(folder: Path) -> list[str]:
     wanted = [f"{split}/{wnid}" for split in SPLITS for wnid in WNIDS]
-    return [name for name in wanted if not (folder / name).is_dir()]
+    return [name for name in wanted if not os.path.isdir(folder / name)]
 
 
 def check_layout(root: Path) -> Path:
@@ -69,9 +70,9 @@ def check_layout(root: Path) -> Path:
     for folder in _folders(root):
         if not _missing(folder):
             return folder
-    if not root.exists():
+    if not os.path.exists(root):  # nor where we may not look
         found = "no such folder"
-    elif not root.is_dir():
+    elif not os.path.isdir(root):
         found = "a file"
     else:
         # Complain about the folder that comes closest.
@@ -80,12 +81,19 @@ def check_layout(root: Path) -> Path:
         if len(missing) < 2 * NUM_CLASSES:
             found = "all of it but " + ", ".join(missing[:4]) + (", ..." if missing[4:] else "")
         else:
-            names = sorted(child.name + "/" * child.is_dir() for child in root.iterdir())
-            found = ", ".join(names[:6]) + (", ..." if names[6:] else "") or "an empty folder"
+            found = _content(root)
     raise FileNotFoundError(
         f"Imagenette is not at {root}: expected {_EXPECTED}; found {found}. "
         "`tinysmooth fetch` downloads it"
     )
+
+
+def _content(folder: Path) -> str:
+    try:
+        names = sorted(child.name + "/" * child.is_dir() for child in folder.iterdir())
+    except OSError as error:
+        return f"a folder that cannot be read ({error.strerror})"
+    return ", ".join(names[:6]) + (", ..." if names[6:] else "") or "an empty folder"
 
 
 def find_imagenette(root: str | Path | None = None) -> Path:
@@ -136,14 +144,23 @@ def list_split(root: Path, split: str) -> Listing:
         for path in sorted((root / split / wnid).iterdir(), key=lambda path: path.name):
             if path.name.startswith("."):
                 continue
-            status = path.stat()
             names.append(f"{split}/{wnid}/{path.name}")
             targets.append(label)
-            sizes.append(status.st_size)
-            times.append(status.st_mtime_ns)
+            size, changed = _facts(path)
+            sizes.append(size)
+            times.append(changed)
     return Listing(
         root, split, tuple(names), np.array(targets, np.int64), tuple(sizes), tuple(times)
     )
+
+
+def _facts(path: Path) -> tuple[int, int]:
+    """Return size and time of a file; -1 for one that is not there, as at the end of a link."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
 
 
 def read_noisy_labels(root: Path, noise: int, names: list[str]) -> NDArray[np.int64]:

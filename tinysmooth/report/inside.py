@@ -52,7 +52,7 @@ def compose_inside(run: TrainedRun) -> list[str]:
         f"Before the last layer, images of *{names[0]}*, *{names[1]}*{alike} and *{names[2]}* "
         "lie as below in the plane through their three templates, the rows of the last weight. "
         "Label smoothing draws the images of a class together, at equal distances from the other "
-        "templates (Mueller, Kornblith and Hinton 2019).",
+        "templates (Müller, Kornblith and Hinton 2019).",
         f"![Features of three classes]({INSIDE['clusters']})",
         "Below, the validation image with the most probable right answer, one near 50 %, and the "
         "one with the least probable right answer; where its gap hangs on the pixels (length of "

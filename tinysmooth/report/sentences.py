@@ -13,6 +13,7 @@ from tinysmooth.data import Dataset
 from tinysmooth.report.inside import INSIDE, compose_inside
 from tinysmooth.training import EpochRow, Evaluation, RunFolder, TrainConfig, TrainedRun
 from tinysmooth.training.history import format_measured
+from tinysmooth.training.mixing import epoch_size
 
 __all__ = ["PICTURES", "compose", "compose_stopped"]
 
@@ -25,6 +26,12 @@ PICTURES = {
     **INSIDE,
 }
 """Files that ``write_report`` adds to the run folder."""
+
+_STAND_IN = (
+    "**The images are drawings made by the program itself, a stand-in for Imagenette; they are not "
+    "photographs.** The numbers show that everything works. They say nothing about how well the "
+    "network would do on real images."
+)
 
 
 def compose(run: TrainedRun) -> str:
@@ -55,13 +62,17 @@ def compose(run: TrainedRun) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def compose_stopped(folder: RunFolder, config: TrainConfig, rows: Sequence[EpochRow]) -> str:
+def compose_stopped(
+    folder: RunFolder, config: TrainConfig, rows: Sequence[EpochRow], stand_in: bool
+) -> str:
     """Return the short report of a run that was stopped, as Markdown."""
     sections = [
         _title(config),
         f"This run was stopped after {len(rows)} of {config.epochs} epochs. Go on with",
         f"    tinysmooth train --resume {quote(str(folder.path))}",
     ]
+    if stand_in:
+        sections.append(_STAND_IN)
     judged = [row for row in rows if not math.isnan(row.val_loss)]
     if judged:
         last = judged[-1]
@@ -93,11 +104,7 @@ def _on_data(run: TrainedRun) -> str:
     if config.noise:
         text += f" On purpose, about {config.noise} % of the training labels are wrong."
     if run.val.is_stand_in:
-        text += (
-            "\n\n**The images are drawings made by the program itself, a stand-in for Imagenette; "
-            "they are not photographs.** The numbers show that everything works. They say nothing "
-            "about how well the network would do on real images."
-        )
+        text += f"\n\n{_STAND_IN}"
     return text
 
 
@@ -105,11 +112,16 @@ def _on_accuracy(judged: Evaluation) -> str:
     count, share = len(judged.targets), judged.accuracy
     right = round(share * count)
     error = math.sqrt(share * (1.0 - share) / count)
-    return (
+    text = (
         f"It names {right:,} of {count:,} validation images correctly: **{_percent(share)}**, "
         f"where guessing would give {_percent(1 / judged.logits.shape[1])}. With so many images "
-        f"the accuracy has a standard error of {100 * error:.1f} points, so a difference of a "
-        "point between two runs may be chance."
+        f"the accuracy has a standard error of {100 * error:.1f} points"
+    )
+    # Two runs differ by chance by up to twice the root of the sum of both squares.
+    return text + (
+        ", so a difference of a point between two runs may be chance."
+        if 2 * math.sqrt(2) * error > 0.01
+        else "."
     )
 
 
@@ -174,8 +186,8 @@ def _on_gaps(config: TrainConfig, last: EpochRow, judged: Evaluation) -> str:
     else:
         text += (
             f"With label smoothing {config.label_smoothing:g} the gap of a perfectly fitted "
-            f"training image comes to rest at **{last.resting_gap:.3f}** (dashed): beyond it the "
-            "loss rises again. "
+            f"training image{' that is mixed with no other' if config.mixup else ''} comes to "
+            f"rest at **{last.resting_gap:.3f}** (dashed): beyond it the loss rises again. "
         )
         beyond = float(np.mean(judged.gaps > last.resting_gap))
         text += f"{_percent(beyond)} of the validation images lie beyond that. "
@@ -196,6 +208,8 @@ def _on_confusions(judged: Evaluation, names: Sequence[str]) -> str:
     text = (
         f"Easiest is *{names[best]}* ({_percent(float(share[best]))} right), hardest "
         f"*{names[worst]}* ({_percent(float(share[worst]))})."
+        if share[best] > share[worst]
+        else f"All classes are equally easy ({_percent(float(share[best]))} right)."
     )
     if off.any():
         true, guess = np.unravel_index(int(off.argmax()), off.shape)
@@ -232,7 +246,8 @@ def _table(rows: Sequence[EpochRow]) -> str:
         f"| {format_measured(row.val_loss, '{:.4f}')} "
         f"| {format_measured(100 * row.val_accuracy, '{:.1f} %')} "
         f"| {format_measured(row.val_ece, '{:.3f}')} | {row.train_gap:.2f} "
-        f"| {format_measured(row.val_gap, '{:.2f}')} | {row.images_per_second:.0f} |"
+        f"| {format_measured(row.val_gap, '{:.2f}')} "
+        f"| {format_measured(row.images_per_second, '{:.0f}')} |"
         for row in rows
     ]
     return "\n".join(lines)
@@ -249,7 +264,7 @@ def _on_files(run: TrainedRun) -> str:
 def _sides(config: TrainConfig) -> str:
     """Say how large the training images were."""
     end = config.judged_size
-    start = config.start_size or end
+    start = epoch_size(0, config.epochs, config.start_size, end, config.size_step)
     final = f"{end} x {end}"
     return final if start == end else f"{start} x {start} to {final}"
 

@@ -45,9 +45,14 @@ def write_report(run: TrainedRun) -> Path:
     return run.folder.report
 
 
-def write_stopped_report(folder: RunFolder, config: TrainConfig, rows: Sequence[EpochRow]) -> Path:
-    """Write a short ``report.md`` for a run that was stopped: how far it came, how to go on."""
-    text = compose_stopped(folder, config, rows)
+def write_stopped_report(
+    folder: RunFolder, config: TrainConfig, rows: Sequence[EpochRow], *, stand_in: bool
+) -> Path:
+    """Write a short ``report.md`` for a run that was stopped: how far it came, how to go on.
+
+    ``stand_in`` tells whether the images are drawings.
+    """
+    text = compose_stopped(folder, config, rows, stand_in)
     write_atomically(folder.report, text.encode("utf-8", "surrogateescape"))
     return folder.report
 

@@ -245,8 +245,8 @@ def _check_root(where: str, name: str, value: object) -> str | None:
         return None
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{where}: {name} is {describe(value)}; expected a path")
-    path = Path(os.path.abspath(value))
-    if path.exists() and not path.is_dir():
+    path = Path(os.path.abspath(os.path.expanduser(value)))
+    if os.path.exists(path) and not os.path.isdir(path):
         raise ValueError(f"{where}: {name} is {str(value)!r}, a file; expected a folder")
     return str(path)
 

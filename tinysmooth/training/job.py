@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -14,7 +16,7 @@ import numba
 import numpy as np
 
 from tinysmooth import __version__, kernels
-from tinysmooth.data import Dataset, Source, choose_source
+from tinysmooth.data import Dataset, Source, choose_source, find_imagenette
 from tinysmooth.data import load as load_data
 from tinysmooth.kernels import threads
 from tinysmooth.models import MODELS
@@ -86,7 +88,7 @@ def train(config: TrainConfig, out: str | os.PathLike[str], *, progress: bool = 
     folder = RunFolder.check_new(out)
     if config.threads is None:
         config = dataclasses.replace(config, threads=threads.get_num_threads())
-    source = choose_source(config.data, config.root)
+    source = choose_source(config.data, config.root, progress=None if progress else False)
     training, validation = _load_data(config, source, talk=progress)
     notes = {
         "data": {
@@ -105,10 +107,16 @@ def train(config: TrainConfig, out: str | os.PathLike[str], *, progress: bool = 
     with folder.alone():
         RunFolder.check_new(out)  # another process may have begun since
         folder.create(config, notes)
-        return _run(folder, config, training, validation, again=False, progress=progress)
+        with _threads(config):
+            return _run(folder, config, training, validation, again=False, progress=progress)
 
 
-def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun:
+def resume(
+    path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> TrainedRun:
     """Go on with a run that was stopped; a finished one is only evaluated again.
 
     The result equals that of an uninterrupted run bit for bit, on the same machine with the same
@@ -118,6 +126,8 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
     ----------
     path : path
         The run folder.
+    root : path, optional
+        Where Imagenette is now, if it was moved; its images must be the same.
     progress : bool
         Print a progress bar and a row an epoch.
 
@@ -144,8 +154,10 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
         )
     # What was chosen then, not what "auto" would find now.
     found = content["data"]
-    root = None if found["root"] is None else Path(found["root"])
-    source = Source(found["source"], root, found["reason"])
+    place = None if found["root"] is None else Path(found["root"])
+    if place is not None and root is not None:
+        place = find_imagenette(Path(root))
+    source = Source(found["source"], place, found["reason"])
     training, validation = _load_data(config, source, talk=progress)
     with folder.alone():
         folder.tidy()
@@ -153,8 +165,10 @@ def resume(path: str | os.PathLike[str], *, progress: bool = True) -> TrainedRun
         if not again and folder.written_later():
             counts = {"num_train": len(training.targets), "num_val": len(validation.targets)}
             check_counts(counts, found, str(folder.config))
-            return _judge_again(folder, config, training, validation)
-        return _run(folder, config, training, validation, again=again, progress=progress)
+            with _threads(config):
+                return _judge_again(folder, config, training, validation)
+        with _threads(config):
+            return _run(folder, config, training, validation, again=again, progress=progress)
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[Module, TrainConfig, tuple[str, ...]]:
@@ -206,6 +220,18 @@ def environment() -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def _threads(config: TrainConfig) -> Iterator[None]:
+    """Compute with as many threads as a run has, and with those of before afterwards."""
+    before = threads.get_num_threads()
+    assert config.threads is not None  # `train` chose it, `resume` checked it
+    threads.set_num_threads(config.threads)
+    try:
+        yield
+    finally:
+        threads.set_num_threads(before)
+
+
 def _run(
     folder: RunFolder,
     config: TrainConfig,
@@ -215,8 +241,6 @@ def _run(
     again: bool,
     progress: bool,
 ) -> TrainedRun:
-    assert config.threads is not None  # `train` chose it, `resume` checked it
-    threads.set_num_threads(config.threads)
     rng = np.random.default_rng(config.seed)
     model: Module = MODELS[config.model](training.num_classes, rng=rng)
     rows = read_rows(folder.checkpoint) if again else []
@@ -277,8 +301,6 @@ def _judge_again(
             f"{len(rows)} of {config.epochs} epochs, but no checkpoint.npz; expected it to go on "
             "from. Train anew in another folder"
         )
-    assert config.threads is not None
-    threads.set_num_threads(config.threads)
     model, _, _ = load_model(folder.path)
     evaluation = evaluate(model, validation, flip=config.test_flip)
     return TrainedRun(folder, config, rows, model, validation, len(training.targets), evaluation)
@@ -287,6 +309,7 @@ def _judge_again(
 def _load_data(config: TrainConfig, source: Source, *, talk: bool) -> tuple[Dataset, Dataset]:
     """Load both splits from one place and say what they are."""
     common: dict[str, Any] = {"size": config.size, "seed": config.seed}
+    common["progress"] = None if talk else False
     training = load_data(
         source, per_class=config.per_class, split="train", noise=config.noise, **common
     )
