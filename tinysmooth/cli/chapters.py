@@ -47,7 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List, run or check; 0 if everything passed."""
     if not 0 < args.timeout <= _LONGEST:
-        raise UsageError(f"--timeout: {args.timeout:g} came; expected more than 0, up to {_LONGEST}")
+        raise UsageError(
+            f"--timeout: {args.timeout:g} came; expected more than 0, up to {_LONGEST} seconds"
+        )
     words = list(args.what)
     if args.output and (not words or words[0] in ("check", "book")):
         raise UsageError("--output goes with the numbers of chapters, or 'all'")
