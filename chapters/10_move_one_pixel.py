@@ -115,7 +115,8 @@ ends = {name: np.mean([history[-1] for _, history in networks[name]], axis=0) fo
 for name, (_, new_loss, new_accuracy, _) in ends.items():
     print(f"{name}, new pictures: loss {new_loss:.3f}, accuracy {new_accuracy:.3f}")
 assert max(ends["smoothed"][1], ends["decay"][1]) < 0.75 * ends["one-hot"][1]
-assert ends["smoothed"][2] < ends["decay"][2] - 0.01  # 0.80 and 0.83, as one-hot
+assert abs(ends["decay"][2] - ends["one-hot"][2]) < 0.015
+assert ends["smoothed"][2] < ends["one-hot"][2] - 0.01
 show(
     plots.certainty_and_generalisation(
         EPOCHS,
@@ -133,9 +134,8 @@ record(
 )
 
 # %% [markdown]
-# Both remedies keep the loss on new pictures down: 0.76 with smoothing, 0.79 with weight decay,
-# where one-hot training ended at 1.21. The older one costs nothing here, smoothing almost three
-# points of accuracy (0.80 for 0.83).
+# Both remedies end with a loss on new pictures that is at least a quarter smaller than after
+# one-hot training. The older one costs no accuracy here; smoothing costs a point or more.
 #
 # ## Step one: large gaps need large weights
 #

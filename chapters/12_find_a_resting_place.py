@@ -371,7 +371,7 @@ print({name: value.round(3) for name, value in gain.items()})
 for sheet in (clean, noisy):
     assert sheet[0.1][:, 3].max() < sheet[0.0][:, 3].min()  # a lower loss on new pictures
 assert noisy[0.1][:, 4].max() < 0.5 * noisy[0.0][:, 4].min()  # and better calibrated with noise
-assert all(-0.03 < value.mean() < -0.005 for value in gain.values())  # but not more often right
+assert all(-0.025 < value.mean() < -0.005 for value in gain.values())  # but not more often right
 assert abs(clean[0.1][:, 1].mean() - 0.0943) < 0.02 and clean[0.0][:, 1].max() < 0.01
 
 one_hot, smoothed = clean[0.0].mean(axis=0), clean[0.1].mean(axis=0)

@@ -241,6 +241,7 @@ truth = np.random.default_rng(0).dirichlet(np.ones(10), size=1000)
 modest = (1 - EPSILON) * truth + EPSILON / 10
 slopes = ts.cross_entropy_gradient(np.log(modest), truth, label_smoothing=EPSILON, reduction="sum")
 assert np.abs(slopes).max() < 1e-12  # labels drawn from truth pull nowhere there, on average
+assert abs(EPSILON * (1 - 1 / 10) - 0.09) < 1e-12
 lost = truth.max(axis=1) - modest.max(axis=1)
 assert np.abs(lost - EPSILON * (truth.max(axis=1) - 0.1)).max() < 1e-12
 print(f"confidence lost at the best point: {lost.mean():.3f} on average, {lost.max():.3f} at most")

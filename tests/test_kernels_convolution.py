@@ -20,6 +20,7 @@ from tinysmooth.kernels.convolution import (
     reference,
     windows_route,
     winograd,
+    winograd_costs,
     winograd_route,
 )
 from tinysmooth.kernels.convolution.geometry import Work, output_size
@@ -266,8 +267,8 @@ def test_each_thread_makes_all_of_v_where_that_was_measured_as_the_quickest(
     tiles, channels, filters, few
 ):
     threads.set_num_threads(2)
-    depth = winograd_route._depth(channels, (3, 3))
-    assert winograd_route._few(tiles, depth, filters) is few
+    depth = winograd_costs.depth_of(channels, (3, 3))
+    assert winograd_costs.are_few(tiles, depth, filters) is few
 
 
 def test_few_filters_share_a_vector_unless_every_digit_is_wanted():
@@ -391,8 +392,8 @@ def test_the_gradient_of_images_with_few_channels(channels, kernel, stride):
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_channels_in_groups_of_any_size(tiles, num_threads, monkeypatch):
     """As many channels at once as there are tiles; 150 leave a rest of each size."""
-    monkeypatch.setattr(winograd_route, "cost", lambda *a, **k: 0)
-    monkeypatch.setattr(winograd_route, "_few", lambda *a: True)
+    monkeypatch.setattr(winograd_costs, "cost", lambda *a, **k: 0)
+    monkeypatch.setattr(winograd_route, "are_few", lambda *a: True)
     forget_plans()
     threads.set_num_threads(num_threads)
     case = Case(7, tiles, (4, 3), 150, 70, (3, 3), (1, 1), (1, 1))
@@ -410,9 +411,9 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
     exact = {name: case.run(im2col, name) for name in NAMES}
     for few, chosen in ((True, True), (False, True), (False, False)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(winograd_route, "_few", lambda *a: few)  # noqa: B023
+            patch.setattr(winograd_route, "are_few", lambda *a: few)  # noqa: B023
             costs = 0 if chosen and case.stride == (1, 1) else math.inf
-            patch.setattr(winograd_route, "cost", lambda *a, **k: costs)  # noqa: B023
+            patch.setattr(winograd_costs, "cost", lambda *a, **k: costs)  # noqa: B023
             forget_plans()
             for name in NAMES:
                 out = case.run(fast, name, np.float32)

@@ -135,7 +135,6 @@ def gradcheck(
         directions = check_int("gradcheck", "directions", directions, minimum=1)
     rng = np.random.default_rng(0) if rng is None else check_rng("gradcheck", "rng", rng)
     given, checked = _check_inputs(inputs)
-
     check = _Check(function, given, step, tolerance)
     weights = check.choose_weights(rng)
     grads = check.analytic(checked, weights)
@@ -209,7 +208,13 @@ class _Check:
             for i, value in enumerate(self.given)
         ]
         out = self.function(*arguments)
-        self._refuse_changes(arguments)
+        for i, before in enumerate(self.given):
+            after = getattr(arguments[i], "_data", arguments[i])
+            if isinstance(before, np.ndarray) and not np.array_equal(after, before, equal_nan=True):
+                raise ValueError(
+                    f"gradcheck: function changed inputs[{i}] in place; expected a new array as "
+                    "its result"
+                )
         if not out.requires_grad:
             raise ValueError(
                 "gradcheck: the result does not require a gradient; expected a function that "
@@ -223,23 +228,11 @@ class _Check:
             grads[i] = np.zeros_like(self.given[i]) if grad is None else np.asarray(grad / SEED)
         return grads
 
-    def _refuse_changes(self, arguments: list[Any]) -> None:
-        """Refuse a function that writes to what it was given."""
-        for i, (argument, before) in enumerate(zip(arguments, self.given, strict=True)):
-            if not isinstance(before, np.ndarray):
-                continue
-            after = argument._data if isinstance(argument, Tensor) else argument
-            if not np.array_equal(after, before, equal_nan=True):
-                raise ValueError(
-                    f"gradcheck: function changed inputs[{i}] in place; expected a new array as "
-                    "its result"
-                )
-
     def slope(self, index: int, move: Array, weights: Array) -> tuple[float, float]:
         """Return the central difference along ``move``, and slopes that rounding may hide in it."""
         above = np.asarray(self.given[index] + self.step * move)
         below = np.asarray(self.given[index] - self.step * move)
-        width = _length(above - below, move)  # the step that rounding really left
+        width = float(np.vdot(above - below, move))  # the step that rounding really left
         if not width:
             largest = np.abs(self.given[index]).max()
             raise ValueError(
@@ -269,7 +262,7 @@ class _Check:
         sides = []
         for sign in (1.0, -1.0):
             moved = np.asarray(self.given[index] + sign * self.step * move)
-            width = _length(moved - self.given[index], move)
+            width = float(np.vdot(moved - self.given[index], move))
             sides.append(float((weights * (self.value(index, moved) - here)).sum()) / width)
         right, left = sides
         blur = ROUNDINGS * np.finfo(np.float64).eps * float(np.linalg.norm(weights * here))
@@ -327,11 +320,6 @@ def _moves(
         return moves
     draws = [rng.standard_normal(array.shape) for _ in range(directions or DEFAULT_DIRECTIONS)]
     return [(None, draw / np.linalg.norm(draw)) for draw in draws]
-
-
-def _length(difference: Array, move: Array) -> float:
-    """Return the signed length of ``difference`` along the unit vector ``move``."""
-    return float((difference * move).sum())
 
 
 def _refuse_blur(index: int, blur: float, scale: float) -> None:

@@ -17,7 +17,7 @@ shapes.
 
 1. ``ts.conv2d`` checks everything and sees x as NHWC, the order it already has in memory.
 2. ``kernels.conv2d_forward`` asks which set is in use: compiled, so `fast.conv2d_forward`. float32,
-   stride 1, 16384 tiles: the least `winograd_route.cost`, and `winograd_route.convolve` runs.
+   stride 1, 16384 tiles: the least `winograd_costs.cost`, and `winograd_route.convolve` runs.
 3. It takes out from the pool of `tinysmooth.kernels.memory`, and from its workspace U and some room
    for each thread: no new page is touched in a steady step.
 4. `winograd_filters.filters_to_tiles` transforms the filters, in one thread because they are few.

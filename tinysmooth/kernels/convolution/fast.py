@@ -24,6 +24,7 @@ from tinysmooth.kernels.convolution import (
     few_filters,
     im2col,
     windows_route,
+    winograd_costs,
     winograd_route,
 )
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
@@ -196,7 +197,7 @@ def _route(
     if gathering is not None:
         costs[Route.FEW_CHANNELS] = gathering
     if winograd:
-        costs[Route.WINOGRAD] = winograd_route.cost(work, gradient)
+        costs[Route.WINOGRAD] = winograd_costs.cost(work, gradient)
         if shared == 1:
             together = few_filters.windows_together(work.filters, work.size[1], columns, across)
         costs[Route.FEW_FILTERS] = few_filters.cost(work, together)

@@ -22,7 +22,7 @@ until U and the sums are as large as M and D.
 
 V is made by every thread for itself, because with few tiles that is less than a second hand-off
 costs. `winograd_tiles` makes it once, but writes U and reads it back, and for the gradient of the
-filters it keeps sums [36][C][K] in each thread. `winograd_route` weighs one against the other.
+filters it keeps sums [36][C][K] in each thread. `winograd_costs` weighs one against the other.
 """
 
 from __future__ import annotations

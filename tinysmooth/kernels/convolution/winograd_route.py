@@ -1,9 +1,8 @@
-"""Runs the fused Winograd kernels: plans, workspaces, threads, and what the route costs."""
+"""Runs the fused Winograd kernels: plans, workspaces, threads."""
 
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +14,9 @@ from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
     Pair,
     Shape,
-    Work,
     round_up,
 )
+from tinysmooth.kernels.convolution.winograd_costs import Depth, are_few, depth_of, parts_for
 from tinysmooth.kernels.convolution.winograd_few import (
     filter_gradient_few_tiles,
     forward_few_tiles,
@@ -26,7 +25,7 @@ from tinysmooth.kernels.convolution.winograd_filters import (
     filters_to_tiles,
     tiles_to_filter_gradient,
 )
-from tinysmooth.kernels.convolution.winograd_patches import PATCH, POSITIONS, SHIFT, TILE
+from tinysmooth.kernels.convolution.winograd_patches import PATCH, POSITIONS, TILE
 from tinysmooth.kernels.convolution.winograd_tiles import (
     SLICE_GAP,
     filter_gradient_tiles,
@@ -36,102 +35,14 @@ from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
 from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, WIDE
 
-FEWEST_CHANNELS = 4
-"""Below, the transforms cost more than the products they save."""
-
-INPUT_TILE = 550
-"""What transforming sixteen channels of an input tile takes, in multiply-adds of vectors."""
-
-OUTPUT_TILE = 400
-"""The same for sixteen filters of an output tile."""
-
-FEW_INPUT_TILE = 1000
-"""INPUT_TILE where all of V is made at once: it leaves the L2 cache, and comes back from there."""
-
-FEW_OUTPUT_TILE = 500
-"""OUTPUT_TILE likewise."""
-
-FILTERS_AS_TILES = 85
-"""Writing the transformed filters, and reading them back, takes as long as the products of so many
-tiles."""
-
-USED_FILTERS_AS_TILES = 10
-"""The same where they are used at once and not kept."""
-
-FEW_FLOATS = 2**16
-"""Floats of a slice of V up to which V is made at once; all 36 slices are less than 10 MB then."""
-
 TRANSFORMED_PER_NANOSECOND = 8
 """Floats of transformed filters that one core writes in a nanosecond, roughly."""
 
 MOST_AT_ONCE = 64
 """Channels whose filters are transformed at a time, at most."""
 
-ALIASED = 128
-"""Channels from which on the tiles of V are put a vector further apart for the gradient of filters.
-It reads V down the tiles: 512 bytes or a multiple of that apart, they would compete for an eighth
-of the L1 cache or less."""
-
 PLANS = 256
 """Shapes whose plans are remembered: to make one takes as long as a small convolution."""
-
-
-class Depth(NamedTuple):
-    """How the channels of the shifted images lie behind one another in V."""
-
-    shifts_down: int
-    shifts_across: int
-    channels: int
-    step: int  # floats from one shifted image to the next; see ALIASED
-    row: int  # floats from one tile to the next
-
-    @property
-    def shifts(self) -> int:
-        """Number of shifted images."""
-        return self.shifts_down * self.shifts_across
-
-    @property
-    def used(self) -> int:
-        """Floats of a row that the product runs over."""
-        return self.shifts * self.channels
-
-
-def _depth(channels: int, kernel: Pair, gradient: bool = False) -> Depth:
-    down, across = (-(-side // SHIFT) for side in kernel)
-    step = round_up(channels, LANES)
-    gap = LANES if gradient and step % ALIASED == 0 else 0
-    return Depth(down, across, channels, step + gap, down * across * (step + gap))
-
-
-def _parts(tiles: int, depth: Depth, filters: int) -> int:
-    """Return the number of parts that so many tiles are worth."""
-    products = tiles * POSITIONS * depth.used * round_up(filters, LANES)
-    return plan_parts(products / PRODUCTS_PER_NANOSECOND)
-
-
-def _costs(tiles: int, depth: Depth, filters: int) -> tuple[float, float]:
-    """Return the times of the two orders of loops, in multiply-adds of vectors.
-
-    The first is that of `winograd_tiles`, the second that of `winograd_few`: there each thread has
-    whole vectors of filters, the busiest one more than others, and makes all of V for itself.
-    """
-    product = POSITIONS * depth.used
-    inputs, outputs = depth.shifts * -(-depth.channels // LANES), -(-filters // LANES)
-    transforms = tiles * (INPUT_TILE * inputs + OUTPUT_TILE * outputs)
-    many = product * outputs * (tiles + FILTERS_AS_TILES) + transforms
-    if tiles * depth.row > FEW_FLOATS:
-        return many, math.inf
-    parts = _parts(tiles, depth, filters)
-    most = -(-outputs // min(parts, outputs))
-    transforms = tiles * (FEW_INPUT_TILE * inputs + FEW_OUTPUT_TILE * most)
-    filled = round_up(tiles, ROWS_STEP) + USED_FILTERS_AS_TILES
-    return many, parts * (product * most * filled + transforms)
-
-
-def _few(tiles: int, depth: Depth, filters: int) -> bool:
-    """Tell whether the tiles are so few that filters are best transformed where they are used."""
-    many, few = _costs(tiles, depth, filters)
-    return few < many
 
 
 def _channels_at_once(tiles: int) -> int:
@@ -140,18 +51,6 @@ def _channels_at_once(tiles: int) -> int:
     With narrow panels, all that are worth it fit into the cache.
     """
     return min(MOST_AT_ONCE, round_up(tiles, LANES)) if WIDE else MOST_AT_ONCE
-
-
-def cost(work: Work, gradient: bool) -> float:
-    """Return the time this route takes, in multiply-adds of vectors; infinity where it cannot run.
-
-    `gradient` is for that of the filters.
-    """
-    batch, size, channels, filters, kernel, stride = work
-    if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
-        return math.inf
-    tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
-    return min(_costs(tiles, _depth(channels, kernel, gradient), filters))
 
 
 def _gathered(shape: Shape) -> int:
@@ -206,7 +105,7 @@ def _plan_few(
     filters = numbers[6]
     block, at_once = round_up(tiles, ROWS_STEP), _channels_at_once(tiles)
     used = depth.shifts * at_once
-    parts = min(_parts(tiles, depth, filters), -(-filters // LANES))
+    parts = min(parts_for(tiles, depth, filters), -(-filters // LANES))
     floats = block * (depth.row + PANEL) + 2 * SLICE_GAP
     if not gradient:  # U of some channels; the sums take its place in an array of their own
         floats += used * PANEL + SLICE_GAP
@@ -250,10 +149,10 @@ def _plan_convolution(
 ) -> Plan:
     batch, _, _, channels = x_shape
     filters = weight_shape[1] if backward else weight_shape[0]
-    depth, padded = _depth(channels, (weight_shape[2], weight_shape[3])), round_up(filters, LANES)
+    depth, padded = depth_of(channels, (weight_shape[2], weight_shape[3])), round_up(filters, LANES)
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
     numbers = (*x_shape, *size, filters, *padding, *depth[:2])
-    if _few(tiles, depth, filters):
+    if are_few(tiles, depth, filters):
         return _plan_few(numbers, depth, tiles, weight_shape, gradient=False)
 
     whole = POSITIONS * depth.used * padded
@@ -273,11 +172,11 @@ def _plan_gradient(
 ) -> Plan:
     batch, _, _, channels = x_shape
     filters = weight_shape[0]
-    depth = _depth(channels, (weight_shape[2], weight_shape[3]), gradient=True)
+    depth = depth_of(channels, (weight_shape[2], weight_shape[3]), gradient=True)
     padded = round_up(filters, LANES)
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
     numbers = (*x_shape, *size, filters, *padding, *depth[:2])
-    if _few(tiles, depth, filters):
+    if are_few(tiles, depth, filters):
         return _plan_few(numbers, depth, tiles, weight_shape, gradient=True)
 
     whole = POSITIONS * round_up(depth.used, ROWS_STEP) * padded

@@ -1,0 +1,122 @@
+"""What the Winograd route costs, and in which order its loops run best.
+
+Costs are in multiply-adds of vectors, as those of the other routes; the constants were found by
+timing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from tinysmooth.kernels.convolution.geometry import (
+    PRODUCTS_PER_NANOSECOND,
+    Pair,
+    Work,
+    round_up,
+)
+from tinysmooth.kernels.convolution.winograd_patches import POSITIONS, SHIFT, TILE
+from tinysmooth.kernels.microkernel import ROWS_STEP
+from tinysmooth.kernels.threads import plan_parts
+from tinysmooth.kernels.vectors import LANES
+
+FEWEST_CHANNELS = 4
+"""Below, the transforms cost more than the products they save."""
+
+INPUT_TILE = 550
+"""What transforming sixteen channels of an input tile takes, in multiply-adds of vectors."""
+
+OUTPUT_TILE = 400
+"""The same for sixteen filters of an output tile."""
+
+FEW_INPUT_TILE = 1000
+"""INPUT_TILE where all of V is made at once: it leaves the L2 cache, and comes back from there."""
+
+FEW_OUTPUT_TILE = 500
+"""OUTPUT_TILE likewise."""
+
+FILTERS_AS_TILES = 85
+"""Writing the transformed filters, and reading them back, takes as long as the products of so many
+tiles."""
+
+USED_FILTERS_AS_TILES = 10
+"""The same where they are used at once and not kept."""
+
+FEW_FLOATS = 2**16
+"""Floats of a slice of V up to which V is made at once; all 36 slices are less than 10 MB then."""
+
+ALIASED = 128
+"""Channels from which on the tiles of V are put a vector further apart for the gradient of filters.
+It reads V down the tiles: 512 bytes or a multiple of that apart, they would compete for an eighth
+of the L1 cache or less."""
+
+
+class Depth(NamedTuple):
+    """How the channels of the shifted images lie behind one another in V."""
+
+    shifts_down: int
+    shifts_across: int
+    channels: int
+    step: int  # floats from one shifted image to the next; see ALIASED
+    row: int  # floats from one tile to the next
+
+    @property
+    def shifts(self) -> int:
+        """Number of shifted images."""
+        return self.shifts_down * self.shifts_across
+
+    @property
+    def used(self) -> int:
+        """Floats of a row that the product runs over."""
+        return self.shifts * self.channels
+
+
+def depth_of(channels: int, kernel: Pair, gradient: bool = False) -> Depth:
+    """Lay out the channels of all shifted images that filters of this size need."""
+    down, across = (-(-side // SHIFT) for side in kernel)
+    step = round_up(channels, LANES)
+    gap = LANES if gradient and step % ALIASED == 0 else 0
+    return Depth(down, across, channels, step + gap, down * across * (step + gap))
+
+
+def parts_for(tiles: int, depth: Depth, filters: int) -> int:
+    """Return the number of parts that so many tiles are worth."""
+    products = tiles * POSITIONS * depth.used * round_up(filters, LANES)
+    return plan_parts(products / PRODUCTS_PER_NANOSECOND)
+
+
+def _costs(tiles: int, depth: Depth, filters: int) -> tuple[float, float]:
+    """Return the times of the two orders of loops, in multiply-adds of vectors.
+
+    The first is that of `winograd_tiles`, the second that of `winograd_few`: there each thread has
+    whole vectors of filters, the busiest one more than others, and makes all of V for itself.
+    """
+    product = POSITIONS * depth.used
+    inputs, outputs = depth.shifts * -(-depth.channels // LANES), -(-filters // LANES)
+    transforms = tiles * (INPUT_TILE * inputs + OUTPUT_TILE * outputs)
+    many = product * outputs * (tiles + FILTERS_AS_TILES) + transforms
+    if tiles * depth.row > FEW_FLOATS:
+        return many, math.inf
+    parts = parts_for(tiles, depth, filters)
+    most = -(-outputs // min(parts, outputs))
+    transforms = tiles * (FEW_INPUT_TILE * inputs + FEW_OUTPUT_TILE * most)
+    filled = round_up(tiles, ROWS_STEP) + USED_FILTERS_AS_TILES
+    return many, parts * (product * most * filled + transforms)
+
+
+def are_few(tiles: int, depth: Depth, filters: int) -> bool:
+    """Tell whether the tiles are so few that filters are best transformed where they are used."""
+    many, few = _costs(tiles, depth, filters)
+    return few < many
+
+
+def cost(work: Work, gradient: bool) -> float:
+    """Return the time this route takes, in multiply-adds of vectors; infinity where it cannot run.
+
+    `gradient` is for that of the filters.
+    """
+    batch, size, channels, filters, kernel, stride = work
+    if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
+        return math.inf
+    tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
+    return min(_costs(tiles, depth_of(channels, kernel, gradient), filters))
