@@ -1,6 +1,9 @@
 """A steady training step takes no new large memory, and what a user holds is never overwritten."""
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -221,3 +224,39 @@ def test_what_a_block_of_memory_held_before_does_not_matter(
     fresh = memory.empty
     monkeypatch.setattr(memory, "empty", empty)
     assert bits() == wanted
+
+
+MANY_STEPS = """
+import os
+import numpy as np
+import tinysmooth as ts
+from tinysmooth import nn, optim
+
+def megabytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+rng = np.random.default_rng(0)
+head = (nn.GlobalAvgPool2d(), nn.Flatten(), nn.Linear(4, 3, rng=rng))
+model = nn.Sequential(nn.Conv2d(3, 4, 3, rng=rng, bias=False), nn.BatchNorm2d(4), nn.ReLU(), *head)
+optimiser = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+images, targets = rng.standard_normal((4, 3, 8, 8), np.float32), rng.integers(0, 3, 4)
+for step in range(20_000):
+    loss = ts.cross_entropy(model(images), targets, label_smoothing=0.1)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    if step == 1_000:
+        before = megabytes()
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="this system does not tell")
+def test_20000_steps_take_no_more_memory_than_1000():
+    """A tensor kept a step would be 19,000 times 300 bytes, at the least."""
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_STEPS], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 2
