@@ -50,6 +50,7 @@ Loop-carried values::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -113,38 +114,62 @@ def make_microkernel(height: int, vectors: int) -> Any:
             vector_at(c, builder.add(builder.mul(c_stride, INDEX(i)), INDEX(LANES * j)))
             for i, j in tile
         ]
+        def step(k: Any, sums: Sequence[Any]) -> list[Any]:
+            """Add column k of A times row k of B, row by row of the tile: so few loads wait."""
+            column, row_of_b = builder.load(after(columns, k)), after(b, builder.mul(b_stride, k))
+            vectors_of_b = [
+                builder.load(vector_at(row_of_b, INDEX(LANES * j)), align=ALIGNMENT)
+                for j in range(vectors)
+            ]
+            totals = []
+            for i, start in enumerate(starts_of_rows):
+                spread = broadcast(builder, builder.load(after(start, column)))
+                totals += [
+                    multiply_add(builder, spread, vectors_of_b[j], sums[i * vectors + j])
+                    for j in range(vectors)
+                ]
+            return totals
+
+        def loop_values(*before: tuple[Any, Any]) -> list[Any]:
+            """Return what each sum is here, by the block that we come from."""
+            phis = [builder.phi(VECTOR) for _ in tile]
+            for block, values in before:
+                for phi, value in zip(phis, values, strict=True):
+                    phi.add_incoming(value, block)
+            return phis
+
         entry = builder.block
-        names = ("depth", "end", "adding", "writing", "done")
-        loop, end, adding, writing, done = map(builder.append_basic_block, names)
-        builder.branch(loop)
+        names = ("depth", "rest", "last", "end", "adding", "writing", "done")
+        loop, rest, last, end, adding, writing, done = map(builder.append_basic_block, names)
+        zeros = [ir.Constant(VECTOR, [0.0] * LANES) for _ in tile]
+        odd = builder.and_(depth, INDEX(1))
+        even = builder.sub(depth, odd)
+        builder.cbranch(builder.icmp_signed("<", INDEX(0), even), loop, rest)
+
         builder.position_at_end(loop)
         k = builder.phi(INDEX)
+        sums = loop_values((entry, zeros))
+        totals = step(k, sums)
+        builder.fence("seq_cst", "singlethread")  # no instruction: LLVM moves no load across it
+        totals = step(builder.add(k, INDEX(1)), totals)
+        following = builder.add(k, INDEX(2))
         k.add_incoming(INDEX(0), entry)
-        sums = [builder.phi(VECTOR) for _ in tile]
-        for phi in sums:
-            phi.add_incoming(ir.Constant(VECTOR, [0.0] * LANES), entry)
-        column = builder.load(after(columns, k))
-        row_of_b = after(b, builder.mul(b_stride, k))
-        vectors_of_b = [
-            builder.load(vector_at(row_of_b, INDEX(LANES * j)), align=ALIGNMENT)
-            for j in range(vectors)
-        ]
-        spread = [
-            broadcast(builder, builder.load(after(start, column))) for start in starts_of_rows
-        ]
-        totals = [
-            multiply_add(builder, spread[i], vectors_of_b[j], phi)
-            for (i, j), phi in zip(tile, sums, strict=True)
-        ]
-        following = builder.add(k, INDEX(1))
         k.add_incoming(following, loop)
         for phi, value in zip(sums, totals, strict=True):
             phi.add_incoming(value, loop)
-        again = builder.cbranch(builder.icmp_signed("<", following, depth), loop, end)
+        again = builder.cbranch(builder.icmp_signed("<", following, even), loop, rest)
         keep_rolled(builder, again)
+
+        builder.position_at_end(rest)
+        sums = loop_values((entry, zeros), (loop, totals))
+        builder.cbranch(builder.icmp_signed("!=", odd, INDEX(0)), last, end)
+        builder.position_at_end(last)
+        totals = step(even, sums)
+        builder.branch(end)
 
         # Sums of short pieces, added up: their rounding errors do not pass through one long sum.
         builder.position_at_end(end)
+        totals = loop_values((rest, sums), (last, totals))
         builder.cbranch(builder.icmp_signed("!=", add, INDEX(0)), adding, writing)
         builder.position_at_end(adding)
         before = [builder.load(output, align=ALIGNMENT) for output in outputs]
