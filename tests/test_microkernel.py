@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import pytest
 
-from tinysmooth.kernels import jit, microkernel
+from tinysmooth.kernels import jit, microkernel, panels
 from tinysmooth.kernels import vectors as v
 
 
@@ -18,7 +18,7 @@ def needs_compilation(test):
     return test if jit.ENABLED else None
 
 
-WIDTHS = [64, 48, 32, 16] if microkernel.PANEL == 64 else [16]
+WIDTHS = [64, 48, 32, 16] if panels.PANEL == 64 else [16]
 
 
 def arrays(rows, depth, width, seed=0):
@@ -30,7 +30,7 @@ def product(a, rows, columns, b, c, *, offsets=(0, 0, 0), first=0, add=0):
     """Run ``c[offsets[2]:] (+)= A @ b`` with rows first to the last of A."""
     at_a, at_b, at_c = offsets
     width = b.shape[1]
-    microkernel.panel_product(
+    panels.panel_product(
         *(a.reshape(-1), at_a, rows, first, rows.size, columns, columns.size),
         *(b.reshape(-1), at_b, width, width, c.reshape(-1), at_c, c.shape[1], add),
     )
@@ -39,19 +39,20 @@ def product(a, rows, columns, b, c, *, offsets=(0, 0, 0), first=0, add=0):
 @needs_compilation
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("rows", [4, 8, 12, 16, 20, 28, 64])
-@pytest.mark.parametrize("depth", [1, 7, 52])
+@pytest.mark.parametrize("depth", [1, 2, 7, 8, 24, 32, 40, 52])
 @pytest.mark.parametrize("add", [0, 1])
 def test_a_panel_product_writes_or_adds_the_matrix_product(width, rows, depth, add):
     a, b = arrays(rows, depth, width)
     c = np.full((rows + 1, width), 7, np.float32)
-    product(a, np.arange(rows) * depth, np.arange(depth), b, c, add=add)
+    columns = np.arange(64)[:depth]  # what follows counts up as well, but belongs to nothing
+    product(a, np.arange(rows) * depth, columns, b, c, add=add)
     np.testing.assert_allclose(c[:-1], a @ b + 7 * add, rtol=0, atol=1e-5 * max(depth, 10))
     assert (c[-1] == 7).all(), "wrote beyond its rows"
 
 
 @needs_compilation
 @pytest.mark.parametrize(("height", "vectors"), [(6, 4), (8, 3), (8, 2), (12, 1), (8, 1), (6, 1)])
-def test_the_loop_of_a_tile_is_not_unrolled(height, vectors):
+def test_llvm_unrolls_no_loop_of_a_tile(height, vectors):
     tile = microkernel.make_microkernel(height, vectors)
 
     @numba.njit
@@ -61,16 +62,35 @@ def test_the_loop_of_a_tile_is_not_unrolled(height, vectors):
     floats, table = numba.float32[::1], numba.int64[::1]
     run.compile((floats, table, table, floats, floats))
     (code,) = run.inspect_llvm().values()
-    assert len(re.findall(r"call .*<16 x float> @llvm\.fma", code)) == height * vectors
+    # Two steps in the loop, and one behind it for an odd depth.
+    assert len(re.findall(r"call .*<16 x float> @llvm\.fma", code)) == 3 * height * vectors
 
 
 @needs_compilation
 @pytest.mark.parametrize("width", WIDTHS)
-def test_exchanged_tables_read_the_transpose(width):
-    a, b = arrays(20, 9, width)
-    c = np.zeros((20, width), np.float32)
-    product(a.T.copy(), np.arange(20), np.arange(9) * 20, b, c)
-    np.testing.assert_allclose(c, a @ b, rtol=0, atol=1e-4)
+@pytest.mark.parametrize("rows", [4, 8, 12, 20, 24, 44])
+def test_exchanged_tables_read_the_transpose(width, rows):
+    a, b = arrays(rows, 9, width)
+    c = np.full((rows + 1, width), 7, np.float32)
+    product(a.T.copy(), np.arange(rows), np.arange(9) * rows, b, c)
+    np.testing.assert_allclose(c[:-1], a @ b, rtol=0, atol=1e-4)
+    assert (c[-1] == 7).all(), "wrote beyond its rows"
+
+
+@needs_compilation
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("changed", ["rows", "columns"])
+@pytest.mark.parametrize("place", [1, 6, 7, 14, 15])
+def test_tables_that_only_nearly_count_up_pick_the_right_numbers(width, changed, place):
+    rng = np.random.default_rng(2)
+    image = rng.standard_normal(200).astype(np.float32)
+    tables = {"rows": np.arange(16), "columns": np.arange(16)}
+    tables[changed][place] = 99
+    _, b = arrays(1, 16, width)
+    c = np.zeros((16, width), np.float32)
+    product(image, tables["rows"], tables["columns"], b, c)
+    expected = image[tables["rows"][:, None] + tables["columns"]] @ b
+    np.testing.assert_allclose(c, expected, rtol=0, atol=1e-4)
 
 
 @needs_compilation
@@ -91,7 +111,7 @@ def test_offsets_and_strides_pick_parts_of_larger_matrices():
     a, b = arrays(30, 40, 64)
     width = WIDTHS[-1]
     c = np.zeros((30, 100), np.float32)
-    microkernel.panel_product(
+    panels.panel_product(
         *(a.reshape(-1), 3 * 40 + 5, np.arange(24) * 40, 0, 24, np.arange(8), 8),
         *(b.reshape(-1), 2 * 64 + 3, 64, width, c.reshape(-1), 107, 100, 0),
     )
@@ -105,7 +125,7 @@ def test_offsets_and_strides_pick_parts_of_larger_matrices():
 def test_panels_cover_all_columns(columns):
     first, widths = 0, []
     while first < columns:
-        widths.append(microkernel.panel_width(first, columns))
+        widths.append(panels.panel_width(first, columns))
         first += widths[-1]
     assert first == columns and set(widths) <= set(WIDTHS)
 

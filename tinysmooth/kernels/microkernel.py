@@ -15,9 +15,9 @@ walk along the shared dimension, and at each step k add one column of A times on
 Why 6 x 4. A multiply-add has a latency of 4 cycles and a core starts one or two in each, so at
 least 8 independent sums must be under way. AVX-512 has 32 registers: 24 sums, 4 for the row of B
 and 1 for the spread a_i make 29. With 7 x 4 the registers overflow into memory. B of 48 columns
-takes tiles of 8 x 3, of 32 columns 8 x 2. Of 16 columns it takes as tall a tile as there are
-registers to point to its rows: 12 x 1, or 8 x 1 where that is quicker (`NARROW_ROWS`). AVX2 has 16
-registers of half the size, a vector takes two: 6 x 1 makes 12 sums, 2 for B and 1 for a_i, 15.
+takes tiles of 8 x 3, of 32 columns 8 x 2; for 16 columns, `tinysmooth.kernels.narrow` has tiles of
+its own. AVX2 has 16 registers of half the size, a vector takes two: 6 x 1 makes 12 sums, 2 for B
+and 1 for a_i, 15.
 
 Where A lies. Each number of A is loaded alone, so A need not be a matrix in memory. It is given by
 two tables of offsets::
@@ -36,46 +36,128 @@ so a loop variable is written as a *phi node* at the head of the loop: "0 if we 
 k + 1 if we come from the end of the body". Each of the 24 sums is such a phi node of type <16 x
 float>, and nothing ever stores them to memory before the loop ends, so LLVM keeps them in
 registers. Numba's own loops cannot say this: an array of sums would be loaded and stored at each
-step. LLVM would also unroll the loop, and the loads of two steps at once need more registers than
-there are: sums went through memory and a tile of 8 x 2 took a third longer, so the loop says that
-it is to stay as it is.
+step.
+
+Two steps a turn. To count and to jump back takes three instructions, so a turn of the loop does two
+steps: 3 percent less time, and more where another process has the other half of the core. LLVM
+would unroll the loop further, and would put the loads of all steps first, for which there are not
+registers enough: sums went through memory, and a tile of 8 x 2 took a third longer. So the loop
+says that it is to stay as it is, and a fence between the two steps, which is no instruction, keeps
+the loads of the second behind it.
 
 Loop-carried values::
 
-    entry --> loop:  k   = phi [0, entry], [k + 1, loop]
-                     cij = phi [0, entry], [cij + ai * bj, loop]
-                     branch loop if k + 1 < depth else end
+    entry --> loop:  k    = phi [0, entry], [k + 2, loop]
+                     cij  = phi [0, entry], [cij'', loop]
+                     cij' = cij + ai[k] bj[k]      fence      cij'' = cij' + ai[k + 1] bj[k + 1]
+                     branch loop if k + 2 < depth, rounded down to an even number
+              rest:  one step more for an odd depth
               end:   store all cij, or add them to C
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.vectors import (
     ALIGNMENT,
     INDEX,
     LANES,
     VECTOR,
-    WIDE,
-    ZEN,
     as_vector,
     broadcast,
     element,
     keep_rolled,
     multiply_add,
-    prefetch,
 )
 
+Places = Callable[[Any], Sequence[Any]]
 
-def make_microkernel(height: int, vectors: int) -> Any:
+
+def write_tile(
+    builder: Any, depth: Any, add: Any, numbers: Places, vectors: Places, outputs: Sequence[Any]
+) -> None:
+    """Write the code of a tile: its sums over the depth, and their way to memory.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+    depth, add : llvmlite.ir.Value
+        Steps, at least 1; and whether the sums are added to what is there.
+    numbers, vectors : callable
+        For step k, pointers to the numbers of column k of A, and to the vectors of row k of B.
+    outputs : sequence of llvmlite.ir.Value
+        Pointers to the vectors of C, row by row.
+    """
+
+    def step(k: Any, sums: Sequence[Any]) -> list[Any]:
+        """Add column k of A times row k of B, row by row of the tile: so few loads wait."""
+        before, totals = iter(sums), []
+        row_of_b = [builder.load(place, align=ALIGNMENT) for place in vectors(k)]
+        for place in numbers(k):
+            spread = broadcast(builder, builder.load(place))
+            totals += [multiply_add(builder, spread, value, next(before)) for value in row_of_b]
+        return totals
+
+    def sums_from(*before: tuple[Any, Any]) -> list[Any]:
+        """Return what each sum is here, by the block that we come from."""
+        phis = [builder.phi(VECTOR) for _ in outputs]
+        for block, values in before:
+            for phi, value in zip(phis, values, strict=True):
+                phi.add_incoming(value, block)
+        return phis
+
+    entry = builder.block
+    names = ("depth", "rest", "last", "end", "adding", "writing", "done")
+    loop, rest, last, end, adding, writing, done = map(builder.append_basic_block, names)
+    zeros = [ir.Constant(VECTOR, [0.0] * LANES) for _ in outputs]
+    odd = builder.and_(depth, INDEX(1))
+    even = builder.sub(depth, odd)
+    builder.cbranch(builder.icmp_signed("<", INDEX(0), even), loop, rest)
+
+    builder.position_at_end(loop)
+    k = builder.phi(INDEX)
+    sums = sums_from((entry, zeros))
+    totals = step(k, sums)
+    builder.fence("seq_cst", "singlethread")  # no instruction: LLVM moves no load across it
+    totals = step(builder.add(k, INDEX(1)), totals)
+    following = builder.add(k, INDEX(2))
+    k.add_incoming(INDEX(0), entry)
+    k.add_incoming(following, loop)
+    for phi, value in zip(sums, totals, strict=True):
+        phi.add_incoming(value, loop)
+    again = builder.cbranch(builder.icmp_signed("<", following, even), loop, rest)
+    keep_rolled(builder, again)
+
+    builder.position_at_end(rest)
+    sums = sums_from((entry, zeros), (loop, totals))
+    builder.cbranch(builder.icmp_signed("!=", odd, INDEX(0)), last, end)
+    builder.position_at_end(last)
+    totals = step(even, sums)
+    builder.branch(end)
+
+    # Sums of short pieces, added up: their rounding errors do not pass through one long sum.
+    builder.position_at_end(end)
+    totals = sums_from((rest, sums), (last, totals))
+    builder.cbranch(builder.icmp_signed("!=", add, INDEX(0)), adding, writing)
+    builder.position_at_end(adding)
+    before = [builder.load(output, align=ALIGNMENT) for output in outputs]
+    for output, old, value in zip(outputs, before, totals, strict=True):
+        builder.store(builder.fadd(old, value), output, align=ALIGNMENT)
+    builder.branch(done)
+    builder.position_at_end(writing)
+    for output, value in zip(outputs, totals, strict=True):
+        builder.store(value, output, align=ALIGNMENT)
+    builder.branch(done)
+    builder.position_at_end(done)
+
+
+def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any:
     """Generate the product of a tile: C = A @ B, or C += A @ B.
 
     C has `height` rows of as many vectors; A is (height, depth), B is (depth, vectors).
@@ -84,6 +166,9 @@ def make_microkernel(height: int, vectors: int) -> Any:
     ----------
     height, vectors : int
         Shape of the tile.
+    neighbours : bool
+        Whether the rows of A lie one float apart: one pointer serves them all, so that the tile may
+        be taller than there are registers for pointers. Only the first entry of `rows` is read.
 
     Returns
     -------
@@ -98,89 +183,32 @@ def make_microkernel(height: int, vectors: int) -> Any:
         def pointer(array: int, offset: Any) -> Any:
             return element(context, builder, sig.args[array], args[array], offset)
 
-        depth, b_stride, c_stride, add = args[5], args[8], args[11], args[12]
-        a, b, c = (pointer(array, args[array + 1]) for array in (0, 6, 9))
-        rows, columns = pointer(2, args[3]), pointer(4, INDEX(0))
-        tile = [(i, j) for i in range(height) for j in range(vectors)]
-
         def after(base: Any, offset: Any) -> Any:
             return builder.gep(base, [offset])
 
-        def vector_at(base: Any, offset: Any) -> Any:
-            return as_vector(builder, after(base, offset))
+        depth, b_stride, c_stride, add = args[5], args[8], args[11], args[12]
+        a, b, c = (pointer(array, args[array + 1]) for array in (0, 6, 9))
+        rows, columns = pointer(2, args[3]), pointer(4, INDEX(0))
+        if neighbours:
+            first = after(a, builder.load(rows))
+            starts = [after(first, INDEX(i)) for i in range(height)]
+        else:
+            starts = [after(a, builder.load(after(rows, INDEX(i)))) for i in range(height)]
 
-        starts_of_rows = [after(a, builder.load(after(rows, INDEX(i)))) for i in range(height)]
-        outputs = [
-            vector_at(c, builder.add(builder.mul(c_stride, INDEX(i)), INDEX(LANES * j)))
-            for i, j in tile
-        ]
-        def step(k: Any, sums: Sequence[Any]) -> list[Any]:
-            """Add column k of A times row k of B, row by row of the tile: so few loads wait."""
-            column, row_of_b = builder.load(after(columns, k)), after(b, builder.mul(b_stride, k))
-            vectors_of_b = [
-                builder.load(vector_at(row_of_b, INDEX(LANES * j)), align=ALIGNMENT)
-                for j in range(vectors)
-            ]
-            totals = []
-            for i, start in enumerate(starts_of_rows):
-                spread = broadcast(builder, builder.load(after(start, column)))
-                totals += [
-                    multiply_add(builder, spread, vectors_of_b[j], sums[i * vectors + j])
-                    for j in range(vectors)
-                ]
-            return totals
+        def numbers(k: Any) -> list[Any]:
+            column = builder.load(after(columns, k))
+            return [after(start, column) for start in starts]
 
-        def loop_values(*before: tuple[Any, Any]) -> list[Any]:
-            """Return what each sum is here, by the block that we come from."""
-            phis = [builder.phi(VECTOR) for _ in tile]
-            for block, values in before:
-                for phi, value in zip(phis, values, strict=True):
-                    phi.add_incoming(value, block)
-            return phis
+        def line(base: Any) -> list[Any]:
+            return [as_vector(builder, after(base, INDEX(LANES * j))) for j in range(vectors)]
 
-        entry = builder.block
-        names = ("depth", "rest", "last", "end", "adding", "writing", "done")
-        loop, rest, last, end, adding, writing, done = map(builder.append_basic_block, names)
-        zeros = [ir.Constant(VECTOR, [0.0] * LANES) for _ in tile]
-        odd = builder.and_(depth, INDEX(1))
-        even = builder.sub(depth, odd)
-        builder.cbranch(builder.icmp_signed("<", INDEX(0), even), loop, rest)
+        def vectors_of_b(k: Any) -> list[Any]:
+            return line(after(b, builder.mul(b_stride, k)))
 
-        builder.position_at_end(loop)
-        k = builder.phi(INDEX)
-        sums = loop_values((entry, zeros))
-        totals = step(k, sums)
-        builder.fence("seq_cst", "singlethread")  # no instruction: LLVM moves no load across it
-        totals = step(builder.add(k, INDEX(1)), totals)
-        following = builder.add(k, INDEX(2))
-        k.add_incoming(INDEX(0), entry)
-        k.add_incoming(following, loop)
-        for phi, value in zip(sums, totals, strict=True):
-            phi.add_incoming(value, loop)
-        again = builder.cbranch(builder.icmp_signed("<", following, even), loop, rest)
-        keep_rolled(builder, again)
-
-        builder.position_at_end(rest)
-        sums = loop_values((entry, zeros), (loop, totals))
-        builder.cbranch(builder.icmp_signed("!=", odd, INDEX(0)), last, end)
-        builder.position_at_end(last)
-        totals = step(even, sums)
-        builder.branch(end)
-
-        # Sums of short pieces, added up: their rounding errors do not pass through one long sum.
-        builder.position_at_end(end)
-        totals = loop_values((rest, sums), (last, totals))
-        builder.cbranch(builder.icmp_signed("!=", add, INDEX(0)), adding, writing)
-        builder.position_at_end(adding)
-        before = [builder.load(output, align=ALIGNMENT) for output in outputs]
-        for output, old, value in zip(outputs, before, totals, strict=True):
-            builder.store(builder.fadd(old, value), output, align=ALIGNMENT)
-        builder.branch(done)
-        builder.position_at_end(writing)
-        for output, value in zip(outputs, totals, strict=True):
-            builder.store(value, output, align=ALIGNMENT)
-        builder.branch(done)
-        builder.position_at_end(done)
+        outputs: list[Any] = []
+        for i in range(height):
+            outputs += line(after(c, builder.mul(c_stride, INDEX(i))))
+        write_tile(builder, depth, add, numbers, vectors_of_b, outputs)
         return context.get_dummy_value()
 
     i = types.intp
@@ -195,174 +223,3 @@ def make_microkernel(height: int, vectors: int) -> Any:
     # fmt: on
 
     return kernel
-
-
-# ------------------------------------------------------------------ products of whole panels
-#
-# B is cut in panels of columns, each stored on its own as (depth, width): the four loads of a step
-# are then neighbours. The last columns, padded to a multiple of 16, are a panel of their own.
-
-PANEL = 64 if WIDE else 16
-"""Columns in a full panel."""
-
-ROWS_STEP = 4
-"""Rows of A and C come in multiples of this: the lowest tile."""
-
-
-@jit
-def panel_width(first: int, columns: int) -> int:
-    """Return the width of the panel that starts at column `first` of `columns`."""
-    return min(columns - first, PANEL)
-
-
-_tile_6 = make_microkernel(6, PANEL // LANES)
-_tile_4 = make_microkernel(4, PANEL // LANES)
-
-NARROW_ROWS = 12 if ZEN else 8
-"""Rows of a tile of 16 columns. On Intel's processors 12 pointers to rows, with all others, do not
-fit the registers: 8 rows take 0.88 to 0.97 of the time."""
-
-if WIDE:
-    _tile_8x3, _tile_4x3 = make_microkernel(8, 3), make_microkernel(4, 3)
-    _tile_8x2, _tile_4x2 = make_microkernel(8, 2), make_microkernel(4, 2)
-    _tile_narrow, _tile_4x1 = make_microkernel(NARROW_ROWS, 1), make_microkernel(4, 1)
-
-    @jit
-    def _fetch_rows(
-        a: np.ndarray,
-        a_offset: int,
-        rows: np.ndarray,
-        first: int,
-        last: int,
-        columns: np.ndarray,
-        depth: int,
-    ) -> None:
-        """Ask for two lines of each of the rows first to last, while those before are worked on.
-
-        A narrow tile is soon done: where rows lie apart, the processor does not foresee them.
-        """
-        for row in range(first, last):
-            prefetch(a, a_offset + rows[row] + columns[0])
-            prefetch(a, a_offset + rows[row] + columns[depth // 2])
-
-    @jit
-    def panel_product(
-        a: np.ndarray,
-        a_offset: int,
-        rows: np.ndarray,
-        first: int,
-        last: int,
-        columns: np.ndarray,
-        depth: int,
-        b: np.ndarray,
-        b_offset: int,
-        b_stride: int,
-        width: int,
-        c: np.ndarray,
-        c_offset: int,
-        c_stride: int,
-        add: int,
-    ) -> None:
-        """C = A @ B for a panel B and the rows first to last of A, a multiple of `ROWS_STEP`."""
-        i, to = first, c_offset
-        if width == 64:
-            stop = first + (last - first) // 12 * 12  # the rest: 0, 4 or 8 rows
-            while i < stop:
-                _tile_6(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 6
-                to += 6 * c_stride
-            while i < last:
-                _tile_4(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 4
-                to += 4 * c_stride
-        elif width == 48:
-            while i + 8 <= last:
-                _tile_8x3(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 8
-                to += 8 * c_stride
-            while i < last:
-                _tile_4x3(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 4
-                to += 4 * c_stride
-        elif width == 32:
-            while i + 8 <= last:
-                _tile_8x2(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 8
-                to += 8 * c_stride
-            while i < last:
-                _tile_4x2(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 4
-                to += 4 * c_stride
-        else:
-            while i + NARROW_ROWS <= last:
-                after = i + NARROW_ROWS
-                end = min(after + NARROW_ROWS, last)
-                _fetch_rows(a, a_offset, rows, after, end, columns, depth)
-                _tile_narrow(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i = after
-                to += NARROW_ROWS * c_stride
-            while i < last:
-                _tile_4x1(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 4
-                to += 4 * c_stride
-
-else:
-
-    @jit
-    def panel_product(
-        a: np.ndarray,
-        a_offset: int,
-        rows: np.ndarray,
-        first: int,
-        last: int,
-        columns: np.ndarray,
-        depth: int,
-        b: np.ndarray,
-        b_offset: int,
-        b_stride: int,
-        width: int,
-        c: np.ndarray,
-        c_offset: int,
-        c_stride: int,
-        add: int,
-    ) -> None:
-        """C = A @ B for a panel B and the rows first to last of A, a multiple of `ROWS_STEP`."""
-        i, to, stop = first, c_offset, first + (last - first) // 12 * 12  # the rest: 0, 4 or 8 rows
-        while i < stop:
-            _tile_6(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, to, c_stride, add),
-            )
-            i += 6
-            to += 6 * c_stride
-        while i < last:
-            _tile_4(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, to, c_stride, add),
-            )
-            i += 4
-            to += 4 * c_stride

@@ -28,7 +28,7 @@ shapes.
 
    a. `winograd_patches.input_tile`, 48 times: 6 x 6 pixels, 16 channels in each vector, through
       `transforms.input_transform`, to V [36][48][32].
-   b. `microkernel.panel_product`, 36 times: M[p] (48, 64) = V[p] (48, 32) @ U[p] (32, 64). Six
+   b. `panels.panel_product`, 36 times: M[p] (48, 64) = V[p] (48, 32) @ U[p] (32, 64). Six
       tiles by 64 filters stay in 24 registers while the microkernel walks along the 32 channels;
       two tables of offsets tell it where the tiles and their channels lie.
    c. `winograd_patches.output_tile`, 48 times: M through `transforms.output_transform` to 4 x 4

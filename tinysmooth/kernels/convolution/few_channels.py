@@ -29,14 +29,14 @@ from tinysmooth.kernels.convolution.geometry import (
 )
 from tinysmooth.kernels.convolution.packing import fill_up, zero_rows
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import ROWS_STEP, panel_product, panel_width
+from tinysmooth.kernels.panels import ROWS_STEP, panel_product, panel_width
 from tinysmooth.kernels.threads import plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
 
 BAND = 16
 """Rows of x that are made at a time."""
 
-GATHERED_TAP = 5
+GATHERED_TAP = 8
 """Adding a tap of sixteen channels to a pixel takes as long as so many multiply-adds of vectors."""
 
 FILTERS_AS_PIXELS = 85

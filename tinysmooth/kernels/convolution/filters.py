@@ -24,7 +24,7 @@ from tinysmooth.kernels.convolution.packing import (
     grid_depth,
 )
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import panel_width
+from tinysmooth.kernels.panels import panel_width
 from tinysmooth.kernels.transposition import transpose
 from tinysmooth.kernels.vectors import LANES, load, prefetch, store
 

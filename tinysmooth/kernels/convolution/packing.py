@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import ROWS_STEP
+from tinysmooth.kernels.panels import ROWS_STEP
 from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
 
 

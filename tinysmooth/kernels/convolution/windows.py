@@ -43,7 +43,7 @@ from tinysmooth.kernels.convolution.packing import (
 )
 from tinysmooth.kernels.convolution.statistics import add_pixels
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP, panel_product, panel_width
+from tinysmooth.kernels.panels import PANEL, ROWS_STEP, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
 
 DEPTH_BLOCK = 768

@@ -24,7 +24,7 @@ from tinysmooth.kernels.convolution.geometry import (
 )
 from tinysmooth.kernels.convolution.packing import PLAN_COLUMNS, Grid
 from tinysmooth.kernels.convolution.windows import convolve_windows, filter_gradient_windows
-from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
+from tinysmooth.kernels.panels import PANEL, ROWS_STEP, columns_cost
 from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, WIDE, ZEN
 
@@ -56,7 +56,7 @@ FORWARD: Order = (0, 0, 1, 1)
 
 def cost(windows: float, depth: int, filters: int) -> float:
     """Return the time of so many windows of `depth` numbers, in multiply-adds of vectors."""
-    return (windows + FILTERS_AS_WINDOWS) * depth * -(-filters // LANES)
+    return (windows + FILTERS_AS_WINDOWS) * depth * columns_cost(-(-filters // LANES))
 
 
 def _strip_floats(grid: Grid, rows: int) -> int:

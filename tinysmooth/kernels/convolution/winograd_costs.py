@@ -16,7 +16,7 @@ from tinysmooth.kernels.convolution.geometry import (
     round_up,
 )
 from tinysmooth.kernels.convolution.winograd_patches import POSITIONS, SHIFT, TILE
-from tinysmooth.kernels.microkernel import ROWS_STEP
+from tinysmooth.kernels.panels import ROWS_STEP, columns_cost
 from tinysmooth.kernels.threads import plan_parts
 from tinysmooth.kernels.vectors import LANES
 
@@ -71,6 +71,17 @@ class Depth(NamedTuple):
         return self.shifts * self.channels
 
 
+def used_in_last_row(depth: Depth, rows: int) -> int:
+    """Return the floats of a row that the products of the last six positions run over.
+
+    Those of the lowest shifted images are left out, if filters of so many rows end before their
+    third tap: U is zero there.
+    """
+    if depth.shifts_down == 1 or rows % SHIFT == 0:
+        return depth.used
+    return depth.used - depth.shifts_across * depth.channels
+
+
 def depth_of(channels: int, kernel: Pair, gradient: bool = False) -> Depth:
     """Lay out the channels of all shifted images that filters of this size need."""
     down, across = (-(-side // SHIFT) for side in kernel)
@@ -94,14 +105,14 @@ def _costs(tiles: int, depth: Depth, filters: int) -> tuple[float, float]:
     product = POSITIONS * depth.used
     inputs, outputs = depth.shifts * -(-depth.channels // LANES), -(-filters // LANES)
     transforms = tiles * (INPUT_TILE * inputs + OUTPUT_TILE * outputs)
-    many = product * outputs * (tiles + FILTERS_AS_TILES) + transforms
+    many = product * columns_cost(outputs) * (tiles + FILTERS_AS_TILES) + transforms
     if tiles * depth.row > FEW_FLOATS:
         return many, math.inf
     parts = parts_for(tiles, depth, filters)
     most = -(-outputs // min(parts, outputs))
     transforms = tiles * (FEW_INPUT_TILE * inputs + FEW_OUTPUT_TILE * most)
     filled = round_up(tiles, ROWS_STEP) + USED_FILTERS_AS_TILES
-    return many, parts * (product * most * filled + transforms)
+    return many, parts * (product * columns_cost(most) * filled + transforms)
 
 
 def are_few(tiles: int, depth: Depth, filters: int) -> bool:

@@ -39,7 +39,7 @@ from tinysmooth.kernels.convolution.winograd_patches import (
 )
 from tinysmooth.kernels.convolution.winograd_tiles import SLICE_GAP, input_tiles
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import PANEL, panel_product, panel_width
+from tinysmooth.kernels.panels import PANEL, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
 
 

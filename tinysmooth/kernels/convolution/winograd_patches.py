@@ -1,22 +1,22 @@
 """One tile of Winograd's convolution: pixels in, 36 positions out, and back.
 
 The transforms know neither borders nor tails. Tiles that hang over the border of the image go
-through a small zero-padded patch, and so do parts of out and of its gradient whose channels are no
-multiple of 16.
+through a small patch with zeros around it, and so do parts of out and of its gradient whose
+channels are no multiple of 16.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tinysmooth.kernels.convolution.packing import zero_rows
+from tinysmooth.kernels.convolution.packing import copy_rows, zero_rows
 from tinysmooth.kernels.convolution.transforms import (
     transform_input,
     transform_output,
     transform_output_gradient,
 )
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.vectors import LANES, load, load_tail, prefetch, store, store_tail
+from tinysmooth.kernels.vectors import LANES, load, prefetch, store_tail
 
 TILE = 4
 """Output pixels on the side of a tile."""
@@ -57,29 +57,25 @@ def copy_patch(
     channels: int,
     first: int,
     count: int,
-    side: int,
+    down: int,
+    across: int,
     patch: np.ndarray,
 ) -> None:
-    """Copy `count` channels of side x side pixels, with zeros outside the image and behind them."""
-    padded = (count + LANES - 1) // LANES * LANES
-    whole = count // LANES * LANES
-    begin, stop = min(max(0, -left), side), max(0, min(side, width - left))
-    for i in range(side):
-        y, to = top + i, i * side * padded
+    """Copy `count` channels of down x across pixels, with zeros for those outside the image."""
+    begin, stop = min(max(0, -left), across), max(0, min(across, width - left))
+    line = across * count
+    for i in range(down):
+        y, to = top + i, i * line
         if y < 0 or y >= height or stop <= begin:
-            zero_rows(patch, to, 0, 1, side * padded)
+            zero_rows(patch, to, 0, 1, line)
             continue
-        zero_rows(patch, to, 0, 1, begin * padded)
+        zero_rows(patch, to, 0, 1, begin * count)
         at = ((image * height + y) * width + left + begin) * channels + first
-        to += begin * padded
-        for _ in range(stop - begin):
-            for c in range(0, whole, LANES):
-                store(patch, to + c, load(images, at + c))
-            if whole < count:
-                store(patch, to + whole, load_tail(images, at + whole, count - whole))
-            at += channels
-            to += padded
-        zero_rows(patch, to, 0, 1, (side - stop) * padded)
+        if count == channels:
+            copy_rows(images, at, 0, patch, to + begin * count, 0, 1, (stop - begin) * count)
+        else:
+            copy_rows(images, at, channels, patch, to + begin * count, count, stop - begin, count)
+        zero_rows(patch, to + stop * count, 0, 1, (across - stop) * count)
 
 
 @jit
@@ -91,25 +87,38 @@ def input_tile(
     height: int,
     width: int,
     channels: int,
+    shifts_down: int,
+    shifts_across: int,
     v: np.ndarray,
     offset: int,
+    step: int,
     slice_size: int,
     patch: np.ndarray,
 ) -> None:
-    """Transform the 6 x 6 pixels at (top, left), which may lie outside, to ``v[p][offset:]``."""
+    """Transform the 6 x 6 pixels at (top, left), which may lie outside, to ``v[p][offset:]``.
+
+    What the image shifted by 3 pixels shows there follows `step` floats further on, and so on.
+    """
+    down, across = PATCH + SHIFT * (shifts_down - 1), PATCH + SHIFT * (shifts_across - 1)
     padded = (channels + LANES - 1) // LANES * LANES
-    source, base = x, ((image * height + top) * width + left) * channels
-    row, pixel, beside = width * channels, channels, base + PATCH * channels
-    inside = top >= 0 and left >= 0 and top + PATCH <= height and left + PATCH <= width
-    last = base + (PATCH - 1) * (row + pixel)
+    source, base, row = x, ((image * height + top) * width + left) * channels, width * channels
+    beside = base + across * channels
+    inside = top >= 0 and left >= 0 and top + down <= height and left + across <= width
     # Lanes behind the channels may hold those of the next pixel: nothing is multiplied by them.
-    if not inside or last + padded > x.size:
-        copy_patch(x, image, top, left, height, width, channels, 0, channels, PATCH, patch)
-        source, base, row, pixel = patch, 0, PATCH * padded, padded
+    if not inside or beside + (down - 1) * row - channels + padded > x.size:
+        copy_patch(
+            *(x, image, top, left, height, width, channels, 0, channels, down, across, patch)
+        )
+        source, base, row = patch, 0, across * channels
     for c in range(0, padded, LANES):
+        fetch_pixels(x, beside + c, width * channels, channels, down, TILE)
         to = offset + c
-        fetch_pixels(x, beside + c, width * channels, channels, PATCH, TILE)
-        transform_input(source, base + c, row, pixel, v, to, PATCH * slice_size, slice_size)
+        for i in range(shifts_down):
+            at = base + c + SHIFT * i * row
+            for _ in range(shifts_across):
+                transform_input(source, at, row, channels, v, to, PATCH * slice_size, slice_size)
+                at += SHIFT * channels
+                to += step
 
 
 @jit
@@ -168,8 +177,10 @@ def gradient_tile(
     row, pixel, beside = width * filters, filters, base + TILE * filters
     if top + TILE > height or left + TILE > width or first + size > filters:
         used = min(size, filters - first)
-        copy_patch(grad, image, top, left, height, width, filters, first, used, TILE, patch)
-        source, base, row, pixel = patch, 0, TILE * size, size
+        copy_patch(
+            *(grad, image, top, left, height, width, filters, first, used, TILE, TILE, patch)
+        )
+        source, base, row, pixel = patch, 0, TILE * used, used
     for k in range(0, size, LANES):
         to = offset + k
         at = base + k

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,13 @@ from tinysmooth.kernels.convolution.geometry import (
     Shape,
     round_up,
 )
-from tinysmooth.kernels.convolution.winograd_costs import Depth, are_few, depth_of, parts_for
+from tinysmooth.kernels.convolution.winograd_costs import (
+    Depth,
+    are_few,
+    depth_of,
+    parts_for,
+    used_in_last_row,
+)
 from tinysmooth.kernels.convolution.winograd_few import (
     filter_gradient_few_tiles,
     forward_few_tiles,
@@ -25,13 +32,13 @@ from tinysmooth.kernels.convolution.winograd_filters import (
     filters_to_tiles,
     tiles_to_filter_gradient,
 )
-from tinysmooth.kernels.convolution.winograd_patches import PATCH, POSITIONS, TILE
+from tinysmooth.kernels.convolution.winograd_patches import PATCH, POSITIONS, SHIFT, TILE
 from tinysmooth.kernels.convolution.winograd_tiles import (
     SLICE_GAP,
     filter_gradient_tiles,
     forward_tiles,
 )
-from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP
+from tinysmooth.kernels.panels import PANEL, ROWS_STEP
 from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, WIDE
 
@@ -110,7 +117,7 @@ def _plan_few(
     if not gradient:  # U of some channels; the sums take its place in an array of their own
         floats += used * PANEL + SLICE_GAP
     table = np.empty(block + used, np.int64)
-    workspace = round_up(POSITIONS * floats + _patch(numbers[3]), LANES)
+    workspace = round_up(POSITIONS * floats + _patch(depth), LANES)
     sums = POSITIONS * (used * PANEL + SLICE_GAP) if gradient else 0
     sizes = (*numbers, depth.row, block, at_once)
     return Plan(True, sizes, table, parts, workspace, parts, _gathered(weight_shape), sums)
@@ -126,9 +133,10 @@ def _plan_blocks(
     parts: Pair,
 ) -> Plan:
     """Plan blocks of so many tiles; `parts` are those of the tiles and of the filters."""
+    last = used_in_last_row(depth, weight_shape[2])
     return Plan(
         few=False,
-        sizes=(*numbers, depth.used, depth.row, block),
+        sizes=(*numbers, depth.used, last, depth.row, block),
         table=_table(depth, block),
         parts=parts[0],
         workspace=round_up(floats, LANES),
@@ -138,9 +146,10 @@ def _plan_blocks(
     )
 
 
-def _patch(channels: int) -> int:
+def _patch(depth: Depth) -> int:
     """Return the floats of a patch of pixels, or of those of a panel of their gradient."""
-    return PATCH * PATCH * max(round_up(channels, LANES), PANEL)
+    pixels = math.prod(PATCH + SHIFT * (n - 1) for n in (depth.shifts_down, depth.shifts_across))
+    return max(pixels * depth.channels, TILE * TILE * PANEL) + LANES
 
 
 @functools.lru_cache(maxsize=PLANS)
@@ -160,7 +169,7 @@ def _plan_convolution(
     # Few tiles keep V in the L2 cache; where U is large, more tiles share each load of it.
     most = 48 if depth.row < 128 else 36 if depth.shifts > 1 else 72
     block = _tile_block(tiles, parts, most)
-    floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + _patch(channels)
+    floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + _patch(depth)
     transforming = plan_parts(whole / TRANSFORMED_PER_NANOSECOND, limit=padded // LANES)
     parts_of_both = (parts, transforming)
     return _plan_blocks(numbers, depth, block, floats, weight_shape, whole, parts_of_both)
@@ -185,7 +194,7 @@ def _plan_gradient(
     small = 48 if WIDE else 24
     most = small if depth.row * padded < 2**12 else 72 if depth.row * padded < 2**16 else 144
     block = _tile_block(tiles, parts, most)
-    floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + _patch(channels)
+    floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + _patch(depth)
     written = parts * whole / TRANSFORMED_PER_NANOSECOND
     parts_of_both = (parts, plan_parts(written, limit=-(-channels // LANES)))
     return _plan_blocks(numbers, depth, block, floats, weight_shape, whole, parts_of_both)

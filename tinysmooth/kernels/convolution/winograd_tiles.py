@@ -35,15 +35,21 @@ import numpy as np
 from tinysmooth.kernels.convolution.statistics import FLUSH, add_tile, flush
 from tinysmooth.kernels.convolution.winograd_patches import (
     POSITIONS,
-    SHIFT,
     TILE,
     gradient_tile,
     input_tile,
     output_tile,
 )
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import PANEL, ROWS_STEP, panel_product, panel_width
+from tinysmooth.kernels.panels import PANEL, ROWS_STEP, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
+
+LAST_ROW = 30
+"""Positions from here on, the last six, see a filter's third row of taps alone.
+
+Where the lowest shifted images meet filters without one, nothing is multiplied there: the products
+of these positions are of `last_depth`, and that row of their gradient, which is none of any filter,
+is not made."""
 
 SLICE_GAP = 16
 """Floats between two slices of a workspace, against 4 KB aliasing."""
@@ -64,16 +70,15 @@ def input_tiles(
     batch, height, width, channels, rows, columns, _ = sizes[:7]
     pad_top, pad_left, shifts_down, shifts_across = sizes[7:]
     down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
-    shifts = shifts_down * shifts_across
     count = min(stop, batch * down * across) - start
+    step = v_row // (shifts_down * shifts_across)
     for tile in range(count):
         image, place = divmod(start + tile, down * across)
         i, j = divmod(place, across)
-        for shift in range(shifts):
-            top = i * TILE - pad_top + SHIFT * (shift // shifts_across)
-            left = j * TILE - pad_left + SHIFT * (shift % shifts_across)
-            to = tile * v_row + shift * (v_row // shifts)
-            input_tile(x, image, top, left, height, width, channels, v, to, v_slice, patch)
+        input_tile(
+            *(x, image, i * TILE - pad_top, j * TILE - pad_left, height, width, channels),
+            *(shifts_down, shifts_across, v, tile * v_row, step, v_slice, patch),
+        )
     return count
 
 
@@ -95,7 +100,7 @@ def forward_tiles(
     Where `moments` has parts, the sums of `statistics` are taken, too.
     """
     batch, height, width, channels, rows, columns, filters = sizes[:7]
-    pad_top, pad_left, shifts_down, shifts_across, depth, v_row, block = sizes[7:]
+    pad_top, pad_left, shifts_down, shifts_across, depth, last_depth, v_row, block = sizes[7:]
     down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
     padded_filters = (filters + LANES - 1) // LANES * LANES
     v_slice, m_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
@@ -116,8 +121,9 @@ def forward_tiles(
             size = panel_width(first, padded_filters)
             for p in range(POSITIONS):
                 panel = (p * padded_filters + first) * depth
+                used = depth if p < LAST_ROW else last_depth
                 panel_product(
-                    *(v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, depth),
+                    *(v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, used),
                     *(u, panel, size, size, m, p * m_slice, PANEL, 0),
                 )
             pixels = 0
@@ -152,7 +158,7 @@ def filter_gradient_tiles(
 ) -> None:
     """Add up V[p].T @ D[p] over one part of the tiles in ``sums[part]``, which is (36, C, K)."""
     batch, height, width, channels, rows, columns, filters = sizes[:7]
-    pad_top, pad_left, shifts_down, shifts_across, depth, v_row, block = sizes[7:]
+    pad_top, pad_left, shifts_down, shifts_across, depth, last_depth, v_row, block = sizes[7:]
     down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
     padded_filters = (filters + LANES - 1) // LANES * LANES
     v_slice, d_slice = block * v_row + SLICE_GAP, block * padded_filters + SLICE_GAP
@@ -163,6 +169,7 @@ def filter_gradient_tiles(
     tiles_of_v, channels_of_v = tables[:block], tables[block:]
     tiles = batch * down * across
     filled = (depth + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
+    last_filled = (last_depth + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
     begin, stop = tiles * part // parts, tiles * (part + 1) // parts
     for start in range(begin, stop, block):
         count = input_tiles(
@@ -180,13 +187,13 @@ def filter_gradient_tiles(
                 )
                 first += size
         for p in range(POSITIONS):
-            first = 0
+            used, first = filled if p < LAST_ROW else last_filled, 0
             while first < padded_filters:
                 size = panel_width(first, padded_filters)
                 panel = p * d_slice + first * block
                 to = p * filled * padded_filters + first
                 panel_product(
-                    *(v, p * v_slice, channels_of_v, 0, filled, tiles_of_v, count),
+                    *(v, p * v_slice, channels_of_v, 0, used, tiles_of_v, count),
                     *(d, panel, size, size, total, to, padded_filters, start - begin),
                 )
                 first += size

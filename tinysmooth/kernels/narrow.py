@@ -1,0 +1,215 @@
+"""Products with a single vector of columns, where a number of A is used only once.
+
+A tile of 6 x 4 loads 10 times for 24 multiply-adds. With one vector of columns each multiply-add
+has a number of A to itself, and a processor that starts two of them in a cycle can just load two
+numbers: whatever else there is to load, or to count, takes time. So there are three ways, by what
+A is like:
+
+*Rows side by side.* Where the tables are exchanged, for the gradient of filters, the rows of A are
+channels, which are neighbours. One pointer serves 16 rows, and a step loads one vector of B::
+
+    c0, c1, ... c15  +=  a[at], a[at + 1], ... a[at + 15]  times  b             a tile of 16 x 1
+
+*Few steps.* With 8 or 16 channels the products of Winograd's convolution are that deep, and then it
+takes longer to begin and to end a tile than to go through it. So roles are exchanged: eight vectors
+of B stay in registers while one row of A after the other passes by::
+
+    c  =  (a[at] b0 + a[at + 2] b2 + ...)  +  (a[at + 1] b1 + a[at + 3] b3 + ...)
+
+in two sums, since each multiply-add of a sum waits for the one before. This takes 0.5 to 0.9 of the
+time of a tile.
+
+*Everything else*: a tile as tall as there are registers to point to its rows.
+
+All this is for AVX-512. Where a vector takes two registers, the tile of 6 x 1 is the usual one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.microkernel import make_microkernel
+from tinysmooth.kernels.vectors import (
+    ALIGNMENT,
+    INDEX,
+    LANES,
+    ZEN,
+    as_vector,
+    broadcast,
+    element,
+    keep_rolled,
+    multiply_add,
+    prefetch,
+)
+
+HELD = 8
+"""Vectors of B that stay in registers."""
+
+SHALLOW = 32
+"""Steps up to which B is held. The sums are loaded and stored once for `HELD` of them."""
+
+NARROW_ROWS = 12 if ZEN else 8
+"""Rows of a tile whose rows lie anywhere. On Intel's processors 12 pointers to rows, with all
+others, do not fit the registers: 8 rows take 0.88 to 0.97 of the time."""
+
+
+def _generate_held(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def pointer(array: int, offset: Any) -> Any:
+        return element(context, builder, sig.args[array], args[array], offset)
+
+    def after(base: Any, offset: Any) -> Any:
+        return builder.gep(base, [offset])
+
+    first, last, b_stride, c_stride, add = (args[i] for i in (3, 4, 7, 10, 11))
+    a, b, c = (pointer(array, args[array + 1]) for array in (0, 5, 8))
+    rows = pointer(2, INDEX(0))
+    held = [
+        builder.load(as_vector(builder, after(b, builder.mul(b_stride, INDEX(k)))), align=ALIGNMENT)
+        for k in range(HELD)
+    ]
+
+    entry = builder.block
+    adding, writing, done = map(builder.append_basic_block, ("adding", "writing", "done"))
+    builder.cbranch(builder.icmp_signed("!=", add, INDEX(0)), adding, writing)
+    for loop in (adding, writing):  # in the form of `tinysmooth.kernels.microkernel`
+        builder.position_at_end(loop)
+        i, output = builder.phi(INDEX), builder.phi(c.type)
+        start, place = after(a, builder.load(after(rows, i))), as_vector(builder, output)
+        sums: list[Any] = [None, None]
+        if loop is adding:
+            sums[0] = builder.load(place, align=ALIGNMENT)
+        for k, vector in enumerate(held):
+            spread = broadcast(builder, builder.load(after(start, INDEX(k))))
+            if sums[k % 2] is None:
+                sums[k % 2] = builder.fmul(spread, vector)
+            else:
+                sums[k % 2] = multiply_add(builder, spread, vector, sums[k % 2])
+        builder.store(builder.fadd(*sums), place, align=ALIGNMENT)
+        following, next_output = builder.add(i, INDEX(1)), after(output, c_stride)
+        for phi, before, value in ((i, first, following), (output, c, next_output)):
+            phi.add_incoming(before, entry)
+            phi.add_incoming(value, loop)
+        again = builder.cbranch(builder.icmp_signed("<", following, last), loop, done)
+        keep_rolled(builder, again)
+    builder.position_at_end(done)
+    return context.get_dummy_value()
+
+
+# fmt: off
+@intrinsic
+def multiply_held(context: Any, a: Any, a_offset: Any, rows: Any, first: Any, last: Any,
+                  b: Any, b_offset: Any, b_stride: Any,
+                  c: Any, c_offset: Any, c_stride: Any, add: Any) -> Any:
+    """C = A @ B, or C += A @ B, for rows first to last of A, at least one, and `HELD` columns.
+
+    Arguments as in `tinysmooth.kernels.microkernel.make_microkernel`; the columns of A lie one
+    float apart.
+    """
+    i = types.intp
+    return types.void(a, i, rows, i, i, b, i, i, c, i, i, i), _generate_held
+# fmt: on
+
+
+_tile_16, _tile_8 = (make_microkernel(height, 1, neighbours=True) for height in (16, 8))
+_tile_apart, _tile_4 = make_microkernel(NARROW_ROWS, 1), make_microkernel(4, 1)
+
+
+@jit
+def are_neighbours(table: np.ndarray, first: int, count: int) -> bool:
+    """Tell whether `count` offsets of a table count up by one."""
+    for i in range(first + count - 1, first, -1):
+        if table[i] - table[first] != i - first:
+            return False
+    return True
+
+
+@jit
+def fetch_rows(
+    a: np.ndarray,
+    a_offset: int,
+    rows: np.ndarray,
+    first: int,
+    last: int,
+    columns: np.ndarray,
+    depth: int,
+) -> None:
+    """Ask for two lines of each of the rows first to last, while those before are worked on.
+
+    A narrow tile is soon done: where rows lie apart, the processor does not foresee them.
+    """
+    for row in range(first, last):
+        prefetch(a, a_offset + rows[row] + columns[0])
+        prefetch(a, a_offset + rows[row] + columns[depth // 2])
+
+
+@jit
+def can_be_held(columns: np.ndarray, depth: int) -> bool:
+    """Tell whether B is held: few steps, whose numbers of A lie side by side."""
+    if depth > SHALLOW or depth % HELD != 0:
+        return False
+    for k in range(0, depth, HELD):
+        if not are_neighbours(columns, k, HELD):
+            return False
+    return True
+
+
+@jit
+def narrow_product(
+    a: np.ndarray,
+    a_offset: int,
+    rows: np.ndarray,
+    first: int,
+    last: int,
+    columns: np.ndarray,
+    depth: int,
+    b: np.ndarray,
+    b_offset: int,
+    b_stride: int,
+    c: np.ndarray,
+    c_offset: int,
+    c_stride: int,
+    add: int,
+) -> None:
+    """C = A @ B for one vector of columns; see `tinysmooth.kernels.panels.panel_product`."""
+    i, to = first, c_offset
+    if i < last and can_be_held(columns, depth):
+        for k in range(0, depth, HELD):
+            multiply_held(
+                *(a, a_offset + columns[k], rows, first, last),
+                *(b, b_offset + k * b_stride, b_stride, c, to, c_stride, add + k),
+            )
+        return
+    while i < last:
+        if i + LANES <= last and are_neighbours(rows, i, LANES):
+            _tile_16(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, to, c_stride, add),
+            )
+            count = LANES
+        elif i + HELD <= last and are_neighbours(rows, i, HELD):
+            _tile_8(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, to, c_stride, add),
+            )
+            count = HELD
+        elif i + NARROW_ROWS <= last:
+            after = i + NARROW_ROWS
+            fetch_rows(a, a_offset, rows, after, min(after + NARROW_ROWS, last), columns, depth)
+            _tile_apart(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, to, c_stride, add),
+            )
+            count = NARROW_ROWS
+        else:
+            _tile_4(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, to, c_stride, add),
+            )
+            count = 4
+        i += count
+        to += count * c_stride

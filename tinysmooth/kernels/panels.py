@@ -1,0 +1,156 @@
+"""Products of whole panels: rows of A times a few vectors of columns of B, tile by tile.
+
+B is cut in panels of 64 columns, each stored on its own as (depth, width): the four loads of a step
+are then neighbours. The last columns, padded to a multiple of 16, are a panel of their own, whose
+tiles are narrower and taller (`tinysmooth.kernels.microkernel` says why)::
+
+    B [depth][176]  -->  panels of 64, 64 and 48 columns        tiles 6 x 4, 6 x 4 and 8 x 3
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.microkernel import make_microkernel
+from tinysmooth.kernels.narrow import narrow_product
+from tinysmooth.kernels.vectors import LANES, WIDE
+
+PANEL = 64 if WIDE else 16
+"""Columns in a full panel."""
+
+ROWS_STEP = 4
+"""Rows of A and C come in multiples of this: the lowest tile."""
+
+
+ALONE = 1.4 if WIDE else 1.0
+"""What the products of a single vector of columns take, compared with a vector among others."""
+
+
+def columns_cost(vectors: int) -> float:
+    """Return what the products of so many vectors of columns take, in those of one among others."""
+    last_is_alone = vectors % (PANEL // LANES) == 1 % (PANEL // LANES)
+    return vectors + (ALONE - 1) * last_is_alone
+
+
+@jit
+def panel_width(first: int, columns: int) -> int:
+    """Return the width of the panel that starts at column `first` of `columns`."""
+    return min(columns - first, PANEL)
+
+
+_tile_6 = make_microkernel(6, PANEL // LANES)
+_tile_4 = make_microkernel(4, PANEL // LANES)
+
+if WIDE:
+    _tile_8x3, _tile_4x3 = make_microkernel(8, 3), make_microkernel(4, 3)
+    _tile_8x2, _tile_4x2 = make_microkernel(8, 2), make_microkernel(4, 2)
+
+    @jit
+    def panel_product(
+        a: np.ndarray,
+        a_offset: int,
+        rows: np.ndarray,
+        first: int,
+        last: int,
+        columns: np.ndarray,
+        depth: int,
+        b: np.ndarray,
+        b_offset: int,
+        b_stride: int,
+        width: int,
+        c: np.ndarray,
+        c_offset: int,
+        c_stride: int,
+        add: int,
+    ) -> None:
+        """C = A @ B for a panel B and the rows first to last of A, a multiple of `ROWS_STEP`."""
+        i, to = first, c_offset
+        if width == 64:
+            stop = first + (last - first) // 12 * 12  # the rest: 0, 4 or 8 rows
+            while i < stop:
+                _tile_6(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
+                i += 6
+                to += 6 * c_stride
+            while i < last:
+                _tile_4(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
+                i += 4
+                to += 4 * c_stride
+        elif width == 48:
+            while i + 8 <= last:
+                _tile_8x3(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
+                i += 8
+                to += 8 * c_stride
+            while i < last:
+                _tile_4x3(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
+                i += 4
+                to += 4 * c_stride
+        elif width == 32:
+            while i + 8 <= last:
+                _tile_8x2(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
+                i += 8
+                to += 8 * c_stride
+            while i < last:
+                _tile_4x2(
+                    *(a, a_offset, rows, i, columns, depth),
+                    *(b, b_offset, b_stride, c, to, c_stride, add),
+                )
+                i += 4
+                to += 4 * c_stride
+        else:
+            narrow_product(
+                *(a, a_offset, rows, first, last, columns, depth),
+                *(b, b_offset, b_stride, c, c_offset, c_stride, add),
+            )
+
+else:
+
+    @jit
+    def panel_product(
+        a: np.ndarray,
+        a_offset: int,
+        rows: np.ndarray,
+        first: int,
+        last: int,
+        columns: np.ndarray,
+        depth: int,
+        b: np.ndarray,
+        b_offset: int,
+        b_stride: int,
+        width: int,
+        c: np.ndarray,
+        c_offset: int,
+        c_stride: int,
+        add: int,
+    ) -> None:
+        """C = A @ B for a panel B and the rows first to last of A, a multiple of `ROWS_STEP`."""
+        i, to, stop = first, c_offset, first + (last - first) // 12 * 12  # the rest: 0, 4 or 8 rows
+        while i < stop:
+            _tile_6(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, to, c_stride, add),
+            )
+            i += 6
+            to += 6 * c_stride
+        while i < last:
+            _tile_4(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, to, c_stride, add),
+            )
+            i += 4
+            to += 4 * c_stride
