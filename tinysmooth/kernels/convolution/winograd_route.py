@@ -45,19 +45,23 @@ from tinysmooth.kernels.vectors import LANES, WIDE
 TRANSFORMED_PER_NANOSECOND = 8
 """Floats of transformed filters that one core writes in a nanosecond, roughly."""
 
-MOST_AT_ONCE = 64
-"""Channels whose filters are transformed at a time, at most."""
+FEWEST_AT_ONCE, MOST_AT_ONCE = 32, 64
+"""Channels whose filters are transformed at a time."""
 
 PLANS = 256
 """Shapes whose plans are remembered: to make one takes as long as a small convolution."""
 
 
-def _channels_at_once(tiles: int) -> int:
-    """Return for how many channels filters are transformed and used: as many as there are tiles.
+def _channels_at_once(tiles: int, gradient: bool) -> int:
+    """Return for how many channels filters are transformed and used.
 
-    With narrow panels, all that are worth it fit into the cache.
+    For their gradient, and with narrow panels, all that are worth it: then the sums of 64 channels
+    take 0.7 to 0.95 of the time of those of 16. Else about as many as there are tiles, so that
+    filters are still in the cache when they are used.
     """
-    return min(MOST_AT_ONCE, round_up(tiles, LANES)) if WIDE else MOST_AT_ONCE
+    if gradient or not WIDE:
+        return MOST_AT_ONCE
+    return min(MOST_AT_ONCE, max(FEWEST_AT_ONCE, round_up(tiles, LANES)))
 
 
 def _gathered(shape: Shape) -> int:
@@ -110,7 +114,7 @@ def _plan_few(
     numbers: tuple[int, ...], depth: Depth, tiles: int, weight_shape: Shape, gradient: bool
 ) -> Plan:
     filters = numbers[6]
-    block, at_once = round_up(tiles, ROWS_STEP), _channels_at_once(tiles)
+    block, at_once = round_up(tiles, ROWS_STEP), _channels_at_once(tiles, gradient)
     used = depth.shifts * at_once
     parts = min(parts_for(tiles, depth, filters), -(-filters // LANES))
     floats = block * (depth.row + PANEL) + 2 * SLICE_GAP
