@@ -118,6 +118,19 @@ def filters_to_tiles(
 
 
 @jit
+def add_sums(sums: np.ndarray, at: int, row_step: int, slice_size: int, tile: np.ndarray) -> None:
+    """Add up the threads' 36 numbers of 16 filters and a channel."""
+    for p in range(POSITIONS):
+        number = at + p * slice_size
+        total = load(sums[0], number)
+        for other in range(1, sums.shape[0]):
+            total = total + load(sums[other], number)
+        store(tile, p * LANES, total)
+        for each in range(sums.shape[0]):  # those of the next channel lie far apart, too
+            prefetch(sums[each], number + row_step)
+
+
+@jit
 def transform_sums(
     sums: np.ndarray,
     at: int,
@@ -139,15 +152,19 @@ def transform_sums(
     for c in range(some):
         for shift in range(shifts[0] * shifts[1]):
             here = at + shift * shift_step + c * row_step
-            for p in range(POSITIONS):
-                number = here + p * slice_size
-                total = load(sums[0], number)
-                for other in range(1, sums.shape[0]):
-                    total = total + load(sums[other], number)
-                store(tile, p * LANES, total)
-                for each in range(sums.shape[0]):  # those of the next channel lie far apart, too
-                    prefetch(sums[each], number + row_step)
-            transform_filter_gradient(tile, 0, 6 * LANES, LANES, tile, 0, SHIFT * LANES, LANES)
+            source, first_of, step = sums[0], here, slice_size
+            if sums.shape[0] > 1:
+                add_sums(sums, here, row_step, slice_size, tile)
+                source, first_of, step = tile, 0, LANES
+            if rows == SHIFT and columns == SHIFT:
+                transform_filter_gradient(
+                    *(source, first_of, 6 * step, step),
+                    *(gathered, c * TAPS * LANES, SHIFT * LANES, LANES),
+                )
+                continue
+            transform_filter_gradient(
+                *(source, first_of, 6 * step, step), *(tile, 0, SHIFT * LANES, LANES)
+            )
             for tap in range(TAPS):
                 r = SHIFT * (shift // shifts[1]) + tap // SHIFT
                 s = SHIFT * (shift % shifts[1]) + tap % SHIFT
