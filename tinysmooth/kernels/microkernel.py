@@ -33,7 +33,7 @@ gradient of its filters. The price is one more load in each step, of columns[k].
 
 How a generator writes it. In LLVM's language a value is assigned once (static single assignment),
 so a loop variable is written as a *phi node* at the head of the loop: "0 if we come from the entry,
-k + 1 if we come from the end of the body". Each of the 24 sums is such a phi node of type <16 x
+k + 2 if we come from the end of the body". Each of the 24 sums is such a phi node of type <16 x
 float>, and nothing ever stores them to memory before the loop ends, so LLVM keeps them in
 registers. Numba's own loops cannot say this: an array of sums would be loaded and stored at each
 step.
