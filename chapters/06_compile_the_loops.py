@@ -249,7 +249,7 @@ assert max(per_access, key=per_access.get) == "6 x 4"
 
 # %% [markdown]
 # The larger the tile the better, until the registers are full. `tinysmooth.kernels.microkernel`
-# writes this one loop with great care, and every fast convolution of the library runs on it.
+# writes this one loop with great care, and the fast convolutions of the library run on it.
 # Matrix libraries such as the one under NumPy are built in the same way.
 #
 # The same law holds one level up. Main memory is ten to a hundred times slower than the cache

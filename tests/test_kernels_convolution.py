@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinysmooth import kernels
-from tinysmooth.kernels import threads
+from tinysmooth.kernels import memory, threads
 from tinysmooth.kernels.convolution import (
     definition,
     fast,
@@ -388,10 +388,10 @@ def test_the_gradient_of_images_with_few_channels(channels, kernel, stride):
     assert error(case.run(fast, "conv2d_backward_data", np.float32), exact) < 2e-6
 
 
-@pytest.mark.parametrize("tiles", [3, 20, 64])
+@pytest.mark.parametrize("tiles", [3, 40, 64])
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_channels_in_groups_of_any_size(tiles, num_threads, monkeypatch):
-    """As many channels at once as there are tiles; 150 leave a rest of each size."""
+    """32, 48 and 64 channels at once, of which 150 leave a rest; 64 for the gradient of filters."""
     monkeypatch.setattr(winograd_costs, "cost", lambda *a, **k: 0)
     monkeypatch.setattr(winograd_route, "are_few", lambda *a: True)
     forget_plans()
@@ -419,6 +419,44 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
                 out = case.run(fast, name, np.float32)
                 assert error(out, exact[name]) < FLOAT32_TOLERANCE[name]
     forget_plans()
+
+
+@needs_compilation
+@pytest.mark.parametrize("route", ["few tiles", "blocks of tiles", "windows"])
+@pytest.mark.parametrize("taps", [(3, 3), (2, 3), (4, 5), (5, 2), (7, 7), (8, 6)])
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_what_the_workspace_held_before_reaches_no_result(route, taps, num_threads, monkeypatch):
+    """It is full of NaN, and nothing is written behind the floats that were asked for."""
+    lent, guard = [], 64
+
+    def full_of_nan(floats):
+        lent.append(memory.empty(floats + guard, np.float32))
+        lent[-1][:] = np.nan
+        return lent[-1][:floats]
+
+    threads.set_num_threads(num_threads)
+    monkeypatch.setattr(threads, "SMALLEST_PART", 1)
+    monkeypatch.setattr(memory, "workspace", full_of_nan)
+    monkeypatch.setattr(winograd_route, "are_few", lambda *a: route == "few tiles")
+    costs = math.inf if route == "windows" else 0
+    monkeypatch.setattr(winograd_costs, "cost", lambda *a, **k: costs)
+    forget_plans()
+    case = Case(31, 2, (13, 10), 19, 21, taps, (1, 1), (1, 2))
+    for name in NAMES:
+        exact = case.run(im2col, name)
+        assert error(case.run(fast, name, np.float32), exact) < FLOAT32_TOLERANCE[name]
+    assert lent and all(np.isnan(floats[-guard:]).all() for floats in lent)
+    forget_plans()
+
+
+def test_the_last_positions_leave_out_images_that_meet_no_third_row():
+    def used(rows, columns):
+        depth = winograd_costs.depth_of(10, (rows, columns))
+        return depth.used, winograd_costs.used_in_last_row(depth, rows)
+
+    assert used(3, 3) == (10, 10) and used(2, 3) == (10, 10)  # one row of images
+    assert used(6, 3) == (20, 20) and used(9, 9) == (90, 90)  # whole 3x3 parts
+    assert used(5, 5) == (40, 20) and used(4, 3) == (20, 10) and used(7, 7) == (90, 60)
 
 
 STATISTICS = [

@@ -51,9 +51,12 @@ def test_a_panel_product_writes_or_adds_the_matrix_product(width, rows, depth, a
 
 
 @needs_compilation
-@pytest.mark.parametrize(("height", "vectors"), [(6, 4), (8, 3), (8, 2), (12, 1), (8, 1), (6, 1)])
-def test_llvm_unrolls_no_loop_of_a_tile(height, vectors):
-    tile = microkernel.make_microkernel(height, vectors)
+@pytest.mark.parametrize(
+    ("height", "vectors", "neighbours"),
+    [(6, 4, False), (8, 3, False), (8, 2, False), (12, 1, False), (6, 1, False), (16, 1, True)],
+)
+def test_llvm_unrolls_no_loop_of_a_tile(height, vectors, neighbours):
+    tile = microkernel.make_microkernel(height, vectors, neighbours)
 
     @numba.njit
     def run(a, rows, columns, b, c):
@@ -80,14 +83,15 @@ def test_exchanged_tables_read_the_transpose(width, rows):
 @needs_compilation
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("changed", ["rows", "columns"])
-@pytest.mark.parametrize("place", [1, 6, 7, 14, 15])
-def test_tables_that_only_nearly_count_up_pick_the_right_numbers(width, changed, place):
+@pytest.mark.parametrize("place", [0, 1, 7, 8, 9, 14, 15])
+@pytest.mark.parametrize("depth", [9, 16])  # of 9 no vectors of B are held
+def test_tables_that_only_nearly_count_up_pick_the_right_numbers(width, changed, place, depth):
     rng = np.random.default_rng(2)
     image = rng.standard_normal(200).astype(np.float32)
-    tables = {"rows": np.arange(16), "columns": np.arange(16)}
-    tables[changed][place] = 99
-    _, b = arrays(1, 16, width)
-    c = np.zeros((16, width), np.float32)
+    tables = {"rows": np.arange(24), "columns": np.arange(depth)}
+    tables[changed][min(place, tables[changed].size - 1)] = 99
+    _, b = arrays(1, depth, width)
+    c = np.zeros((24, width), np.float32)
     product(image, tables["rows"], tables["columns"], b, c)
     expected = image[tables["rows"][:, None] + tables["columns"]] @ b
     np.testing.assert_allclose(c, expected, rtol=0, atol=1e-4)
@@ -107,16 +111,23 @@ def test_tables_in_any_order_pick_any_number(width):
 
 
 @needs_compilation
-def test_offsets_and_strides_pick_parts_of_larger_matrices():
-    a, b = arrays(30, 40, 64)
+@pytest.mark.parametrize("depth", [7, 8, 24])
+@pytest.mark.parametrize("exchanged", [False, True])
+@pytest.mark.parametrize("add", [0, 1])
+def test_offsets_and_strides_pick_parts_of_larger_matrices(depth, exchanged, add):
+    a, b = arrays(40, 40, 64)
     width = WIDTHS[-1]
-    c = np.zeros((30, 100), np.float32)
+    c = np.ones((30, 100), np.float32)
+    rows, columns = np.arange(28) * 40, np.arange(depth)
+    if exchanged:
+        rows, columns = np.arange(28), np.arange(depth) * 40
     panels.panel_product(
-        *(a.reshape(-1), 3 * 40 + 5, np.arange(24) * 40, 0, 24, np.arange(8), 8),
-        *(b.reshape(-1), 2 * 64 + 3, 64, width, c.reshape(-1), 107, 100, 0),
+        *(a.reshape(-1), 3 * 40 + 5, rows, 4, 28, columns, depth),
+        *(b.reshape(-1), 2 * 64 + 3, 64, width, c.reshape(-1), 107, 100, add),
     )
-    expected = np.zeros_like(c)
-    expected[1:25, 7 : 7 + width] = a[3:27, 5:13] @ b[2:10, 3 : 3 + width]
+    part = a[3 : 3 + depth, 9:33].T if exchanged else a[7:31, 5 : 5 + depth]
+    expected = np.ones_like(c)
+    expected[1:25, 7 : 7 + width] = part @ b[2 : 2 + depth, 3 : 3 + width] + add
     np.testing.assert_allclose(c, expected, rtol=0, atol=1e-4)
 
 

@@ -5,23 +5,23 @@ has a number of A to itself, and a processor that starts two of them in a cycle 
 numbers: whatever else there is to load, or to count, takes time. So there are three ways, by what
 A is like:
 
-*Rows side by side.* Where the tables are exchanged, for the gradient of filters, the rows of A are
-channels, which are neighbours. One pointer serves 16 rows, and a step loads one vector of B::
-
-    c0, c1, ... c15  +=  a[at], a[at + 1], ... a[at + 15]  times  b             a tile of 16 x 1
-
-*Few steps.* With 8 or 16 channels the products of Winograd's convolution are that deep, and then it
-takes longer to begin and to end a tile than to go through it. So roles are exchanged: eight vectors
-of B stay in registers while one row of A after the other passes by::
+*Few steps.* Where 8, 16 or up to 32 channels are all the depth there is, as in Winograd's
+convolution, it takes longer to begin and to end a tile than to go through it. So roles are
+exchanged: eight vectors of B stay in registers while one row of A after the other passes by::
 
     c  =  (a[at] b0 + a[at + 2] b2 + ...)  +  (a[at + 1] b1 + a[at + 3] b3 + ...)
 
 in two sums, since each multiply-add of a sum waits for the one before. This takes 0.5 to 0.9 of the
 time of a tile.
 
+*Rows side by side.* Where the tables are exchanged, for the gradient of filters, the rows of A are
+channels, which are neighbours. One pointer serves 16 rows, and a step loads one vector of B::
+
+    c0, c1, ... c15  +=  a[at], a[at + 1], ... a[at + 15]  times  b             a tile of 16 x 1
+
 *Everything else*: a tile as tall as there are registers to point to its rows.
 
-All this is for AVX-512. Where a vector takes two registers, the tile of 6 x 1 is the usual one.
+All this is for AVX-512; elsewhere the tile of 6 x 1 is the usual one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from tinysmooth.kernels.microkernel import make_microkernel
 from tinysmooth.kernels.vectors import (
     ALIGNMENT,
     INDEX,
-    LANES,
     ZEN,
     as_vector,
     broadcast,
@@ -81,15 +80,16 @@ def _generate_held(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         i, output = builder.phi(INDEX), builder.phi(c.type)
         start, place = after(a, builder.load(after(rows, i))), as_vector(builder, output)
         sums: list[Any] = [None, None]
-        if loop is adding:
-            sums[0] = builder.load(place, align=ALIGNMENT)
         for k, vector in enumerate(held):
             spread = broadcast(builder, builder.load(after(start, INDEX(k))))
             if sums[k % 2] is None:
                 sums[k % 2] = builder.fmul(spread, vector)
             else:
                 sums[k % 2] = multiply_add(builder, spread, vector, sums[k % 2])
-        builder.store(builder.fadd(*sums), place, align=ALIGNMENT)
+        total = builder.fadd(*sums)
+        if loop is adding:
+            total = builder.fadd(builder.load(place, align=ALIGNMENT), total)
+        builder.store(total, place, align=ALIGNMENT)
         following, next_output = builder.add(i, INDEX(1)), after(output, c_stride)
         for phi, before, value in ((i, first, following), (output, c, next_output)):
             phi.add_incoming(before, entry)
@@ -115,7 +115,10 @@ def multiply_held(context: Any, a: Any, a_offset: Any, rows: Any, first: Any, la
 # fmt: on
 
 
-_tile_16, _tile_8 = (make_microkernel(height, 1, neighbours=True) for height in (16, 8))
+TALL, LOW = 16, 8
+"""Rows of the tiles whose rows are neighbours."""
+
+_tile_tall, _tile_low = (make_microkernel(height, 1, neighbours=True) for height in (TALL, LOW))
 _tile_apart, _tile_4 = make_microkernel(NARROW_ROWS, 1), make_microkernel(4, 1)
 
 
@@ -175,7 +178,7 @@ def narrow_product(
     c_stride: int,
     add: int,
 ) -> None:
-    """C = A @ B for one vector of columns; see `tinysmooth.kernels.panels.panel_product`."""
+    """C = A @ B, or C += A @ B, for one vector of columns, as in `panels.panel_product`."""
     i, to = first, c_offset
     if i < last and can_be_held(columns, depth):
         for k in range(0, depth, HELD):
@@ -185,18 +188,18 @@ def narrow_product(
             )
         return
     while i < last:
-        if i + LANES <= last and are_neighbours(rows, i, LANES):
-            _tile_16(
+        if i + TALL <= last and are_neighbours(rows, i, TALL):
+            _tile_tall(
                 *(a, a_offset, rows, i, columns, depth),
                 *(b, b_offset, b_stride, c, to, c_stride, add),
             )
-            count = LANES
-        elif i + HELD <= last and are_neighbours(rows, i, HELD):
-            _tile_8(
+            count = TALL
+        elif i + LOW <= last and are_neighbours(rows, i, LOW):
+            _tile_low(
                 *(a, a_offset, rows, i, columns, depth),
                 *(b, b_offset, b_stride, c, to, c_stride, add),
             )
-            count = HELD
+            count = LOW
         elif i + NARROW_ROWS <= last:
             after = i + NARROW_ROWS
             fetch_rows(a, a_offset, rows, after, min(after + NARROW_ROWS, last), columns, depth)

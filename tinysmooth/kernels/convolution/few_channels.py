@@ -29,7 +29,7 @@ from tinysmooth.kernels.convolution.geometry import (
 )
 from tinysmooth.kernels.convolution.packing import fill_up, zero_rows
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.panels import ROWS_STEP, panel_product, panel_width
+from tinysmooth.kernels.panels import ROWS_STEP, columns_cost, panel_product, panel_width
 from tinysmooth.kernels.threads import plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
 
@@ -49,7 +49,7 @@ PACKED_TAP = 1.5
 def cost(pixels: int, channels: int, filters: int, kernel: Pair) -> float:
     """Return the time of so many pixels of out, in multiply-adds of vectors."""
     taps = kernel[0] * kernel[1]
-    products = filters * -(-taps * channels // LANES)
+    products = filters * columns_cost(-(-taps * channels // LANES))
     gathering = GATHERED_TAP * taps * -(-channels // LANES)
     return (pixels + FILTERS_AS_PIXELS) * products + pixels * gathering
 

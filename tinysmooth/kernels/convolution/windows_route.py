@@ -56,7 +56,8 @@ FORWARD: Order = (0, 0, 1, 1)
 
 def cost(windows: float, depth: int, filters: int) -> float:
     """Return the time of so many windows of `depth` numbers, in multiply-adds of vectors."""
-    return (windows + FILTERS_AS_WINDOWS) * depth * columns_cost(-(-filters // LANES))
+    vectors = -(-filters // LANES)
+    return depth * (columns_cost(vectors) * windows + vectors * FILTERS_AS_WINDOWS)
 
 
 def _strip_floats(grid: Grid, rows: int) -> int:

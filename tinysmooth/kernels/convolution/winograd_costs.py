@@ -67,15 +67,16 @@ class Depth(NamedTuple):
 
     @property
     def used(self) -> int:
-        """Floats of a row that the product runs over."""
+        """Floats of a row that the product runs over; see also `used_in_last_row`."""
         return self.shifts * self.channels
 
 
 def used_in_last_row(depth: Depth, rows: int) -> int:
     """Return the floats of a row that the products of the last six positions run over.
 
-    Those of the lowest shifted images are left out, if filters of so many rows end before their
-    third tap: U is zero there.
+    The lowest shifted images, which are the last of a row, are left out where the lowest 3x3 part
+    of a filter of so many rows has no third row: U is zero there. With one row of images nothing is
+    left out, because a product needs a step.
     """
     if depth.shifts_down == 1 or rows % SHIFT == 0:
         return depth.used
@@ -105,14 +106,14 @@ def _costs(tiles: int, depth: Depth, filters: int) -> tuple[float, float]:
     product = POSITIONS * depth.used
     inputs, outputs = depth.shifts * -(-depth.channels // LANES), -(-filters // LANES)
     transforms = tiles * (INPUT_TILE * inputs + OUTPUT_TILE * outputs)
-    many = product * columns_cost(outputs) * (tiles + FILTERS_AS_TILES) + transforms
+    many = product * (columns_cost(outputs) * tiles + outputs * FILTERS_AS_TILES) + transforms
     if tiles * depth.row > FEW_FLOATS:
         return many, math.inf
     parts = parts_for(tiles, depth, filters)
     most = -(-outputs // min(parts, outputs))
     transforms = tiles * (FEW_INPUT_TILE * inputs + FEW_OUTPUT_TILE * most)
-    filled = round_up(tiles, ROWS_STEP) + USED_FILTERS_AS_TILES
-    return many, parts * (product * columns_cost(most) * filled + transforms)
+    filled = columns_cost(most) * round_up(tiles, ROWS_STEP) + most * USED_FILTERS_AS_TILES
+    return many, parts * (product * filled + transforms)
 
 
 def are_few(tiles: int, depth: Depth, filters: int) -> bool:

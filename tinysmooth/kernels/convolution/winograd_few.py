@@ -8,7 +8,7 @@ filters and goes over all tiles::
 
     V [36][tiles][C]                                all of x
     for each panel of 64 filters:                            AVX2: of 16 filters
-        for each group of 16 to 64 channels:
+        for each group of 32 to 64 channels:
             weight --filter transform--> U [36][group][64]   used once, at once
             M [36][tiles][64]  +=  V[p][:, group] @ U[p]
         M --output transform--> out
@@ -17,8 +17,8 @@ filters and goes over all tiles::
         grad --> D [36][tiles][64]
         for each group:  sums [36][group][64] = V[p].T @ D[p]  --transform--> 64 filters
 
-Each group reads and writes all of M, and reads all of D; so groups are large where tiles are many,
-until U and the sums are as large as M and D.
+Each group reads and writes all of M; so groups are large where tiles are many, until U is as large
+as M. For the gradient they are as large as they can be.
 
 V is made by every thread for itself, because with few tiles that is less than a second hand-off
 costs. `winograd_tiles` makes it once, but writes U and reads it back, and for the gradient of the

@@ -177,6 +177,7 @@ def gradient_tile(
     row, pixel, beside = width * filters, filters, base + TILE * filters
     if top + TILE > height or left + TILE > width or first + size > filters:
         used = min(size, filters - first)
+        # Lanes behind the filters hold anything: their sums are not written out.
         copy_patch(
             *(grad, image, top, left, height, width, filters, first, used, TILE, TILE, patch)
         )

@@ -20,8 +20,8 @@ tile lie a multiple of 4 KB apart and compete for the same 12 places of the L1 c
 
 Larger filters are sums of 3x3 filters: a 5x5 filter, filled up with zeros to 6x6, is four of them,
 applied to the image shifted by 0 or 3 pixels. The shifted images count as further channels, so V
-and U only grow deeper: 36 multiplications take the place of 100 (5x5: 4 x 36 for 400), and nothing
-else changes.
+and U only grow deeper: 5x5 filters take 4 x 36 multiplications in the place of 400, or a few less
+(`LAST_ROW`), and nothing else changes.
 
 The gradient of x is the same kernel: filters turned by 180 degrees, with C and K exchanged, and
 padding R - 1 - padding. The gradient of the filters adds up V[p].T @ D[p] over the tiles, D being
@@ -45,11 +45,11 @@ from tinysmooth.kernels.panels import PANEL, ROWS_STEP, panel_product, panel_wid
 from tinysmooth.kernels.vectors import LANES
 
 LAST_ROW = 30
-"""Positions from here on, the last six, see a filter's third row of taps alone.
+"""Positions from here on, the last six, see nothing but the third row of a 3x3 filter.
 
-Where the lowest shifted images meet filters without one, nothing is multiplied there: the products
-of these positions are of `last_depth`, and that row of their gradient, which is none of any filter,
-is not made."""
+The lowest shifted images, which are the last of a row of V, may meet filters that have none: U is
+zero there, and the products of these positions leave them out, with a depth of `last_depth`. Their
+gradient stays unwritten; it belongs to taps that no filter has."""
 
 SLICE_GAP = 16
 """Floats between two slices of a workspace, against 4 KB aliasing."""
