@@ -404,10 +404,10 @@ record(
 # %% [markdown]
 # On these drawings and with this small network, smoothing lowers the loss on new pictures
 # considerably, with clean labels and with wrong ones, and with wrong labels it mends the
-# calibration. It does not make the network right more often: in the mean of five seeds accuracy is
-# a little lower, by up to two points, with clean labels and with wrong ones. How much, the seeds do
-# not tell: another processor rounds differently, and its networks move these means by up to a
-# point. Other data and larger networks have shown gains in accuracy; the paper reports about 0.2
+# calibration. It does not make the network right more often: in the mean of five seeds accuracy
+# rises by less than a point, with clean labels and with wrong ones, and may fall by up to three and
+# a half. The cell claims no more, because a processor that rounds differently trains other
+# networks. Other data and larger networks have shown gains in accuracy; the paper reports about 0.2
 # percentage points on ImageNet. What is universal is the resting place; what it is good for depends
 # on the case, and has to be measured.
 #

@@ -39,11 +39,10 @@ registers. Numba's own loops cannot say this: an array of sums would be loaded a
 step.
 
 Two steps a turn. To count and to jump back takes three instructions, so a turn of the loop does two
-steps: 3 percent less time, and more where another process has the other half of the core. LLVM
-would unroll the loop further, and would put the loads of all steps first, for which there are not
-registers enough: sums went through memory, and a tile of 8 x 2 took a third longer. So the loop
-says that it is to stay as it is, and a fence between the two steps, which is no instruction, keeps
-the loads of the second behind it.
+steps, in 3 percent less time. LLVM would unroll the loop further, and would put the loads of all
+steps first, for which there are not registers enough: sums went through memory, and a tile of 8 x 2
+took a third longer. So the loop says that it is to stay as it is, and a fence between the two
+steps, which is no instruction, keeps the loads of the second behind it.
 
 Loop-carried values::
 

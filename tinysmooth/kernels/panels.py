@@ -2,7 +2,8 @@
 
 B is cut in panels of 64 columns, each stored on its own as (depth, width): the four loads of a step
 are then neighbours. The last columns, padded to a multiple of 16, are a panel of their own, whose
-tiles are narrower and taller (`tinysmooth.kernels.microkernel` says why)::
+tiles are narrower and taller (`tinysmooth.kernels.microkernel` says why), or those of
+`tinysmooth.kernels.narrow`::
 
     B [depth][176]  -->  panels of 64, 64 and 48 columns        tiles 6 x 4, 6 x 4 and 8 x 3
 """
@@ -21,7 +22,6 @@ PANEL = 64 if WIDE else 16
 
 ROWS_STEP = 4
 """Rows of A and C come in multiples of this: the lowest tile."""
-
 
 ALONE = 1.4 if WIDE else 1.0
 """What the products of a single vector of columns take, compared with a vector among others."""
