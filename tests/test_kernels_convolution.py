@@ -18,6 +18,7 @@ from tinysmooth.kernels.convolution import (
     im2col,
     loops,
     reference,
+    windows_plans,
     windows_route,
     winograd,
     winograd_costs,
@@ -117,12 +118,19 @@ def many_parts(monkeypatch):
 
 
 def forget_plans():
-    for plan in ("_plan_forward", "_plan_backward", "_plan_gradient"):
-        getattr(windows_route, plan).cache_clear()
+    for plan in (windows_plans.plan_forward, windows_plans.plan_backward):
+        plan.cache_clear()
+    windows_plans.plan_gradient.cache_clear()
     for plan in ("_plan_convolution", "_plan_gradient"):
         getattr(winograd_route, plan).cache_clear()
     for route in ("_forward", "_backward_data", "_backward_weight"):
         getattr(fast, route).cache_clear()
+
+
+def force_zones(monkeypatch, yes):
+    """Cut windows in zones along the border always, or never."""
+    monkeypatch.setattr(windows_plans, "ZONE", -math.inf if yes else math.inf)
+    forget_plans()
 
 
 SMALL = [
@@ -223,14 +231,15 @@ def test_windows_share_a_vector_where_that_saves_products(filters, across, colum
         ((64, 64, 128, 32), (3, 2, 1), "WINDOWS"),
         ((64, 64, 64, 32), (1, 1, 0), "WINDOWS"),
         ((64, 1, 8, 28), (5, 1, 0), "FEW_FILTERS"),
+        ((32, 32, 32, 24), (7, 1, 0), "WINOGRAD"),
+        ((32, 32, 32, 12), (7, 1, 3), "WINDOWS"),  # as few products: the others fall on padding
     ],
 )
 def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, route):
     batch, channels, filters, side = shape
-    kernel, stride, padding = how
-    size = output_size(side, side, (kernel,) * 2, (stride,) * 2, (padding,) * 2)
-    found = fast._route(Work(batch, size, channels, filters, (kernel,) * 2, (stride,) * 2))
-    assert found[0] is fast.Route[route]
+    kernel, stride, padding = ((number,) * 2 for number in how)
+    shapes = (batch, side, side, channels), (filters, channels, *kernel)
+    assert fast._forward(*shapes, stride, padding, True, 2)[0] is fast.Route[route]
 
 
 @pytest.mark.parametrize(
@@ -409,12 +418,12 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
     """Each route on every shape it can do, whatever it costs."""
     threads.set_num_threads(num_threads)
     exact = {name: case.run(im2col, name) for name in NAMES}
-    for few, chosen in ((True, True), (False, True), (False, False)):
+    for route in ("few tiles", "blocks of tiles", "strips", "zones"):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(winograd_route, "are_few", lambda *a: few)  # noqa: B023
-            costs = 0 if chosen and case.stride == (1, 1) else math.inf
+            patch.setattr(winograd_route, "are_few", lambda *a: route == "few tiles")  # noqa: B023
+            costs = 0 if "tiles" in route and case.stride == (1, 1) else math.inf
             patch.setattr(winograd_costs, "cost", lambda *a, **k: costs)  # noqa: B023
-            forget_plans()
+            force_zones(patch, route == "zones")
             for name in NAMES:
                 out = case.run(fast, name, np.float32)
                 assert error(out, exact[name]) < FLOAT32_TOLERANCE[name]
@@ -422,7 +431,7 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
 
 
 @needs_compilation
-@pytest.mark.parametrize("route", ["few tiles", "blocks of tiles", "windows"])
+@pytest.mark.parametrize("route", ["few tiles", "blocks of tiles", "strips", "zones"])
 @pytest.mark.parametrize("taps", [(3, 3), (2, 3), (4, 5), (5, 2), (7, 7), (8, 6)])
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_what_the_workspace_held_before_reaches_no_result(route, taps, num_threads, monkeypatch):
@@ -438,9 +447,9 @@ def test_what_the_workspace_held_before_reaches_no_result(route, taps, num_threa
     monkeypatch.setattr(threads, "SMALLEST_PART", 1)
     monkeypatch.setattr(memory, "workspace", full_of_nan)
     monkeypatch.setattr(winograd_route, "are_few", lambda *a: route == "few tiles")
-    costs = math.inf if route == "windows" else 0
+    costs = 0 if "tiles" in route else math.inf
     monkeypatch.setattr(winograd_costs, "cost", lambda *a, **k: costs)
-    forget_plans()
+    force_zones(monkeypatch, route == "zones")
     case = Case(31, 2, (13, 10), 19, 21, taps, (1, 1), (1, 2))
     for name in NAMES:
         exact = case.run(im2col, name)
@@ -470,20 +479,21 @@ STATISTICS = [
 
 
 @needs_compilation
-@pytest.mark.parametrize("route", ["winograd", "windows"])
+@pytest.mark.parametrize("route", ["winograd", "strips", "zones"])
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize(("batch", "channels", "filters", "size", "taps"), STATISTICS)
 def test_statistics_taken_on_the_way_are_those_of_the_result(
-    batch, channels, filters, size, taps, number, offset, route
+    batch, channels, filters, size, taps, number, offset, route, monkeypatch
 ):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, size, size, channels)).astype(np.float32)
     weight = rng.standard_normal((filters, channels, taps, taps)).astype(np.float32)
     x += np.float32(offset)
     arguments = [x, weight, (size, size), (taps // 2, taps // 2)]
-    if route == "windows":
+    if route != "winograd":
         arguments.insert(3, (1, 1))  # the stride
+        force_zones(monkeypatch, route == "zones")
     before = threads.get_num_threads()
     try:
         threads.set_num_threads(number)

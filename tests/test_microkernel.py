@@ -29,10 +29,10 @@ def arrays(rows, depth, width, seed=0):
 def product(a, rows, columns, b, c, *, offsets=(0, 0, 0), first=0, add=0):
     """Run ``c[offsets[2]:] (+)= A @ b`` with rows first to the last of A."""
     at_a, at_b, at_c = offsets
-    width = b.shape[1]
+    width, c_rows = b.shape[1], (np.arange(rows.size) - first) * c.shape[1]
     panels.panel_product(
         *(a.reshape(-1), at_a, rows, first, rows.size, columns, columns.size),
-        *(b.reshape(-1), at_b, width, width, c.reshape(-1), at_c, c.shape[1], add),
+        *(b.reshape(-1), at_b, width, width, c.reshape(-1), at_c, c_rows, add),
     )
 
 
@@ -60,13 +60,49 @@ def test_llvm_unrolls_no_loop_of_a_tile(height, vectors, neighbours):
 
     @numba.njit
     def run(a, rows, columns, b, c):
-        tile(a, 0, rows, 0, columns, columns.size, b, 0, 64, c, 0, 64, 0)
+        tile(a, 0, rows, 0, columns, columns.size, b, 0, 64, c, 0, rows, 0)
 
     floats, table = numba.float32[::1], numba.int64[::1]
     run.compile((floats, table, table, floats, floats))
     (code,) = run.inspect_llvm().values()
     # Two steps in the loop, and one behind it for an odd depth.
     assert len(re.findall(r"call .*<16 x float> @llvm\.fma", code)) == 3 * height * vectors
+
+
+@needs_compilation
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("rows", [1, 3, 5, 9, 12, 18, 31])
+@pytest.mark.parametrize("depth", [5, 8])  # of 8 the vectors of B are held, where there is one
+@pytest.mark.parametrize("add", [0, 1])
+def test_rows_of_a_result_lie_anywhere_and_the_last_may_be_repeated(width, rows, depth, add):
+    a, b = arrays(rows, depth, width)
+    rng = np.random.default_rng(3)
+    places = rng.permutation(rows + 5)[:rows]
+    filled = np.minimum(np.arange(-(-rows // 4) * 4), rows - 1)
+    c = np.full((rows + 5, width), 7, np.float32)
+    panels.panel_product(
+        *(a.reshape(-1), 0, filled * depth, 0, rows, np.arange(depth), depth),
+        *(b.reshape(-1), 0, width, width, c.reshape(-1), 0, places[filled] * width, add),
+    )
+    expected = np.full_like(c, 7)
+    expected[places] = a @ b + 7 * add
+    np.testing.assert_allclose(c, expected, rtol=0, atol=1e-4)
+
+
+@needs_compilation
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("rows", [4, 8, 20, 40])
+@pytest.mark.parametrize("depth", [5, 8])
+def test_rows_of_a_result_may_be_as_far_apart_as_one_number_says(width, rows, depth):
+    a, b = arrays(rows, depth, width)
+    c = np.full((rows + 1, 100), 7, np.float32)
+    panels.panel_product(
+        *(a.reshape(-1), 0, np.arange(rows) * depth, 0, rows, np.arange(depth), depth),
+        *(b.reshape(-1), 0, width, width, c.reshape(-1), 3, 100, 0),
+    )
+    expected = np.full_like(c, 7)
+    expected[:rows, 3 : 3 + width] = a @ b
+    np.testing.assert_allclose(c, expected, rtol=0, atol=1e-4)
 
 
 @needs_compilation
@@ -121,9 +157,10 @@ def test_offsets_and_strides_pick_parts_of_larger_matrices(depth, exchanged, add
     rows, columns = np.arange(28) * 40, np.arange(depth)
     if exchanged:
         rows, columns = np.arange(28), np.arange(depth) * 40
+    c_rows = (np.arange(28) - 4) * 100
     panels.panel_product(
         *(a.reshape(-1), 3 * 40 + 5, rows, 4, 28, columns, depth),
-        *(b.reshape(-1), 2 * 64 + 3, 64, width, c.reshape(-1), 107, 100, add),
+        *(b.reshape(-1), 2 * 64 + 3, 64, width, c.reshape(-1), 107, c_rows, add),
     )
     part = a[3 : 3 + depth, 9:33].T if exchanged else a[7:31, 5 : 5 + depth]
     expected = np.ones_like(c)

@@ -7,9 +7,9 @@ once for each kernel that comes to it in the end. All in all, two thirds of the 
 step were copies, and a quarter of the time to compile it went into them.
 
 So a large kernel has a *symbol*, a name under which LLVM's linker finds the address of the one
-machine code that there is::
+machine code that there is for arguments of these types::
 
-    convolve_block       call "tinysmooth_panel_product_3784..."  --+
+    forward_tiles        call "tinysmooth_panel_product_3784..."  --+
     gather_rows          call "tinysmooth_panel_product_3784..."  --+-->  panel_product
     forward_few_tiles    call "tinysmooth_panel_product_3784..."  --+
 

@@ -29,7 +29,8 @@ two tables of offsets::
     the windows of an image  rows[i] = first pixel of window i,  columns[k] = way to tap k
 
 The last line is a convolution without any copy of its windows, and with the tables exchanged the
-gradient of its filters. The price is one more load in each step, of columns[k].
+gradient of its filters. The price is one more load in each step, of columns[k]. Rows of C may lie
+anywhere as well: at ``c_offset + c_rows[i]``, which is where the pixel of window i is.
 
 How a generator writes it. In LLVM's language a value is assigned once (static single assignment),
 so a loop variable is written as a *phi node* at the head of the loop: "0 if we come from the entry,
@@ -75,11 +76,20 @@ from tinysmooth.kernels.vectors import (
     multiply_add,
 )
 
+ROWS_STEP = 4
+"""Rows of the lowest tile: rows of A and C are made so many at a time."""
+
 Places = Callable[[Any], Sequence[Any]]
 
 
 def write_tile(
-    builder: Any, depth: Any, add: Any, numbers: Places, vectors: Places, outputs: Sequence[Any]
+    builder: Any,
+    depth: Any,
+    add: Any,
+    numbers: Places,
+    vectors: Places,
+    size: int,
+    places: Callable[[], Sequence[Any]],
 ) -> None:
     """Write the code of a tile: its sums over the depth, and their way to memory.
 
@@ -90,8 +100,11 @@ def write_tile(
         Steps, at least 1; and whether the sums are added to what is there.
     numbers, vectors : callable
         For step k, pointers to the numbers of column k of A, and to the vectors of row k of B.
-    outputs : sequence of llvmlite.ir.Value
-        Pointers to the vectors of C, row by row.
+    size : int
+        Vectors of C.
+    places : callable
+        Pointers to them, row by row. Called once the sums are there: pointers found before would
+        take registers from them.
     """
 
     def step(k: Any, sums: Sequence[Any]) -> list[Any]:
@@ -105,7 +118,7 @@ def write_tile(
 
     def sums_from(*before: tuple[Any, Any]) -> list[Any]:
         """Return what each sum is here, by the block that we come from."""
-        phis = [builder.phi(VECTOR) for _ in outputs]
+        phis = [builder.phi(VECTOR) for _ in range(size)]
         for block, values in before:
             for phi, value in zip(phis, values, strict=True):
                 phi.add_incoming(value, block)
@@ -114,7 +127,7 @@ def write_tile(
     entry = builder.block
     names = ("depth", "rest", "last", "end", "adding", "writing", "done")
     loop, rest, last, end, adding, writing, done = map(builder.append_basic_block, names)
-    zeros = [ir.Constant(VECTOR, [0.0] * LANES) for _ in outputs]
+    zeros = [ir.Constant(VECTOR, [0.0] * LANES) for _ in range(size)]
     odd = builder.and_(depth, INDEX(1))
     even = builder.sub(depth, odd)
     builder.cbranch(builder.icmp_signed("<", INDEX(0), even), loop, rest)
@@ -142,7 +155,7 @@ def write_tile(
 
     # Sums of short pieces, added up: their rounding errors do not pass through one long sum.
     builder.position_at_end(end)
-    totals = sums_from((rest, sums), (last, totals))
+    totals, outputs = sums_from((rest, sums), (last, totals)), places()
     builder.cbranch(builder.icmp_signed("!=", add, INDEX(0)), adding, writing)
     builder.position_at_end(adding)
     before = [builder.load(output, align=ALIGNMENT) for output in outputs]
@@ -154,6 +167,13 @@ def write_tile(
         builder.store(value, output, align=ALIGNMENT)
     builder.branch(done)
     builder.position_at_end(done)
+
+
+def row_of_c(context: Any, builder: Any, kind: Any, c_rows: Any, number: Any) -> Any:
+    """Return the offset of a row of C: an entry of a table or, if `c_rows` is one, a multiple."""
+    if isinstance(kind, types.Integer):
+        return builder.mul(number, c_rows)
+    return builder.load(element(context, builder, kind, c_rows, number))
 
 
 def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any:
@@ -173,9 +193,11 @@ def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any
     -------
     intrinsic
         ``kernel(a, a_offset, rows, first_row, columns, depth, b, b_offset, b_stride, c, c_offset,
-        c_stride, add)``, to be called inside kernels. Arrays are flat, float32 and, for the tables
-        `rows` and `columns`, int64; the tile is that of ``rows[first_row:]``; offsets and strides
-        count elements; `depth` is positive; where `add` is not 0, the product is added to C.
+        c_rows, add)``, to be called inside kernels. Arrays are flat, float32 and, for the tables
+        `rows`, `columns` and `c_rows`, int64; the tile is that of ``rows[first_row:]`` and
+        ``c_rows[first_row:]``; offsets and strides count elements; `depth` is positive; where `add`
+        is not 0, the product is added to C. `c_rows` may be a number: row i is at ``i * c_rows``.
+        Equal rows of A may share a row of C, which then is that of one of them.
     """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -185,7 +207,7 @@ def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any
         def after(base: Any, offset: Any) -> Any:
             return builder.gep(base, [offset])
 
-        depth, b_stride, c_stride, add = args[5], args[8], args[11], args[12]
+        depth, b_stride, add = args[5], args[8], args[12]
         a, b, c = (pointer(array, args[array + 1]) for array in (0, 6, 9))
         rows, columns = pointer(2, args[3]), pointer(4, INDEX(0))
         if neighbours:
@@ -204,10 +226,14 @@ def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any
         def vectors_of_b(k: Any) -> list[Any]:
             return line(after(b, builder.mul(b_stride, k)))
 
-        outputs: list[Any] = []
-        for i in range(height):
-            outputs += line(after(c, builder.mul(c_stride, INDEX(i))))
-        write_tile(builder, depth, add, numbers, vectors_of_b, outputs)
+        def places() -> list[Any]:
+            out: list[Any] = []
+            for i in range(height):
+                number = builder.add(args[3], INDEX(i))
+                out += line(after(c, row_of_c(context, builder, sig.args[11], args[11], number)))
+            return out
+
+        write_tile(builder, depth, add, numbers, vectors_of_b, height * vectors, places)
         return context.get_dummy_value()
 
     i = types.intp
@@ -217,8 +243,8 @@ def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any
     @intrinsic
     def kernel(context: Any, a: Any, a_offset: Any, rows: Any, first_row: Any,
                columns: Any, depth: Any, b: Any, b_offset: Any, b_stride: Any,
-               c: Any, c_offset: Any, c_stride: Any, add: Any) -> Any:
-        return types.void(a, i, rows, i, columns, i, b, i, i, c, i, i, i), generate
+               c: Any, c_offset: Any, c_rows: Any, add: Any) -> Any:
+        return types.void(a, i, rows, i, columns, i, b, i, i, c, i, c_rows, i), generate
     # fmt: on
 
     return kernel

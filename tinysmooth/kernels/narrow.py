@@ -33,7 +33,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import make_microkernel
+from tinysmooth.kernels.microkernel import ROWS_STEP, make_microkernel, row_of_c
 from tinysmooth.kernels.vectors import (
     ALIGNMENT,
     INDEX,
@@ -64,7 +64,7 @@ def _generate_held(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     def after(base: Any, offset: Any) -> Any:
         return builder.gep(base, [offset])
 
-    first, last, b_stride, c_stride, add = (args[i] for i in (3, 4, 7, 10, 11))
+    first, last, b_stride, add = (args[i] for i in (3, 4, 7, 11))
     a, b, c = (pointer(array, args[array + 1]) for array in (0, 5, 8))
     rows = pointer(2, INDEX(0))
     held = [
@@ -77,8 +77,9 @@ def _generate_held(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     builder.cbranch(builder.icmp_signed("!=", add, INDEX(0)), adding, writing)
     for loop in (adding, writing):  # in the form of `tinysmooth.kernels.microkernel`
         builder.position_at_end(loop)
-        i, output = builder.phi(INDEX), builder.phi(c.type)
-        start, place = after(a, builder.load(after(rows, i))), as_vector(builder, output)
+        i = builder.phi(INDEX)
+        start = after(a, builder.load(after(rows, i)))
+        place = as_vector(builder, after(c, row_of_c(context, builder, sig.args[10], args[10], i)))
         sums: list[Any] = [None, None]
         for k, vector in enumerate(held):
             spread = broadcast(builder, builder.load(after(start, INDEX(k))))
@@ -90,10 +91,9 @@ def _generate_held(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if loop is adding:
             total = builder.fadd(builder.load(place, align=ALIGNMENT), total)
         builder.store(total, place, align=ALIGNMENT)
-        following, next_output = builder.add(i, INDEX(1)), after(output, c_stride)
-        for phi, before, value in ((i, first, following), (output, c, next_output)):
-            phi.add_incoming(before, entry)
-            phi.add_incoming(value, loop)
+        following = builder.add(i, INDEX(1))
+        i.add_incoming(first, entry)
+        i.add_incoming(following, loop)
         again = builder.cbranch(builder.icmp_signed("<", following, last), loop, done)
         keep_rolled(builder, again)
     builder.position_at_end(done)
@@ -104,14 +104,14 @@ def _generate_held(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @intrinsic
 def multiply_held(context: Any, a: Any, a_offset: Any, rows: Any, first: Any, last: Any,
                   b: Any, b_offset: Any, b_stride: Any,
-                  c: Any, c_offset: Any, c_stride: Any, add: Any) -> Any:
+                  c: Any, c_offset: Any, c_rows: Any, add: Any) -> Any:
     """C = A @ B, or C += A @ B, for rows first to last of A, at least one, and `HELD` columns.
 
     Arguments as in `tinysmooth.kernels.microkernel.make_microkernel`; the columns of A lie one
     float apart.
     """
     i = types.intp
-    return types.void(a, i, rows, i, i, b, i, i, c, i, i, i), _generate_held
+    return types.void(a, i, rows, i, i, b, i, i, c, i, c_rows, i), _generate_held
 # fmt: on
 
 
@@ -119,7 +119,7 @@ TALL, LOW = 16, 8
 """Rows of the tiles whose rows are neighbours."""
 
 _tile_tall, _tile_low = (make_microkernel(height, 1, neighbours=True) for height in (TALL, LOW))
-_tile_apart, _tile_4 = make_microkernel(NARROW_ROWS, 1), make_microkernel(4, 1)
+_tile_apart, _tile_4 = (make_microkernel(height, 1) for height in (NARROW_ROWS, ROWS_STEP))
 
 
 @jit
@@ -175,29 +175,29 @@ def narrow_product(
     b_stride: int,
     c: np.ndarray,
     c_offset: int,
-    c_stride: int,
+    c_rows: np.ndarray | int,
     add: int,
 ) -> None:
     """C = A @ B, or C += A @ B, for one vector of columns, as in `panels.panel_product`."""
-    i, to = first, c_offset
+    i = first
     if i < last and can_be_held(columns, depth):
         for k in range(0, depth, HELD):
             multiply_held(
                 *(a, a_offset + columns[k], rows, first, last),
-                *(b, b_offset + k * b_stride, b_stride, c, to, c_stride, add + k),
+                *(b, b_offset + k * b_stride, b_stride, c, c_offset, c_rows, add + k),
             )
         return
     while i < last:
         if i + TALL <= last and are_neighbours(rows, i, TALL):
             _tile_tall(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, to, c_stride, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
             )
             count = TALL
         elif i + LOW <= last and are_neighbours(rows, i, LOW):
             _tile_low(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, to, c_stride, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
             )
             count = LOW
         elif i + NARROW_ROWS <= last:
@@ -205,14 +205,13 @@ def narrow_product(
             fetch_rows(a, a_offset, rows, after, min(after + NARROW_ROWS, last), columns, depth)
             _tile_apart(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, to, c_stride, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
             )
             count = NARROW_ROWS
         else:
             _tile_4(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, to, c_stride, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
             )
-            count = 4
+            count = ROWS_STEP
         i += count
-        to += count * c_stride

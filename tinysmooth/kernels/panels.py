@@ -13,15 +13,12 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import make_microkernel
+from tinysmooth.kernels.microkernel import ROWS_STEP, make_microkernel
 from tinysmooth.kernels.narrow import narrow_product
 from tinysmooth.kernels.vectors import LANES, WIDE
 
 PANEL = 64 if WIDE else 16
 """Columns in a full panel."""
-
-ROWS_STEP = 4
-"""Rows of A and C come in multiples of this: the lowest tile."""
 
 ALONE = 1.4 if WIDE else 1.0
 """What the products of a single vector of columns take, compared with a vector among others."""
@@ -41,116 +38,102 @@ def panel_width(first: int, columns: int) -> int:
 
 _tile_6 = make_microkernel(6, PANEL // LANES)
 _tile_4 = make_microkernel(4, PANEL // LANES)
+_tile_8x3, _tile_4x3 = make_microkernel(8, 3), make_microkernel(4, 3)
+_tile_8x2, _tile_4x2 = make_microkernel(8, 2), make_microkernel(4, 2)
 
-if WIDE:
-    _tile_8x3, _tile_4x3 = make_microkernel(8, 3), make_microkernel(4, 3)
-    _tile_8x2, _tile_4x2 = make_microkernel(8, 2), make_microkernel(4, 2)
 
-    @jit
-    def panel_product(
-        a: np.ndarray,
-        a_offset: int,
-        rows: np.ndarray,
-        first: int,
-        last: int,
-        columns: np.ndarray,
-        depth: int,
-        b: np.ndarray,
-        b_offset: int,
-        b_stride: int,
-        width: int,
-        c: np.ndarray,
-        c_offset: int,
-        c_stride: int,
-        add: int,
-    ) -> None:
-        """C = A @ B for a panel B and the rows first to last of A, a multiple of `ROWS_STEP`."""
-        i, to = first, c_offset
-        if width == 64:
-            stop = first + (last - first) // 12 * 12  # the rest: 0, 4 or 8 rows
-            while i < stop:
-                _tile_6(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 6
-                to += 6 * c_stride
-            while i < last:
-                _tile_4(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 4
-                to += 4 * c_stride
-        elif width == 48:
-            while i + 8 <= last:
-                _tile_8x3(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 8
-                to += 8 * c_stride
-            while i < last:
-                _tile_4x3(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 4
-                to += 4 * c_stride
-        elif width == 32:
-            while i + 8 <= last:
-                _tile_8x2(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 8
-                to += 8 * c_stride
-            while i < last:
-                _tile_4x2(
-                    *(a, a_offset, rows, i, columns, depth),
-                    *(b, b_offset, b_stride, c, to, c_stride, add),
-                )
-                i += 4
-                to += 4 * c_stride
-        else:
-            narrow_product(
-                *(a, a_offset, rows, first, last, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_stride, add),
-            )
+@jit
+def whole_panel_product(
+    a: np.ndarray,
+    a_offset: int,
+    rows: np.ndarray,
+    first: int,
+    last: int,
+    columns: np.ndarray,
+    depth: int,
+    b: np.ndarray,
+    b_offset: int,
+    b_stride: int,
+    c: np.ndarray,
+    c_offset: int,
+    c_rows: np.ndarray | int,
+    add: int,
+) -> None:
+    """C = A @ B for a panel of full width, as `panel_product`."""
+    steps = (last - first + ROWS_STEP - 1) // ROWS_STEP
+    i, stop = first, first + steps // 3 * 12  # the rest: 0, 4 or 8 rows
+    while i < stop:
+        _tile_6(
+            *(a, a_offset, rows, i, columns, depth),
+            *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+        )
+        i += 6
+    while i < last:
+        _tile_4(
+            *(a, a_offset, rows, i, columns, depth),
+            *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+        )
+        i += 4
 
-else:
 
-    @jit
-    def panel_product(
-        a: np.ndarray,
-        a_offset: int,
-        rows: np.ndarray,
-        first: int,
-        last: int,
-        columns: np.ndarray,
-        depth: int,
-        b: np.ndarray,
-        b_offset: int,
-        b_stride: int,
-        width: int,
-        c: np.ndarray,
-        c_offset: int,
-        c_stride: int,
-        add: int,
-    ) -> None:
-        """C = A @ B for a panel B and the rows first to last of A, a multiple of `ROWS_STEP`."""
-        i, to, stop = first, c_offset, first + (last - first) // 12 * 12  # the rest: 0, 4 or 8 rows
-        while i < stop:
-            _tile_6(
+@jit
+def panel_product(
+    a: np.ndarray,
+    a_offset: int,
+    rows: np.ndarray,
+    first: int,
+    last: int,
+    columns: np.ndarray,
+    depth: int,
+    b: np.ndarray,
+    b_offset: int,
+    b_stride: int,
+    width: int,
+    c: np.ndarray,
+    c_offset: int,
+    c_rows: np.ndarray | int,
+    add: int,
+) -> None:
+    """C = A @ B, or C += A @ B where `add` is not 0, for a panel B and rows first to last of A.
+
+    Row i of C is at ``c_offset + c_rows[i]``, or ``c_offset + i * c_rows``. Where the rows are no
+    multiple of `ROWS_STEP`, a few more are made: the tables must go on, for example with the last
+    row again, which is written to its place again.
+    """
+    i = first
+    if width == PANEL:
+        whole_panel_product(
+            *(a, a_offset, rows, first, last, columns, depth),
+            *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+        )
+    elif not WIDE:  # all panels are whole; the tiles below are for AVX-512
+        return
+    elif width == 48:
+        while i < last - ROWS_STEP:
+            _tile_8x3(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, to, c_stride, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
             )
-            i += 6
-            to += 6 * c_stride
-        while i < last:
-            _tile_4(
+            i += 8
+        if i < last:
+            _tile_4x3(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, to, c_stride, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
             )
-            i += 4
-            to += 4 * c_stride
+    elif width == 32:
+        while i < last - ROWS_STEP:
+            _tile_8x2(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+            )
+            i += 8
+        if i < last:
+            _tile_4x2(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+            )
+    else:
+        narrow_product(
+            *(a, a_offset, rows, first, last, columns, depth),
+            *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+        )

@@ -23,11 +23,13 @@ from tinysmooth.kernels.convolution import (
     few_channels,
     few_filters,
     im2col,
+    windows_plans,
     windows_route,
     winograd_costs,
     winograd_route,
 )
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
+from tinysmooth.kernels.convolution.grids import products_inside
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.threads import get_num_threads
 
@@ -116,7 +118,9 @@ def conv2d_backward_weight(
     if x.dtype != np.float32 or not ENABLED:
         return im2col.conv2d_backward_weight(x, grad, weight_shape, stride, padding)
     shapes = (x.shape, grad.shape, tuple(weight_shape))
-    route, together = _backward_weight(*shapes, stride, winograd_enabled, get_num_threads())
+    route, together = _backward_weight(
+        *shapes, stride, padding, winograd_enabled, get_num_threads()
+    )
     if route is Route.WINOGRAD:
         return winograd_route.filter_gradient(x, grad, weight_shape, padding)
     if route is Route.FEW_FILTERS:
@@ -135,7 +139,8 @@ def _forward(
     filters, channels, *taps = weight_shape
     kernel: Pair = (taps[0], taps[1])
     size = output_size(height, width, kernel, stride, padding)
-    work = Work(batch, size, channels, filters, kernel, stride)
+    inside = _share_inside((height, width), size, kernel, stride, padding)
+    work = Work(batch, size, channels, filters, kernel, stride, inside)
     return *_route(work, winograd=winograd), size
 
 
@@ -152,9 +157,13 @@ def _backward_data(
     """Return the route, the windows in a vector, and the padding of the turned filters."""
     filters, channels, *taps = weight_shape
     kernel: Pair = (taps[0], taps[1])
-    batch, *size = input_shape[:3]
+    batch, height, width, _ = input_shape
+    out: Pair = (grad_shape[1], grad_shape[2])
+    inside = _share_inside((height, width), out, kernel, stride, padding)
     gathering = few_channels.cost(math.prod(grad_shape[:3]), channels, filters, kernel)
-    work = Work(batch, (size[0], size[1]), filters, channels, kernel, stride)
+    # Of pixels, each of which sees one in stride times stride of the taps.
+    inside *= math.prod(out) * math.prod(stride) / (height * width)
+    work = Work(batch, (height, width), filters, channels, kernel, stride, inside)
     opposite = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
     return *_route(work, gathering=gathering, winograd=winograd), opposite
 
@@ -165,14 +174,22 @@ def _backward_weight(
     grad_shape: Shape,
     weight_shape: Shape,
     stride: Pair,
+    padding: Pair,
     winograd: bool,
     threads: int,
 ) -> tuple[Route, int]:
     """Return the route and the windows in a vector."""
     filters, channels, *taps = weight_shape
     size, kernel = (grad_shape[1], grad_shape[2]), (taps[0], taps[1])
-    work = Work(x_shape[0], size, channels, filters, kernel, stride)
+    inside = _share_inside((x_shape[1], x_shape[2]), size, kernel, stride, padding)
+    work = Work(x_shape[0], size, channels, filters, kernel, stride, inside)
     return _route(work, gradient=True, winograd=winograd)
+
+
+def _share_inside(source: Pair, size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> float:
+    """Return the share of the products of the windows that do not fall on padding."""
+    products = math.prod(size) * math.prod(kernel)
+    return products_inside(source, size, kernel, stride, padding) / max(1, products)
 
 
 def _route(
@@ -192,7 +209,8 @@ def _route(
     (rows, columns), (down, across) = work.kernel, work.stride
     shared = 1 if gathering is None else down * across
     depth = rows * columns * work.channels
-    costs = {Route.WINDOWS: windows_route.cost(work.windows / shared, depth, work.filters)}
+    windows = work.windows / shared
+    costs = {Route.WINDOWS: windows_plans.cost(windows, depth, work.filters, work.inside, gradient)}
     together = 1
     if gathering is not None:
         costs[Route.FEW_CHANNELS] = gathering
@@ -200,5 +218,5 @@ def _route(
         costs[Route.WINOGRAD] = winograd_costs.cost(work, gradient)
         if shared == 1:
             together = few_filters.windows_together(work.filters, work.size[1], columns, across)
-        costs[Route.FEW_FILTERS] = few_filters.cost(work, together)
+        costs[Route.FEW_FILTERS] = few_filters.cost(work, together, gradient)
     return min(costs, key=lambda route: costs[route]), together

@@ -29,7 +29,8 @@ from tinysmooth.kernels.convolution.geometry import (
 )
 from tinysmooth.kernels.convolution.packing import fill_up, zero_rows
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.panels import ROWS_STEP, columns_cost, panel_product, panel_width
+from tinysmooth.kernels.microkernel import ROWS_STEP
+from tinysmooth.kernels.panels import columns_cost, panel_product, panel_width
 from tinysmooth.kernels.threads import plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
 
@@ -108,12 +109,12 @@ def gather_rows(
         at = (image * rows + i0) * columns * filters
         for pixel in range(count):
             pixels[pixel] = at + pixel * filters
-        filled = fill_up(pixels, count)
+        fill_up(pixels, count)
         first = 0
         while first < lanes:
             size = panel_width(first, lanes)
             panel_product(
-                *(grad, 0, pixels, 0, filled, all_filters, filters),
+                *(grad, 0, pixels, 0, count, all_filters, filters),
                 *(b, first * filters, size, size, c, first, lanes, 0),
             )
             first += size

@@ -26,7 +26,7 @@ import math
 
 import numpy as np
 
-from tinysmooth.kernels.convolution import windows_route
+from tinysmooth.kernels.convolution import windows_plans, windows_route
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work
 from tinysmooth.kernels.vectors import LANES
 
@@ -48,7 +48,7 @@ def windows_together(filters: int, across: int, columns: int, step: int) -> int:
     )
 
 
-def cost(work: Work, together: int) -> float:
+def cost(work: Work, together: int, gradient: bool = False) -> float:
     """Return the time of so many windows, in multiply-adds of vectors; infinity for windows alone.
 
     Examples
@@ -56,13 +56,14 @@ def cost(work: Work, together: int) -> float:
     With 3x3 filters, two windows take two thirds of their time.
 
     >>> work = Work(12, (10, 10), channels=3, filters=8, kernel=(3, 3), stride=(1, 1))
-    >>> round(cost(work, together=2) / windows_route.cost(work.windows, 27, 8), 2)
+    >>> round(cost(work, together=2) / windows_plans.cost(work.windows, 27, 8), 2)
     0.68
     """
     if together == 1:
         return math.inf
     depth = work.kernel[0] * (work.kernel[1] + (together - 1) * work.stride[1]) * work.channels
-    return windows_route.cost(work.windows / together, depth, work.filters)
+    windows = work.windows / together
+    return windows_plans.cost(windows, depth, work.filters, work.inside, gradient)
 
 
 def _wider(weight: np.ndarray, step: int, together: int) -> np.ndarray:

@@ -10,19 +10,13 @@ goes through `tinysmooth.kernels.transposition`. From `taps` the windows route w
 
     B [panel][depth][64]          a panel of 64 outputs; row (tap, input) of the depth
 
-for each of its grids (see `tinysmooth.kernels.convolution.packing`).
+once, or for each phase of a stride (`Order`, in `tinysmooth.kernels.convolution.grids`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tinysmooth.kernels.convolution.packing import (
-    FIRST_FLOAT,
-    FIRST_TAP,
-    grid_at,
-    grid_depth,
-)
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.panels import panel_width
 from tinysmooth.kernels.transposition import transpose
@@ -87,11 +81,11 @@ def pack_filters(
     weight: np.ndarray,
     shape: tuple[int, int, int],
     backward: int,
-    plan: np.ndarray,
+    orders: np.ndarray,
     b: np.ndarray,
     workspace: np.ndarray,
 ) -> None:
-    """Pack one part of the outputs for every grid of the plan."""
+    """Pack one part of the outputs, once for each of the `orders`."""
     filters, channels, area = shape
     outputs, inputs = (channels, filters) if backward else (filters, channels)
     padded = (outputs + LANES - 1) // LANES * LANES
@@ -103,14 +97,13 @@ def pack_filters(
         for first in range(0, inputs, LANES):
             some = min(LANES, inputs - first)
             gather_filters(weight, shape, backward, k, min(LANES, outputs - k), first, some, taps)
-            for number in range(plan.shape[0]):
-                grid = grid_at(plan, number)
-                to = plan[number, FIRST_FLOAT] + panel * grid_depth(grid) + k - panel
+            for number in range(orders.shape[0]):
+                at, down, across, first_tap, step_down, step_across = orders[number]
+                to = at + panel * down * across * inputs + k - panel
                 row = first
-                for t in range(grid.taps_down):
-                    for u in range(grid.taps_across):
-                        tap = plan[number, FIRST_TAP] + t * plan[number, FIRST_TAP + 1]
-                        tap += u * plan[number, FIRST_TAP + 2]
+                for t in range(down):
+                    for u in range(across):
+                        tap = first_tap + t * step_down + u * step_across
                         for i in range(some):
                             value = load(taps, (i * area + tap) * LANES)
                             store(b, to + (row + i) * width, value)

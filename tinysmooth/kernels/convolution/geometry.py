@@ -25,7 +25,8 @@ Shape = tuple[int, ...]
 class Work(NamedTuple):
     """The shapes that decide what a convolution costs; `size` is that of its result.
 
-    The gradient of images is a convolution as well, from the filters to the channels.
+    The gradient of images is a convolution as well, from the filters to the channels. `inside` is
+    the share of all products that do not fall on padding.
     """
 
     batch: int
@@ -34,6 +35,7 @@ class Work(NamedTuple):
     filters: int
     kernel: Pair
     stride: Pair
+    inside: float = 1.0
 
     @property
     def windows(self) -> int:

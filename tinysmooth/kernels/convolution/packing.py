@@ -10,8 +10,9 @@ in the image; nothing is copied for each window::
              0 g h i j k l 0               8  9 10
              0 m n o p q r 0              16 17 18      times the channels of a pixel
 
-Where no window hangs over the border, the strip is the image itself. Elsewhere a block of rows is
-copied between zeros: once, where im2col would copy each pixel for each of its windows.
+Where no window hangs over the border, the strip is the image itself, and `grids` cuts the windows
+so that none does, if that pays. Elsewhere a block of rows is copied between zeros: once, where
+im2col would copy each pixel for each of its windows.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from typing import NamedTuple
 import numpy as np
 
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.panels import ROWS_STEP
+from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
 
 
 class Grid(NamedTuple):
-    """Which source pixels each window covers, and where its result goes; rows, then columns."""
+    """Which source pixels each window covers, and where its result goes; rows, then columns.
+
+    Its filters are taps of some packed filters, whose panels have `packed_depth` rows: those of the
+    first row of taps begin at row `first_row`, those of the next at ``first_row + row_of_taps``.
+    """
 
     batch: int
     source_height: int
@@ -47,22 +52,20 @@ class Grid(NamedTuple):
     out_step_across: int
     out_start_down: int
     out_start_across: int
-
-
-# A plan is a table of int64 with a row for each grid: its fields, and then these columns.
-FIRST_FLOAT = len(Grid._fields)  # where the grid's packed filters begin
-BLOCK = FIRST_FLOAT + 1  # rows of windows taken at a time
-FIRST_TAP = BLOCK + 1  # tap (t, u) of the grid is tap FIRST_TAP + t * (next) + u * (next but one)
-PLAN_COLUMNS = FIRST_TAP + 3
+    packed_at: int
+    packed_depth: int
+    first_row: int
+    row_of_taps: int
+    block: int  # rows of windows to take at a time
 
 
 @jit
-def grid_at(plan: np.ndarray, number: int) -> Grid:
-    """Return a grid of the plan."""
-    p = plan[number]
+def grid_at(grids: np.ndarray, number: int) -> Grid:
+    """Return a grid of a table with a row for each."""
+    g = grids[number]
     return Grid(
-        *(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9]),
-        *(p[10], p[11], p[12], p[13], p[14], p[15], p[16], p[17], p[18]),
+        *(g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12]),
+        *(g[13], g[14], g[15], g[16], g[17], g[18], g[19], g[20], g[21], g[22], g[23]),
     )
 
 
@@ -75,6 +78,8 @@ def grid_depth(grid: Grid) -> int:
 @jit
 def is_inside(grid: Grid) -> bool:
     """Tell whether no window reaches over the border of its image."""
+    if grid_depth(grid) == 0:
+        return True
     below = (grid.windows_down - 1) * grid.step_down + grid.start_down + grid.taps_down
     beside = (grid.windows_across - 1) * grid.step_across + grid.start_across + grid.taps_across
     first = min(grid.start_down, grid.start_across)
@@ -133,12 +138,18 @@ def fill_up(table: np.ndarray, count: int) -> int:
 
 
 @jit
+def count_up(table: np.ndarray, start: int, step: int, count: int) -> None:
+    """Write start, start + step, ...: so many entries."""
+    for i in range(count):
+        table[i] = start + i * step
+
+
+@jit
 def find_taps(grid: Grid, inside: bool, taps: np.ndarray) -> None:
     """Write the offsets of (tap row, tap column, channel) from the start of a window."""
     row, size = row_floats(grid, inside), grid.taps_across * grid.source_channels
     for tap in range(grid.taps_down):
-        for i in range(size):
-            taps[tap * size + i] = tap * row + i
+        count_up(taps[tap * size :], tap * row, 1, size)
 
 
 @jit
@@ -163,14 +174,17 @@ def find_windows(
     last: int,
     strip: np.ndarray,
     windows: np.ndarray,
+    outs: np.ndarray,
 ) -> None:
-    """Write the offsets of the windows of rows first to last of the grid, over all its images.
+    """Write where the windows of rows first to last of the grid begin, and where their results.
 
-    They count from the start of `source` if `inside`, else of `strip`, to which the pixels are
-    copied.
+    Windows count from the start of `source` if `inside`, else of `strip`, to which the pixels are
+    copied. Both tables are filled up to a whole number of tiles.
     """
     line = grid.source_width * grid.source_channels
     pitch, pixel = row_floats(grid, inside), grid.step_across * grid.source_channels
+    out_line = grid.out_width * grid.out_channels
+    out_pixel = grid.out_step_across * grid.out_channels
     number, to, row = 0, 0, first
     while row < last:  # one image after the other
         image, i = divmod(row, grid.windows_down)
@@ -186,9 +200,14 @@ def find_windows(
                 else:
                     zero_rows(strip, to, 0, 1, pitch)
                 to += pitch
+        y = image * grid.out_height + i * grid.out_step_down + grid.out_start_down
+        out_at = y * out_line + grid.out_start_across * grid.out_channels
         for _ in range(rows):
-            for j in range(grid.windows_across):
-                windows[number + j] = at + j * pixel
+            count_up(windows[number:], at, pixel, grid.windows_across)
+            count_up(outs[number:], out_at, out_pixel, grid.windows_across)
             number += grid.windows_across
             at += grid.step_down * pitch
+            out_at += grid.out_step_down * out_line
         row += rows
+    fill_up(windows, number)
+    fill_up(outs, number)

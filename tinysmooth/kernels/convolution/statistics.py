@@ -101,39 +101,38 @@ def flush(moments: np.ndarray, totals: np.ndarray, first: int, last: int, pixels
 @jit
 def add_pixels(
     out: np.ndarray,
-    start: int,
+    outs: np.ndarray,
     count: int,
     channels: int,
     first: int,
     last: int,
-    are_first: bool,
     moments: np.ndarray,
     totals: np.ndarray,
 ) -> None:
-    """Add pixels that lie one after the other, channels first to last, to totals."""
+    """Add the pixels that begin at the first `count` offsets, channels first to last, to totals."""
     for k in range(first, last, LANES):
         lanes = min(LANES, channels - k)
-        if are_first:
+        if totals[PIXELS, k] == 0:  # the first pixels of this part
             some = min(count, TILE * TILE)
             share, mean = splat(1.0 / some), splat(0.0)
-            for pixel in range(start, start + some):
-                mean = fma(load_tail(out, pixel * channels + k, lanes), share, mean)
+            for pixel in range(some):
+                mean = fma(load_tail(out, outs[pixel] + k, lanes), share, mean)
             store(moments[PIVOT], k, mean)
         pivot = load(moments[PIVOT], k)
-        for begin in range(start, start + count, FLUSH * TILE * TILE):
-            stop = min(begin + FLUSH * TILE * TILE, start + count)
+        for begin in range(0, count, FLUSH * TILE * TILE):
+            stop = min(begin + FLUSH * TILE * TILE, count)
             # Two sums of each kind: an addition need not wait for the one before.
             total_a = total_b = square_a = square_b = splat(0.0)
             pixel = begin
             if lanes == LANES:
                 while pixel + 1 < stop:
-                    a = load(out, pixel * channels + k) - pivot
-                    b = load(out, (pixel + 1) * channels + k) - pivot
+                    a = load(out, outs[pixel] + k) - pivot
+                    b = load(out, outs[pixel + 1] + k) - pivot
                     total_a, total_b = total_a + a, total_b + b
                     square_a, square_b = fma(a, a, square_a), fma(b, b, square_b)
                     pixel += 2
             while pixel < stop:
-                a = load_tail(out, pixel * channels + k, lanes) - pivot
+                a = load_tail(out, outs[pixel] + k, lanes) - pivot
                 total_a, square_a = total_a + a, fma(a, a, square_a)
                 pixel += 1
             store(moments[TOTAL], k, total_a + total_b)

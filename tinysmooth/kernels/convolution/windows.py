@@ -8,17 +8,13 @@ explains the tables), and the microkernel follows both::
     packed filters    B [panel][depth][64]    row (tap, channel) of the depth
     A @ B                                     64 columns of out, 6 pixels at a time
 
-The microkernel sees the same for every R, S, stride and padding.
+The microkernel sees the same for every R, S, stride and padding. What makes them different is in
+the `Grid`: window (i, j) starts at source pixel (i step + start), has so many taps, and its result
+goes to output pixel (i out_step + out_start), to which a third table points::
 
-The gradient of x is a convolution as well, but with a stride its taps depend on the pixel: pixel y
-of x meets output i through tap r = y + padding - i stride. Pixels with the same remainder ("phase")
-of (y + padding) / stride have the same taps, every stride-th one, so each phase is a convolution of
-its own with stride 1 and fewer taps, and no product with a zero is ever made::
+    out[outs[i] + filter]  =  (A @ B)[i, filter]
 
-    stride 2, R = 3, padding 1:    even y: tap 1            odd y: taps 2 and 0
-
-Both fit one description, the `Grid`: window (i, j) starts at source pixel (i step + start), has so
-many taps, and its result goes to output pixel (i out_step + out_start).
+A convolution is one such grid or several of them (`grids`), one after the other.
 
 The gradient of the filters is A.T @ grad, summed over the blocks of a thread and then over threads.
 A.T is A with its tables exchanged.
@@ -29,10 +25,9 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth.kernels.convolution.packing import (
-    BLOCK,
-    FIRST_FLOAT,
     Grid,
     copy_rows,
+    count_up,
     fill_up,
     find_taps,
     find_windows,
@@ -43,8 +38,8 @@ from tinysmooth.kernels.convolution.packing import (
 )
 from tinysmooth.kernels.convolution.statistics import add_pixels
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.panels import PANEL, ROWS_STEP, panel_product, panel_width
-from tinysmooth.kernels.vectors import LANES
+from tinysmooth.kernels.panels import PANEL, panel_product, panel_width
+from tinysmooth.kernels.vectors import LANES, load, store, store_tail
 
 DEPTH_BLOCK = 768
 """Rows of a panel of filters taken at a time: 192 KB, which stay in the L2 cache for all windows
@@ -66,42 +61,37 @@ def convolve_windows(
     totals: np.ndarray,
     workspace: np.ndarray,
     tables: np.ndarray,
-    plan: np.ndarray,
+    grids: np.ndarray,
     sizes: tuple[int, int, int],
 ) -> None:
     """Convolve one part: a share of each grid's rows or, if `by_filters`, of the panels of b.
 
     Where `moments` has parts, the sums of `statistics` are taken, too.
     """
-    filters, most_windows, by_filters = sizes
+    filters, most, by_filters = sizes
     padded = (filters + LANES - 1) // LANES * LANES
-    c, strip = workspace[part, : most_windows * PANEL], workspace[part, most_windows * PANEL :]
-    windows, taps = tables[part, :most_windows], tables[part, most_windows:]
+    c, strip = workspace[part, : most * PANEL], workspace[part, most * PANEL :]
+    windows, outs = tables[part, :most], tables[part, most : 2 * most]
+    taps = tables[part, 2 * most :]
     begin, stop, share, shares = 0, padded, part, parts
     if by_filters:
         panels = (padded + PANEL - 1) // PANEL
         begin, stop = panels * part // parts * PANEL, panels * (part + 1) // parts * PANEL
         stop, share, shares = min(stop, padded), 0, 1
-    for number in range(plan.shape[0]):
-        grid, block = grid_at(plan, number), plan[number, BLOCK]
+    for number in range(grids.shape[0]):
+        grid = grid_at(grids, number)
         inside = is_inside(grid)
+        images = source if inside else strip
         find_taps(grid, inside, taps)
-        packed = b[plan[number, FIRST_FLOAT] :]
         rows = grid.batch * grid.windows_down
         last = rows * (share + 1) // shares
-        for row in range(rows * share // shares, last, block):
-            count = min(block, last - row) * grid.windows_across
-            find_windows(source, grid, inside, row, row + min(block, last - row), strip, windows)
-            fill_up(windows, count)
-            images = source if inside else strip
-            start = row * grid.windows_across
-            convolve_block(images, windows, taps, packed, out, c, grid, start, count, begin, stop)
+        for row in range(rows * share // shares, last, grid.block):
+            after = min(row + grid.block, last)
+            find_windows(source, grid, inside, row, after, strip, windows, outs)
+            count = (after - row) * grid.windows_across
+            convolve_block(images, windows, taps, b, out, outs, c, grid, count, begin, stop)
             if moments.shape[0]:
-                are_first = row == rows * share // shares
-                add_pixels(
-                    *(out, start, count, filters, begin, stop, are_first),
-                    *(moments[part], totals[part]),
-                )
+                add_pixels(out, outs, count, filters, begin, stop, moments[part], totals[part])
 
 
 @jit
@@ -111,63 +101,58 @@ def convolve_block(
     taps: np.ndarray,
     b: np.ndarray,
     out: np.ndarray,
+    outs: np.ndarray,
     c: np.ndarray,
     grid: Grid,
-    start: int,
     count: int,
     begin: int,
     stop: int,
 ) -> None:
-    """Convolve windows start to start + count with the filters of panels begin to stop."""
-    depth, filters = grid_depth(grid), grid.out_channels
+    """Convolve the first `count` windows with the filters of panels begin to stop."""
+    filters = grid.out_channels
     padded = (filters + LANES - 1) // LANES * LANES
-    # Where out is simply one window after the other, whole tiles are stored straight to it.
-    in_order = grid.out_step_down == 1 and grid.out_step_across == 1
+    # Rows of taps that lie one after the other in b are one run.
+    run, runs = grid.taps_across * grid.source_channels, grid.taps_down
+    if run == grid.row_of_taps:
+        run, runs = run * runs, 1
+    if run * runs == 0:  # no window covers these pixels
+        for i in range(count):
+            zero_rows(out, outs[i] + begin, 0, 1, min(stop, filters) - begin)
+        return
     first = begin
     while first < stop:
         width = panel_width(first, padded)
-        direct = 0
-        if in_order and first + width <= filters:
-            direct = count // ROWS_STEP * ROWS_STEP
-        rest = (count - direct + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
-        for k in range(0, depth, DEPTH_BLOCK):
-            some, columns, panel = min(DEPTH_BLOCK, depth - k), taps[k:], first * depth + k * width
-            to = start * filters + first
-            panel_product(
-                *(images, 0, windows, 0, direct, columns, some),
-                *(b, panel, width, width, out, to, filters, k),
-            )
-            panel_product(
-                *(images, 0, windows, direct, direct + rest, columns, some),
-                *(b, panel, width, width, c, 0, width, k),
-            )
-        if direct < count:
-            if depth == 0:  # no window covers these pixels
-                zero_rows(c, 0, width, rest, width)
-            scatter(c, width, start + direct, count - direct, grid, out, first)
+        whole = first + width <= filters  # else the last lanes must not be stored
+        packed = grid.packed_at + first * grid.packed_depth
+        for r in range(runs):
+            for k in range(0, run, DEPTH_BLOCK):
+                row = grid.first_row + r * grid.row_of_taps + k
+                columns, some = taps[r * run + k :], min(DEPTH_BLOCK, run - k)
+                if whole:
+                    panel_product(
+                        *(images, 0, windows, 0, count, columns, some),
+                        *(b, packed + row * width, width, width, out, first, outs, r + k),
+                    )
+                else:
+                    panel_product(
+                        *(images, 0, windows, 0, count, columns, some),
+                        *(b, packed + row * width, width, width, c, 0, PANEL, r + k),
+                    )
+        if not whole:
+            store_lanes(c, out, outs, count, first, filters - first)
         first += width
 
 
 @jit
-def scatter(
-    c: np.ndarray, width: int, first: int, count: int, grid: Grid, out: np.ndarray, channel: int
+def store_lanes(
+    c: np.ndarray, out: np.ndarray, outs: np.ndarray, count: int, first: int, used: int
 ) -> None:
-    """Copy rows of ``c[count][width]`` to the output pixels of their windows."""
-    across, down = grid.windows_across, grid.windows_down
-    used = min(width, grid.out_channels - channel)
-    pixel = grid.out_step_across * grid.out_channels
-    row = 0
-    while row < count:
-        window = first + row
-        j = window % across
-        i = window // across % down
-        image = window // (across * down)
-        run = min(across - j, count - row)
-        y = i * grid.out_step_down + grid.out_start_down
-        x = j * grid.out_step_across + grid.out_start_across
-        to = ((image * grid.out_height + y) * grid.out_width + x) * grid.out_channels + channel
-        copy_rows(c, row * width, width, out, to, pixel, run, used)
-        row += run
+    """Copy the first `used` floats of rows of c to the channels from `first` on of their pixels."""
+    whole = used // LANES * LANES
+    for i in range(count):
+        for k in range(0, whole, LANES):
+            store(out, outs[i] + first + k, load(c, i * PANEL + k))
+        store_tail(out, outs[i] + first + whole, load(c, i * PANEL + whole), used - whole)
 
 
 @jit
@@ -179,50 +164,72 @@ def filter_gradient_windows(
     sums: np.ndarray,
     workspace: np.ndarray,
     tables: np.ndarray,
-    plan: np.ndarray,
-    sizes: tuple[int, int, int],
+    grids: np.ndarray,
+    sizes: tuple[int, int, int, int],
 ) -> None:
     """Add up A.T @ grad.
 
     A part is a share of the rows of windows, added up in ``sums[part]``, which is (depth, K); or,
     if `by_filters`, a share of the panels over all windows, added up in ``sums[0]``.
     """
-    most_windows, chunk, by_filters = sizes
-    grid, block = grid_at(plan, 0), plan[0, BLOCK]
-    filters, across = grid.out_channels, grid.windows_across
+    filters, most, chunk, by_filters = sizes
     padded = (filters + LANES - 1) // LANES * LANES
     b, strip = workspace[part, : chunk * PANEL], workspace[part, chunk * PANEL :]
-    windows, taps = tables[part, :most_windows], tables[part, most_windows:]
-    inside = is_inside(grid) and grid.source_channels < APART
-    find_taps(grid, inside, taps)
-    depth = fill_up(taps, grid_depth(grid))
-    images = x if inside else strip
+    windows, outs = tables[part, :most], tables[part, most : 2 * most]
+    size = (tables.shape[1] - 2 * most) // 2
+    taps, sum_rows = tables[part, 2 * most : 2 * most + size], tables[part, 2 * most + size :]
     total = sums[0] if by_filters else sums[part]
-    rows = grid.batch * grid.windows_down
-    begin, stop = rows * part // parts, rows * (part + 1) // parts
-    left, right = 0, padded
+    left, right, share, shares = 0, padded, part, parts
     if by_filters:
-        begin, stop, panels = 0, rows, (padded + PANEL - 1) // PANEL
+        panels, share, shares = (padded + PANEL - 1) // PANEL, 0, 1
         left, right = panels * part // parts * PANEL, panels * (part + 1) // parts * PANEL
         right = min(right, padded)
+    if grids.shape[0] > 1 or grid_depth(grid_at(grids, 0)) < grid_at(grids, 0).packed_depth:
+        # Zones have some of the taps each: the first product does not write all sums.
+        zero_rows(total, left, padded, total.size // padded, right - left)
     add = 0
-    for row in range(begin, stop, block):
-        last = min(stop, row + block)
-        find_windows(x, grid, inside, row, last, strip, windows)
-        for start in range(0, (last - row) * across, chunk):
-            count = min(chunk, (last - row) * across - start)
-            first = left
-            while first < right:
-                width = panel_width(first, padded)
-                panel, at, step = grad, (row * across + start) * filters + first, filters
-                if first + width > filters:  # the last lanes need zeros
-                    used = min(width, filters - first)
-                    copy_rows(grad, at, filters, b, 0, width, count, used)
-                    zero_rows(b, used, width, count, width - used)
-                    panel, at, step = b, 0, width
-                panel_product(
-                    *(images, 0, taps, 0, depth, windows[start:], count),
-                    *(panel, at, step, width, total, first, padded, add),
-                )
-                first += width
-            add = 1
+    for number in range(grids.shape[0]):
+        grid = grid_at(grids, number)
+        depth = grid_depth(grid)
+        if depth == 0:
+            continue
+        inside = is_inside(grid) and grid.source_channels < APART
+        images = x if inside else strip
+        find_taps(grid, inside, taps)
+        fill_up(taps, depth)
+        find_sum_rows(grid, padded, sum_rows)
+        fill_up(sum_rows, depth)
+        in_order = grid.windows_across == grid.out_width and grid.windows_down == grid.out_height
+        rows = grid.batch * grid.windows_down
+        stop = rows * (share + 1) // shares
+        for row in range(rows * share // shares, stop, grid.block):
+            last = min(row + grid.block, stop)
+            find_windows(x, grid, inside, row, last, strip, windows, outs)
+            count = (last - row) * grid.windows_across
+            for start in range(0, count, chunk):
+                some = min(chunk, count - start)
+                first = left
+                while first < right:
+                    width = panel_width(first, padded)
+                    panel, at, step = grad, outs[start] + first, filters
+                    if first + width > filters or not in_order:  # the last lanes need zeros
+                        used = min(width, filters - first)
+                        for i in range(some):
+                            copy_rows(grad, outs[start + i] + first, 0, b, i * width, 0, 1, used)
+                        zero_rows(b, used, width, some, width - used)
+                        panel, at, step = b, 0, width
+                    panel_product(
+                        *(images, 0, taps, 0, depth, windows[start:], some),
+                        *(panel, at, step, width, total, first, sum_rows, add),
+                    )
+                    first += width
+                add = 1
+
+
+@jit
+def find_sum_rows(grid: Grid, padded: int, rows: np.ndarray) -> None:
+    """Write where the sums of (tap row, tap column, channel) are."""
+    size = grid.taps_across * grid.source_channels
+    for tap in range(grid.taps_down):
+        first = (grid.first_row + tap * grid.row_of_taps) * padded
+        count_up(rows[tap * size :], first, padded, size)

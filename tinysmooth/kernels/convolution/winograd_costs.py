@@ -16,7 +16,8 @@ from tinysmooth.kernels.convolution.geometry import (
     round_up,
 )
 from tinysmooth.kernels.convolution.winograd_patches import POSITIONS, SHIFT, TILE
-from tinysmooth.kernels.panels import ROWS_STEP, columns_cost
+from tinysmooth.kernels.microkernel import ROWS_STEP
+from tinysmooth.kernels.panels import columns_cost
 from tinysmooth.kernels.threads import plan_parts
 from tinysmooth.kernels.vectors import LANES
 
@@ -127,7 +128,7 @@ def cost(work: Work, gradient: bool) -> float:
 
     `gradient` is for that of the filters.
     """
-    batch, size, channels, filters, kernel, stride = work
+    batch, size, channels, filters, kernel, stride, _ = work
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return math.inf
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)

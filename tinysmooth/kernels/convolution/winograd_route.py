@@ -38,7 +38,8 @@ from tinysmooth.kernels.convolution.winograd_tiles import (
     filter_gradient_tiles,
     forward_tiles,
 )
-from tinysmooth.kernels.panels import PANEL, ROWS_STEP
+from tinysmooth.kernels.microkernel import ROWS_STEP
+from tinysmooth.kernels.panels import PANEL
 from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, WIDE
 

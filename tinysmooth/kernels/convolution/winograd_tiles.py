@@ -41,7 +41,8 @@ from tinysmooth.kernels.convolution.winograd_patches import (
     output_tile,
 )
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.panels import PANEL, ROWS_STEP, panel_product, panel_width
+from tinysmooth.kernels.microkernel import ROWS_STEP
+from tinysmooth.kernels.panels import PANEL, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
 
 LAST_ROW = 30
