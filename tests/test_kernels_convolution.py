@@ -118,9 +118,8 @@ def many_parts(monkeypatch):
 
 
 def forget_plans():
-    for plan in (windows_plans.plan_forward, windows_plans.plan_backward):
-        plan.cache_clear()
-    windows_plans.plan_gradient.cache_clear()
+    for plan in ("plan_forward", "plan_backward", "plan_gradient"):
+        getattr(windows_plans, plan).cache_clear()
     for plan in ("_plan_convolution", "_plan_gradient"):
         getattr(winograd_route, plan).cache_clear()
     for route in ("_forward", "_backward_data", "_backward_weight"):
@@ -129,8 +128,11 @@ def forget_plans():
 
 def force_zones(monkeypatch, yes):
     """Cut windows in zones along the border always, or never."""
-    monkeypatch.setattr(windows_plans, "ZONE", -math.inf if yes else math.inf)
+    monkeypatch.setattr(windows_plans, "ZONE", -1e18 if yes else 1e18)
     forget_plans()
+    shapes = (2, 6, 7, 3), (5, 3, 3, 3)
+    number = len(windows_plans.plan_forward(*shapes, (6, 7), (1, 1), (1, 1), 1).grids)
+    assert number == (9 if yes else 1)
 
 
 SMALL = [
@@ -248,17 +250,14 @@ def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, r
         (64, 64, 32, 3, 1, "WINOGRAD"),
         (3, 6, 32, 5, 1, "FEW_FILTERS"),
         (3, 64, 64, 7, 2, "FEW_CHANNELS"),
-        (16, 120, 5, 5, 1, "FEW_CHANNELS"),  # 1 pixel of out reaches 25 pixels of x
+        (16, 120, 5, 5, 1, "WINDOWS"),  # of 25 taps a pixel meets one: 25 zones
         (64, 16, 33, 3, 2, "WINDOWS"),
     ],
 )
 def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride, route):
     size = output_size(side, side, (kernel,) * 2, (stride,) * 2, (0, 0))
-    pixels = 16 * size[0] * size[1]
-    found, _ = fast._route(
-        Work(16, (side, side), filters, channels, (kernel,) * 2, (stride,) * 2),
-        gathering=few_channels.cost(pixels, channels, filters, (kernel,) * 2),
-    )
+    shapes = (16, *size, filters), (filters, channels, kernel, kernel), (16, side, side, channels)
+    found, _, _ = fast._backward_data(*shapes, (stride,) * 2, (0, 0), True, 2)
     assert found is fast.Route[route]
 
 
@@ -428,6 +427,52 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
                 out = case.run(fast, name, np.float32)
                 assert error(out, exact[name]) < FLOAT32_TOLERANCE[name]
     forget_plans()
+
+
+# Pixels that compete for the same places of the cache, rows of taps deeper than a block, both; few
+# windows whose filters the threads share, with last lanes.
+DEEP = [
+    Case(40, 1, (4, 5), 260, 20, (3, 3), (2, 2), (1, 1)),
+    Case(41, 2, (3, 4), 300, 7, (3, 4), (1, 1), (1, 2)),
+    Case(42, 1, (3, 3), 20, 330, (3, 3), (1, 1), (1, 1)),
+    Case(43, 1, (2, 3), 270, 200, (2, 3), (1, 1), (1, 1)),
+]
+
+
+@needs_compilation
+@pytest.mark.parametrize("case", DEEP, ids=lambda case: str(case.weight.shape))
+@pytest.mark.parametrize("num_threads", [1, 2, 3])
+@pytest.mark.parametrize("are_cut", [False, True])
+def test_deep_windows_with_and_without_zones(case, num_threads, are_cut, monkeypatch):
+    threads.set_num_threads(num_threads)
+    monkeypatch.setattr(winograd_costs, "cost", lambda *a, **k: math.inf)
+    monkeypatch.setattr(few_channels, "cost", lambda *a, **k: math.inf)
+    force_zones(monkeypatch, are_cut)
+    for name in NAMES:
+        out = case.run(fast, name, np.float32)
+        assert error(out, case.run(im2col, name)) < FLOAT32_TOLERANCE[name]
+    forget_plans()
+
+
+@pytest.mark.parametrize(
+    ("batch", "side", "channels", "filters", "how", "cut"),
+    [
+        (32, 15, 32, 32, (7, 1, 3), (49, 49)),
+        (32, 16, 128, 256, (3, 2, 1), (4, 4)),
+        (32, 32, 3, 32, (3, 1, 1), (9, 1)),  # the gradient gathers more than padding would take
+        (1, 8, 2, 4, (3, 1, 1), (1, 1)),  # not worth to find the windows of nine zones
+        (16, 8, 16, 16, (3, 1, 0), (1, 1)),  # no padding
+    ],
+)
+def test_windows_are_cut_where_that_was_measured_as_quicker(
+    batch, side, channels, filters, how, cut
+):
+    threads.set_num_threads(2)
+    kernel, stride, padding = ((number,) * 2 for number in how)
+    size = output_size(side, side, kernel, stride, padding)
+    shapes = (batch, side, side, channels), (filters, channels, *kernel)
+    plans = (windows_plans.plan_forward, windows_plans.plan_gradient)
+    assert tuple(len(plan(*shapes, size, stride, padding, 2).grids) for plan in plans) == cut
 
 
 @needs_compilation

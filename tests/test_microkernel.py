@@ -91,17 +91,20 @@ def test_rows_of_a_result_lie_anywhere_and_the_last_may_be_repeated(width, rows,
 
 @needs_compilation
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("rows", [4, 8, 20, 40])
+@pytest.mark.parametrize("rows", [3, 4, 8, 9, 18, 20, 40])
 @pytest.mark.parametrize("depth", [5, 8])
 def test_rows_of_a_result_may_be_as_far_apart_as_one_number_says(width, rows, depth):
     a, b = arrays(rows, depth, width)
-    c = np.full((rows + 1, 100), 7, np.float32)
+    filled = -(-rows // 4) * 4
+    c = np.full((filled + 1, 100), 7, np.float32)
+    starts = np.minimum(np.arange(filled), rows - 1) * depth
     panels.panel_product(
-        *(a.reshape(-1), 0, np.arange(rows) * depth, 0, rows, np.arange(depth), depth),
+        *(a.reshape(-1), 0, starts, 0, rows, np.arange(depth), depth),
         *(b.reshape(-1), 0, width, width, c.reshape(-1), 3, 100, 0),
     )
     expected = np.full_like(c, 7)
     expected[:rows, 3 : 3 + width] = a @ b
+    c[rows:filled] = 7  # up to three rows more may be written
     np.testing.assert_allclose(c, expected, rtol=0, atol=1e-4)
 
 

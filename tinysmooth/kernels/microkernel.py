@@ -170,7 +170,7 @@ def write_tile(
 
 
 def row_of_c(context: Any, builder: Any, kind: Any, c_rows: Any, number: Any) -> Any:
-    """Return the offset of a row of C: an entry of a table or, if `c_rows` is one, a multiple."""
+    """Return the offset of a row of C: an entry of the table or, of a number, so many times it."""
     if isinstance(kind, types.Integer):
         return builder.mul(number, c_rows)
     return builder.load(element(context, builder, kind, c_rows, number))

@@ -187,6 +187,7 @@ def narrow_product(
                 *(b, b_offset + k * b_stride, b_stride, c, c_offset, c_rows, add + k),
             )
         return
+    last = first + (last - first + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP  # for taller tiles
     while i < last:
         if i + TALL <= last and are_neighbours(rows, i, TALL):
             _tile_tall(

@@ -61,7 +61,7 @@ def whole_panel_product(
 ) -> None:
     """C = A @ B for a panel of full width, as `panel_product`."""
     steps = (last - first + ROWS_STEP - 1) // ROWS_STEP
-    i, stop = first, first + steps // 3 * 12  # the rest: 0, 4 or 8 rows
+    i, stop = first, first + steps // 3 * 3 * ROWS_STEP  # the rest: 0, 4 or 8 rows
     while i < stop:
         _tile_6(
             *(a, a_offset, rows, i, columns, depth),
@@ -73,7 +73,7 @@ def whole_panel_product(
             *(a, a_offset, rows, i, columns, depth),
             *(b, b_offset, b_stride, c, c_offset, c_rows, add),
         )
-        i += 4
+        i += ROWS_STEP
 
 
 @jit
@@ -97,8 +97,8 @@ def panel_product(
     """C = A @ B, or C += A @ B where `add` is not 0, for a panel B and rows first to last of A.
 
     Row i of C is at ``c_offset + c_rows[i]``, or ``c_offset + i * c_rows``. Where the rows are no
-    multiple of `ROWS_STEP`, a few more are made: the tables must go on, for example with the last
-    row again, which is written to its place again.
+    multiple of `ROWS_STEP`, up to three more are made: the tables must go on, for example with the
+    last row again, which is written to its place again; a number needs room for three rows more.
     """
     i = first
     if width == PANEL:

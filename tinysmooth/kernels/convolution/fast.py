@@ -29,7 +29,7 @@ from tinysmooth.kernels.convolution import (
     winograd_route,
 )
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
-from tinysmooth.kernels.convolution.grids import products_inside
+from tinysmooth.kernels.convolution.grids import grid_of_images, grids_of_gradient
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.threads import get_num_threads
 
@@ -135,12 +135,13 @@ def _forward(
     x_shape: Shape, weight_shape: Shape, stride: Pair, padding: Pair, winograd: bool, threads: int
 ) -> tuple[Route, int, Pair]:
     """Return the route, the windows in a vector, and the size of the result."""
-    batch, height, width, _ = x_shape
     filters, channels, *taps = weight_shape
+    batch, height, width, _ = x_shape
     kernel: Pair = (taps[0], taps[1])
     size = output_size(height, width, kernel, stride, padding)
-    inside = _share_inside((height, width), size, kernel, stride, padding)
-    work = Work(batch, size, channels, filters, kernel, stride, inside)
+    grid = grid_of_images(x_shape, filters, kernel, size, stride, padding)
+    kept = windows_plans.cut_windows([grid], filters).kept
+    work = Work(batch, size, channels, filters, kernel, stride, kept)
     return *_route(work, winograd=winograd), size
 
 
@@ -158,12 +159,10 @@ def _backward_data(
     filters, channels, *taps = weight_shape
     kernel: Pair = (taps[0], taps[1])
     batch, height, width, _ = input_shape
-    out: Pair = (grad_shape[1], grad_shape[2])
-    inside = _share_inside((height, width), out, kernel, stride, padding)
+    grids, _ = grids_of_gradient(grad_shape, kernel, input_shape, stride, padding)
+    kept = windows_plans.cut_windows(grids, channels).kept
     gathering = few_channels.cost(math.prod(grad_shape[:3]), channels, filters, kernel)
-    # Of pixels, each of which sees one in stride times stride of the taps.
-    inside *= math.prod(out) * math.prod(stride) / (height * width)
-    work = Work(batch, (height, width), filters, channels, kernel, stride, inside)
+    work = Work(batch, (height, width), filters, channels, kernel, stride, kept)
     opposite = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
     return *_route(work, gathering=gathering, winograd=winograd), opposite
 
@@ -181,15 +180,11 @@ def _backward_weight(
     """Return the route and the windows in a vector."""
     filters, channels, *taps = weight_shape
     size, kernel = (grad_shape[1], grad_shape[2]), (taps[0], taps[1])
-    inside = _share_inside((x_shape[1], x_shape[2]), size, kernel, stride, padding)
-    work = Work(x_shape[0], size, channels, filters, kernel, stride, inside)
+    grid = grid_of_images(x_shape, filters, kernel, size, stride, padding)
+    chunk = windows_plans.chunk_of(grid, filters)
+    kept = windows_plans.cut_windows([grid], filters, chunk).kept
+    work = Work(x_shape[0], size, channels, filters, kernel, stride, kept)
     return _route(work, gradient=True, winograd=winograd)
-
-
-def _share_inside(source: Pair, size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> float:
-    """Return the share of the products of the windows that do not fall on padding."""
-    products = math.prod(size) * math.prod(kernel)
-    return products_inside(source, size, kernel, stride, padding) / max(1, products)
 
 
 def _route(
@@ -210,7 +205,7 @@ def _route(
     shared = 1 if gathering is None else down * across
     depth = rows * columns * work.channels
     windows = work.windows / shared
-    costs = {Route.WINDOWS: windows_plans.cost(windows, depth, work.filters, work.inside, gradient)}
+    costs = {Route.WINDOWS: windows_plans.cost(windows, depth, work.filters, work.kept)}
     together = 1
     if gathering is not None:
         costs[Route.FEW_CHANNELS] = gathering
@@ -218,5 +213,5 @@ def _route(
         costs[Route.WINOGRAD] = winograd_costs.cost(work, gradient)
         if shared == 1:
             together = few_filters.windows_together(work.filters, work.size[1], columns, across)
-        costs[Route.FEW_FILTERS] = few_filters.cost(work, together, gradient)
+        costs[Route.FEW_FILTERS] = few_filters.cost(work, together)
     return min(costs, key=lambda route: costs[route]), together

@@ -25,8 +25,8 @@ Shape = tuple[int, ...]
 class Work(NamedTuple):
     """The shapes that decide what a convolution costs; `size` is that of its result.
 
-    The gradient of images is a convolution as well, from the filters to the channels. `inside` is
-    the share of all products that do not fall on padding.
+    The gradient of images is a convolution as well, from the filters to the channels. `kept` is
+    the share of the time of all windows that is left where some are cut along the border.
     """
 
     batch: int
@@ -35,7 +35,7 @@ class Work(NamedTuple):
     filters: int
     kernel: Pair
     stride: Pair
-    inside: float = 1.0
+    kept: float = 1.0
 
     @property
     def windows(self) -> int:

@@ -29,8 +29,9 @@ from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, sto
 class Grid(NamedTuple):
     """Which source pixels each window covers, and where its result goes; rows, then columns.
 
-    Its filters are taps of some packed filters, whose panels have `packed_depth` rows: those of the
-    first row of taps begin at row `first_row`, those of the next at ``first_row + row_of_taps``.
+    Its filters are taps of the packed filters that begin at float `packed_at` and whose panels have
+    `packed_depth` rows: the first row of taps begins at row `first_row`, the next one at
+    ``first_row + row_of_taps``.
     """
 
     batch: int
@@ -56,7 +57,7 @@ class Grid(NamedTuple):
     packed_depth: int
     first_row: int
     row_of_taps: int
-    block: int  # rows of windows to take at a time
+    block: int  # rows of windows to take at a time; 0 until `windows_plans` knows
 
 
 @jit

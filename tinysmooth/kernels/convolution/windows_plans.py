@@ -5,6 +5,7 @@ Costs are in multiply-adds of vectors; the constants were found by timing.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from tinysmooth.kernels.convolution.grids import (
     zones,
 )
 from tinysmooth.kernels.convolution.packing import Grid
+from tinysmooth.kernels.convolution.windows import APART
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL, columns_cost
 from tinysmooth.kernels.threads import plan_parts
@@ -65,16 +67,10 @@ COPIED_GRADIENT = 20
 """What gathering a vector of the gradient of out takes: those of a zone are no matrix in memory."""
 
 
-def cost(
-    windows: float, depth: int, filters: int, inside: float = 1.0, gradient: bool = False
-) -> float:
-    """Return the time of so many windows of `depth` numbers, of which a share lies `inside`.
-
-    `gradient` is for that of the filters, where it costs more to leave the others out.
-    """
+def cost(windows: float, depth: int, filters: int, kept: float = 1.0) -> float:
+    """Return the time of so many windows of `depth` numbers, if a share is `kept` of it."""
     vectors = -(-filters // LANES)
-    used = min(depth, depth * inside + COPIED_GRADIENT * gradient)
-    return columns_cost(vectors) * windows * used + vectors * FILTERS_AS_WINDOWS * depth
+    return depth * (columns_cost(vectors) * windows * kept + vectors * FILTERS_AS_WINDOWS)
 
 
 def _depth(grid: Grid) -> int:
@@ -101,33 +97,45 @@ def _in_blocks(grid: Grid, shares: int) -> Grid:
     """Set how many rows of windows to take at a time: blocks of one size that fit the cache."""
     share = -(-_rows(grid) // shares)
     most = min(share, max(1, MOST_WINDOWS // max(1, grid.windows_across)))
-    while most > 1 and _strip_floats(grid, most) > BLOCK_FLOATS:
-        most -= 1
-    blocks = -(-share // most)
+    fitting = bisect.bisect_right(
+        range(1, most + 1), BLOCK_FLOATS, key=lambda rows: _strip_floats(grid, rows)
+    )
+    blocks = max(1, -(-share // max(1, fitting)))
     return grid._replace(block=-(-share // blocks))
 
 
-def _pieces(grid: Grid, vectors: int, shares: int, chunk: int = 0) -> list[Grid]:
-    """Cut the grid in zones, if that is quicker than a strip of zeros around the images.
+def _time(grid: Grid, vectors: int, shares: int, chunk: int, is_zone: bool) -> float:
+    """Return the time that a grid takes, if every share takes as long as the largest one.
 
     `chunk` is for the gradient of filters: the windows in a product.
     """
+    rows, depth = -(-_rows(grid) // shares), _depth(grid)
+    windows = rows * grid.windows_across
+    if chunk:
+        taken = windows * (depth + COPIED_GRADIENT * is_zone)
+        taken += -(-windows // chunk) * depth * PRODUCT
+    else:
+        is_one_run = grid.taps_across * grid.source_channels == grid.row_of_taps
+        runs = 1 if is_one_run else max(1, grid.taps_down)
+        taken = round_up(windows, ROWS_STEP) * (depth + PRODUCT * (runs - 1))
+    total = float(taken * vectors)
+    if not is_zone or (chunk and grid.source_channels >= APART):
+        total += COPIED * _strip_floats(grid, rows) / LANES
+    return shares * total
+
+
+def _pieces(grid: Grid, vectors: int, shares: int, chunk: int) -> tuple[list[Grid], float, float]:
+    """Cut the grid in zones, if that is quicker than a strip of zeros around the images.
+
+    Returns the pieces, their time, and the time of the whole grid with a strip.
+    """
     cut = zones(grid)
-    if len(cut) == 1:
-        return cut
-    strip = float(_windows(grid) * _depth(grid) * vectors)
-    strip += COPIED * _strip_floats(grid, _rows(grid)) / LANES
-    total = 0.0
-    for zone in cut:
-        windows = -(-_windows(zone) // shares)
-        if chunk:
-            products = -(-windows // chunk) * _depth(zone) * PRODUCT
-            taken = windows * (_depth(zone) + COPIED_GRADIENT) + products
-        else:
-            runs = zone.taps_down if zone.taps_across < grid.taps_across else 1
-            taken = round_up(windows, ROWS_STEP) * (_depth(zone) + PRODUCT * (runs - 1))
-        total += shares * (taken * vectors + ZONE)
-    return cut if total < strip else [grid]
+    whole = _time(grid, vectors, shares, chunk, is_zone=False)
+    if cut == [grid]:  # nothing falls on padding
+        return cut, whole, whole
+    time = sum(_time(zone, vectors, shares, chunk, is_zone=True) for zone in cut)
+    time += ZONE * shares * (len(cut) - 1)
+    return (cut, time, whole) if time < whole else ([grid], whole, whole)
 
 
 def _by_filters(windows: int, padded: int, parts: int) -> bool:
@@ -136,9 +144,42 @@ def _by_filters(windows: int, padded: int, parts: int) -> bool:
 
 
 def _sizes(grids: Sequence[Grid]) -> tuple[int, int]:
-    """Return the windows of a block, and the floats of its strip."""
+    """Return the most windows of a block, in whole tiles, and the most floats of its strip."""
     windows = max(round_up(grid.block * grid.windows_across, ROWS_STEP) for grid in grids)
     return windows, max(_strip_floats(grid, grid.block) for grid in grids)
+
+
+class Cut(NamedTuple):
+    """How the windows of some grids are shared among threads, and cut."""
+
+    parts: int
+    by_filters: bool
+    grids: list[Grid]
+    kept: float  # share of the time of the grids as they were
+
+
+def cut_windows(whole: Sequence[Grid], filters: int, chunk: int = 0) -> Cut:
+    """Cut the grids of a convolution; `chunk` as in `_time`."""
+    padded = round_up(filters, LANES)
+    products = sum(_windows(grid) * _depth(grid) for grid in whole) * padded
+    limit = max(_rows(grid) for grid in whole)
+    parts = plan_parts(products / PRODUCTS_PER_NANOSECOND, limit=limit)
+    by_filters = _by_filters(max(_windows(grid) for grid in whole), padded, parts)
+    shares = 1 if by_filters else parts
+    grids: list[Grid] = []
+    time = before = 0.0
+    for grid in whole:
+        pieces, of_pieces, of_grid = _pieces(grid, padded // LANES, shares, chunk)
+        grids += [_in_blocks(piece, shares) for piece in pieces]
+        time += of_pieces
+        before += of_grid
+    return Cut(parts, by_filters, grids, time / before if before else 1.0)
+
+
+def chunk_of(grid: Grid, filters: int) -> int:
+    """Return the windows in a product for the gradient of filters, at most."""
+    sums = round_up(_depth(grid), ROWS_STEP) * round_up(filters, LANES)
+    return GRADIENT_WINDOWS[sums >= BLOCK_FLOATS]
 
 
 class Plan(NamedTuple):
@@ -151,33 +192,24 @@ class Plan(NamedTuple):
     packed: int  # floats of the packed filters, a multiple of a vector as padded filters are
     workspace: int  # floats of each part
     tables: int  # numbers in the tables of each part
-    sizes: tuple[int, int, int]  # as the kernel takes them
+    sizes: tuple[int, int, int]  # filters, windows of a block, by_filters
 
 
 def _plan(whole: Sequence[Grid], orders: Sequence[Order], filters: int) -> Plan:
     """Lay out the convolution of every grid with as many filters."""
     padded = round_up(filters, LANES)
-    work = sum(_windows(grid) * _depth(grid) for grid in whole) * padded
-    limit = max(_rows(grid) for grid in whole)
-    parts = plan_parts(work / PRODUCTS_PER_NANOSECOND, limit=limit)
-    by_filters = _by_filters(max(_windows(grid) for grid in whole), padded, parts)
-    shares = 1 if by_filters else parts
-    grids = [
-        _in_blocks(piece, shares)
-        for grid in whole
-        for piece in _pieces(grid, padded // LANES, shares)
-    ]
-    windows, strip = _sizes(grids)
+    cut = cut_windows(whole, filters)
+    windows, strip = _sizes(cut.grids)
     packed = sum(grid.packed_depth for grid in whole) * padded
     return Plan(
-        grids=np.array(grids, np.int64),
+        grids=np.array(cut.grids, np.int64),
         orders=np.array(orders, np.int64),
-        parts=parts,
+        parts=cut.parts,
         packing=plan_parts(packed / PACKED_PER_NANOSECOND, limit=padded // LANES),
         packed=packed,
         workspace=round_up(windows * PANEL + strip, LANES),
-        tables=2 * windows + max(_depth(grid) for grid in grids),
-        sizes=(filters, windows, int(by_filters)),
+        tables=2 * windows + max(_depth(grid) for grid in cut.grids),
+        sizes=(filters, windows, int(cut.by_filters)),
     )
 
 
@@ -215,7 +247,7 @@ class GradientPlan(NamedTuple):
     sums: tuple[int, int]
     workspace: int  # floats of each part
     tables: int  # numbers in the tables of each part
-    sizes: tuple[int, int, int, int]  # as the kernel takes them
+    sizes: tuple[int, int, int, int]  # filters, windows of a block, of a product, by_filters
 
 
 @functools.lru_cache(maxsize=PLANS)
@@ -226,23 +258,18 @@ def plan_gradient(
     filters, _, rows, columns = weight_shape
     grid = grid_of_images(x_shape, filters, (rows, columns), size, stride, padding)
     depth, padded = round_up(_depth(grid), ROWS_STEP), round_up(filters, LANES)
-    windows = _windows(grid)
-    parts = plan_parts(windows * depth * padded / PRODUCTS_PER_NANOSECOND, limit=_rows(grid))
-    by_filters = _by_filters(windows, padded, parts)
-    shares = 1 if by_filters else parts
-    chunk = GRADIENT_WINDOWS[depth * padded >= BLOCK_FLOATS]
-    pieces = _pieces(grid, padded // LANES, shares, chunk)
-    grids = [_in_blocks(piece, shares) for piece in pieces]
-    most, strip = _sizes(grids)
+    chunk = chunk_of(grid, filters)
+    cut = cut_windows([grid], filters, chunk)
+    most, strip = _sizes(cut.grids)
     chunks = -(-most // chunk)
     chunk = -(-most // chunks)
-    sums = (shares, depth * padded)
+    sums = (1 if cut.by_filters else cut.parts, depth * padded)
     return GradientPlan(
-        grids=np.array(grids, np.int64),
-        parts=parts,
+        grids=np.array(cut.grids, np.int64),
+        parts=cut.parts,
         adding=plan_parts(math.prod(sums) / PACKED_PER_NANOSECOND, limit=padded // LANES),
         sums=sums,
         workspace=round_up(chunk * PANEL + strip, LANES),
         tables=2 * (most + depth),
-        sizes=(filters, most, chunk, int(by_filters)),
+        sizes=(filters, most, chunk, int(cut.by_filters)),
     )

@@ -36,7 +36,7 @@ FEW_INPUT_TILE = 1000
 FEW_OUTPUT_TILE = 500
 """OUTPUT_TILE likewise."""
 
-FILTERS_AS_TILES = 85
+FILTERS_AS_TILES = 100
 """Writing the transformed filters, and reading them back, takes as long as the products of so many
 tiles."""
 
