@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import math
 
 import numpy as np
 
@@ -161,7 +160,7 @@ def _backward_data(
     batch, height, width, _ = input_shape
     grids, _ = grids_of_gradient(grad_shape, kernel, input_shape, stride, padding)
     kept = windows_plans.cut_windows(grids, channels).kept
-    gathering = few_channels.cost(math.prod(grad_shape[:3]), channels, filters, kernel)
+    gathering = few_channels.cost(grad_shape, channels, kernel)
     work = Work(batch, (height, width), filters, channels, kernel, stride, kept)
     opposite = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
     return *_route(work, gathering=gathering, winograd=winograd), opposite

@@ -47,9 +47,20 @@ PACKED_TAP = 1.5
 """Nanoseconds it takes one core to pack a number of the filters, roughly."""
 
 
-def cost(pixels: int, channels: int, filters: int, kernel: Pair) -> float:
-    """Return the time of so many pixels of out, in multiply-adds of vectors."""
-    taps = kernel[0] * kernel[1]
+def cost(grad_shape: Shape, channels: int, kernel: Pair) -> float:
+    """Return the time of all pixels of out, in multiply-adds of vectors.
+
+    Small images are a band each, and their pixels make whole tiles.
+
+    Examples
+    --------
+    With one pixel in an image, three of four rows of a tile are for nothing.
+
+    >>> cost((8, 1, 1, 9), 3, (5, 5)) == cost((8, 2, 2, 9), 3, (5, 5))
+    True
+    """
+    batch, rows, columns, filters = grad_shape
+    pixels, taps = batch * round_up(rows * columns, ROWS_STEP), kernel[0] * kernel[1]
     products = filters * columns_cost(-(-taps * channels // LANES))
     gathering = GATHERED_TAP * taps * -(-channels // LANES)
     return (pixels + FILTERS_AS_PIXELS) * products + pixels * gathering
