@@ -42,7 +42,7 @@ class Order(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """The pixels phase, phase + stride, ... of one direction of x, which meet the same taps."""
+    """The pixels first, first + stride, ... of one direction of x, which meet the same taps."""
 
     first: int
     windows: int

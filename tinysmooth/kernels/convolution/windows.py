@@ -212,7 +212,8 @@ def filter_gradient_windows(
                 while first < right:
                     width = panel_width(first, padded)
                     panel, at, step = grad, outs[start] + first, filters
-                    if first + width > filters or not in_order:  # lanes need zeros, or are apart
+                    # The last lanes need zeros, and pixels of a zone do not follow one another.
+                    if first + width > filters or not in_order:
                         used = min(width, filters - first)
                         for i in range(some):
                             copy_rows(grad, outs[start + i] + first, 0, b, i * width, 0, 1, used)
