@@ -118,7 +118,7 @@ def many_parts(monkeypatch):
 
 
 def forget_plans():
-    for plan in ("plan_forward", "plan_backward", "plan_gradient"):
+    for plan in ("plan_forward", "plan_backward", "plan_gradient", "_cut"):
         getattr(windows_plans, plan).cache_clear()
     for plan in ("_plan_convolution", "_plan_gradient"):
         getattr(winograd_route, plan).cache_clear()
@@ -127,7 +127,10 @@ def forget_plans():
 
 
 def force_zones(monkeypatch, yes):
-    """Cut windows in zones along the border always, or never."""
+    """Cut windows in zones along the border wherever they meet other taps there, or never.
+
+    A cut is so cheap then that its route costs less than any other: less than nothing.
+    """
     monkeypatch.setattr(windows_plans, "ZONE", -1e18 if yes else 1e18)
     forget_plans()
     shapes = (2, 6, 7, 3), (5, 3, 3, 3)
@@ -239,6 +242,7 @@ def test_windows_share_a_vector_where_that_saves_products(filters, across, colum
 )
 def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, route):
     batch, channels, filters, side = shape
+    threads.set_num_threads(2)
     kernel, stride, padding = ((number,) * 2 for number in how)
     shapes = (batch, side, side, channels), (filters, channels, *kernel)
     assert fast._forward(*shapes, stride, padding, True, 2)[0] is fast.Route[route]
@@ -255,6 +259,7 @@ def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, r
     ],
 )
 def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride, route):
+    threads.set_num_threads(2)
     size = output_size(side, side, (kernel,) * 2, (stride,) * 2, (0, 0))
     shapes = (16, *size, filters), (filters, channels, kernel, kernel), (16, side, side, channels)
     found, _, _ = fast._backward_data(*shapes, (stride,) * 2, (0, 0), True, 2)
@@ -454,13 +459,32 @@ def test_deep_windows_with_and_without_zones(case, num_threads, are_cut, monkeyp
     forget_plans()
 
 
+@needs_compilation
+@pytest.mark.parametrize("are_cut", [False, True])
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_windows_side_by_side_with_and_without_zones(are_cut, num_threads, monkeypatch):
+    threads.set_num_threads(num_threads)
+    force_zones(monkeypatch, are_cut)
+    case = Case(44, 3, (8, 8), 6, 4, (3, 3), (1, 1), (1, 1))
+    x, weight, grad = (a.astype(np.float32) for a in (case.x, case.weight, case.grad))
+    same = ((1, 1), (1, 1))
+    found = (
+        few_filters.convolve(x, weight, (8, 8), *same, together=4),
+        few_filters.convolve_backward(grad, weight, x.shape, (1, 1), together=2),
+        few_filters.filter_gradient(x, grad, weight.shape, *same, together=4),
+    )
+    for name, out in zip(NAMES, found, strict=True):
+        assert error(out, case.run(im2col, name)) < 2e-6
+    forget_plans()
+
+
 @pytest.mark.parametrize(
     ("batch", "side", "channels", "filters", "how", "cut"),
     [
         (32, 15, 32, 32, (7, 1, 3), (49, 49)),
         (32, 16, 128, 256, (3, 2, 1), (4, 4)),
         (32, 32, 3, 32, (3, 1, 1), (9, 1)),  # the gradient gathers more than padding would take
-        (1, 8, 2, 4, (3, 1, 1), (1, 1)),  # not worth to find the windows of nine zones
+        (1, 8, 2, 4, (3, 1, 1), (1, 1)),  # not worth finding the windows of nine zones
         (16, 8, 16, 16, (3, 1, 0), (1, 1)),  # no padding
     ],
 )

@@ -51,6 +51,8 @@ def windows_together(filters: int, across: int, columns: int, step: int) -> int:
 def cost(work: Work, together: int) -> float:
     """Return the time of so many windows, in multiply-adds of vectors; infinity for windows alone.
 
+    What is kept of single windows, where they are cut, stands for what is kept of wider ones.
+
     Examples
     --------
     With 3x3 filters, two windows take two thirds of their time.

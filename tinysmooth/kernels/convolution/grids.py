@@ -17,8 +17,8 @@ Along the border, windows are cut in `zones` by the taps that lie inside::
                             one      | all but two    | one             nine zones
 
 No product falls on padding then, and no image is copied between zeros. Of the products of 7x7
-filters with padding 3 on images of 15x15 pixels that leaves out 22 percent. And where padding meets
-a filter that is not finite, the border stays finite, which it does not in `im2col`.
+filters with padding 3 on images of 15x15 pixels that leaves out 22 percent. And a filter that is
+not finite spoils no pixel where it would meet nothing but padding, as it does in `im2col`.
 """
 
 from __future__ import annotations
@@ -96,14 +96,19 @@ def spans(windows: int, step: int, start: int, taps: int, source: int) -> list[S
     Span(first=4, windows=1, first_tap=0, taps=2)
     """
     out: list[Span] = []
-    for window in range(windows):
+    window = 0
+    while window < windows:
         at = start + window * step
         first = min(max(0, -at), taps)
         inside = max(0, min(taps, source - at) - first)
+        run = 1
+        if inside == taps:  # and so have the next ones, up to the other border
+            run = max(1, min(windows, (source - taps - start) // step + 1) - window)
         if out and out[-1][2:] == (first, inside):
-            out[-1] = out[-1]._replace(windows=out[-1].windows + 1)
+            out[-1] = out[-1]._replace(windows=out[-1].windows + run)
         else:
-            out.append(Span(window, 1, first, inside))
+            out.append(Span(window, run, first, inside))
+        window += run
     return out
 
 

@@ -29,7 +29,7 @@ from tinysmooth.kernels.convolution.packing import Grid
 from tinysmooth.kernels.convolution.windows import APART
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL, columns_cost
-from tinysmooth.kernels.threads import plan_parts
+from tinysmooth.kernels.threads import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE, ZEN
 
 BLOCK_FLOATS = 2**17 if WIDE else 2**15
@@ -68,7 +68,7 @@ COPIED_GRADIENT = 20
 
 
 def cost(windows: float, depth: int, filters: int, kept: float = 1.0) -> float:
-    """Return the time of so many windows of `depth` numbers, if a share is `kept` of it."""
+    """Return the time of so many windows of `depth` numbers, if only the share `kept` is left."""
     vectors = -(-filters // LANES)
     return depth * (columns_cost(vectors) * windows * kept + vectors * FILTERS_AS_WINDOWS)
 
@@ -87,7 +87,7 @@ def _windows(grid: Grid) -> int:
 
 def _strip_floats(grid: Grid, rows: int) -> int:
     """Return the floats that so many rows of windows see, at most."""
-    images = min(rows, (rows - 2) // grid.windows_down + 2)
+    images = min(rows, (rows - 2) // max(1, grid.windows_down) + 2)
     lines = rows * grid.step_down + images * max(0, grid.taps_down - grid.step_down)
     across = (grid.windows_across - 1) * grid.step_across + grid.taps_across
     return lines * across * grid.source_channels
@@ -104,10 +104,13 @@ def _in_blocks(grid: Grid, shares: int) -> Grid:
     return grid._replace(block=-(-share // blocks))
 
 
-def _time(grid: Grid, vectors: int, shares: int, chunk: int, is_zone: bool) -> float:
+def _time(
+    grid: Grid, vectors: int, shares: int, chunk: int, *, is_zone: bool, inside: bool
+) -> float:
     """Return the time that a grid takes, if every share takes as long as the largest one.
 
-    `chunk` is for the gradient of filters: the windows in a product.
+    `chunk` is for the gradient of filters: the windows in a product. Windows that are not all
+    `inside` need a strip of zeros around their images.
     """
     rows, depth = -(-_rows(grid) // shares), _depth(grid)
     windows = rows * grid.windows_across
@@ -119,7 +122,7 @@ def _time(grid: Grid, vectors: int, shares: int, chunk: int, is_zone: bool) -> f
         runs = 1 if is_one_run else max(1, grid.taps_down)
         taken = round_up(windows, ROWS_STEP) * (depth + PRODUCT * (runs - 1))
     total = float(taken * vectors)
-    if not is_zone or (chunk and grid.source_channels >= APART):
+    if not inside or (chunk and grid.source_channels >= APART):
         total += COPIED * _strip_floats(grid, rows) / LANES
     return shares * total
 
@@ -127,15 +130,16 @@ def _time(grid: Grid, vectors: int, shares: int, chunk: int, is_zone: bool) -> f
 def _pieces(grid: Grid, vectors: int, shares: int, chunk: int) -> tuple[list[Grid], float, float]:
     """Cut the grid in zones, if that is quicker than a strip of zeros around the images.
 
-    Returns the pieces, their time, and the time of the whole grid with a strip.
+    Returns the pieces, their time, and the time of the grid in one piece.
     """
     cut = zones(grid)
-    whole = _time(grid, vectors, shares, chunk, is_zone=False)
-    if cut == [grid]:  # nothing falls on padding
-        return cut, whole, whole
-    time = sum(_time(zone, vectors, shares, chunk, is_zone=True) for zone in cut)
+    inside = cut == [grid]
+    uncut = _time(grid, vectors, shares, chunk, is_zone=False, inside=inside)
+    if inside:
+        return cut, uncut, uncut
+    time = sum(_time(zone, vectors, shares, chunk, is_zone=True, inside=True) for zone in cut)
     time += ZONE * shares * (len(cut) - 1)
-    return (cut, time, whole) if time < whole else ([grid], whole, whole)
+    return (cut, time, uncut) if time < uncut else ([grid], uncut, uncut)
 
 
 def _by_filters(windows: int, padded: int, parts: int) -> bool:
@@ -154,26 +158,34 @@ class Cut(NamedTuple):
 
     parts: int
     by_filters: bool
-    grids: list[Grid]
+    grids: tuple[Grid, ...]
     kept: float  # share of the time of the grids as they were
 
 
 def cut_windows(whole: Sequence[Grid], filters: int, chunk: int = 0) -> Cut:
-    """Cut the grids of a convolution; `chunk` as in `_time`."""
+    """Cut the grids of a convolution where that is quicker; `chunk` as in `_time`."""
+    return _cut(tuple(whole), filters, chunk, get_num_threads())
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _cut(whole: tuple[Grid, ...], filters: int, chunk: int, num_threads: int) -> Cut:
     padded = round_up(filters, LANES)
     products = sum(_windows(grid) * _depth(grid) for grid in whole) * padded
-    limit = max(_rows(grid) for grid in whole)
+    limit = max((_rows(grid) for grid in whole), default=0)
     parts = plan_parts(products / PRODUCTS_PER_NANOSECOND, limit=limit)
-    by_filters = _by_filters(max(_windows(grid) for grid in whole), padded, parts)
-    shares = 1 if by_filters else parts
+    windows = max((_windows(grid) for grid in whole), default=0)
+    by_filters = _by_filters(windows, padded, parts)
+    shares, vectors = parts, padded // LANES
+    if by_filters:
+        shares, vectors = 1, -(-vectors // parts)
     grids: list[Grid] = []
     time = before = 0.0
     for grid in whole:
-        pieces, of_pieces, of_grid = _pieces(grid, padded // LANES, shares, chunk)
+        pieces, of_pieces, of_grid = _pieces(grid, vectors, shares, chunk)
         grids += [_in_blocks(piece, shares) for piece in pieces]
         time += of_pieces
         before += of_grid
-    return Cut(parts, by_filters, grids, time / before if before else 1.0)
+    return Cut(parts, by_filters, tuple(grids), time / before if before else 1.0)
 
 
 def chunk_of(grid: Grid, filters: int) -> int:

@@ -40,8 +40,8 @@ FILTERS_AS_TILES = 85
 """Writing the transformed filters, and reading them back, takes as long as the products of so many
 tiles."""
 
-MANY_SHIFTS = 1.06
-"""What the products of more than four shifted images take, compared with those of others: neither
+MOST_SHIFTS, MANY_SHIFTS = 4, 1.06
+"""The products of more than four shifted images take 1.06 times as long as those of fewer: neither
 their filters nor their pixels stay in the L2 cache."""
 
 USED_FILTERS_AS_TILES = 10
@@ -108,7 +108,7 @@ def _costs(tiles: int, depth: Depth, filters: int) -> tuple[float, float]:
     The first is that of `winograd_tiles`, the second that of `winograd_few`: there each thread has
     whole vectors of filters, the busiest one more than others, and makes all of V for itself.
     """
-    product = POSITIONS * depth.used * (MANY_SHIFTS if depth.shifts > 4 else 1)
+    product = POSITIONS * depth.used * (MANY_SHIFTS if depth.shifts > MOST_SHIFTS else 1)
     inputs, outputs = depth.shifts * -(-depth.channels // LANES), -(-filters // LANES)
     transforms = tiles * (INPUT_TILE * inputs + OUTPUT_TILE * outputs)
     many = product * (columns_cost(outputs) * tiles + outputs * FILTERS_AS_TILES) + transforms
