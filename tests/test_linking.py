@@ -12,7 +12,7 @@ from tinysmooth.kernels import jit, linking
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# convolve_windows calls convolve_block, and that comes to whole_panel_product for arguments of two
+# convolve_windows calls convolve_block, and that comes to panel_product for arguments of two
 # kinds. All of them are large. The result is compared with plain NumPy.
 PROGRAM = """
 import numpy as np
@@ -75,14 +75,14 @@ def cache(tmp_path_factory):
 @needs_compilation
 def test_a_caller_from_the_cache_finds_what_it_calls(cache):
     folder, symbols = cache
-    assert any(symbol.startswith("tinysmooth_whole_panel_product_") for symbol in symbols)
+    assert any(symbol.startswith("tinysmooth_panel_product_") for symbol in symbols)
     assert run(folder) == (0, symbols)
 
 
 @needs_compilation
 @pytest.mark.parametrize(
     "missing",
-    [["whole_panel_product"], ["convolve_windows"], ["convolve_windows", "whole_panel_product"]],
+    [["panel_product"], ["convolve_windows"], ["convolve_windows", "panel_product"]],
 )
 def test_a_cache_with_holes_is_filled_up(cache, missing):
     """The caller is loaded before its callee is compiled, or compiled around one that is loaded."""
@@ -103,7 +103,7 @@ def test_a_large_kernel_has_one_machine_code_and_a_small_one_copies():
     declared = {function.name for function in functions if function.is_declaration}
     defined = {function.name for function in functions} - declared
     assert any(name.startswith("tinysmooth_") and "panel_product" in name for name in declared)
-    assert not any("whole_panel_product" in name for name in defined)
+    assert not any("panel_product" in name for name in defined)
     assert not any("panel_width" in name for name in declared)
 
 

@@ -43,40 +43,6 @@ _tile_8x2, _tile_4x2 = make_microkernel(8, 2), make_microkernel(4, 2)
 
 
 @jit
-def whole_panel_product(
-    a: np.ndarray,
-    a_offset: int,
-    rows: np.ndarray,
-    first: int,
-    last: int,
-    columns: np.ndarray,
-    depth: int,
-    b: np.ndarray,
-    b_offset: int,
-    b_stride: int,
-    c: np.ndarray,
-    c_offset: int,
-    c_rows: np.ndarray | int,
-    add: int,
-) -> None:
-    """C = A @ B for a panel of full width, as `panel_product`."""
-    steps = (last - first + ROWS_STEP - 1) // ROWS_STEP
-    i, stop = first, first + steps // 3 * 3 * ROWS_STEP  # the rest: 0, 4 or 8 rows
-    while i < stop:
-        _tile_6(
-            *(a, a_offset, rows, i, columns, depth),
-            *(b, b_offset, b_stride, c, c_offset, c_rows, add),
-        )
-        i += 6
-    while i < last:
-        _tile_4(
-            *(a, a_offset, rows, i, columns, depth),
-            *(b, b_offset, b_stride, c, c_offset, c_rows, add),
-        )
-        i += ROWS_STEP
-
-
-@jit
 def panel_product(
     a: np.ndarray,
     a_offset: int,
@@ -102,10 +68,20 @@ def panel_product(
     """
     i = first
     if width == PANEL:
-        whole_panel_product(
-            *(a, a_offset, rows, first, last, columns, depth),
-            *(b, b_offset, b_stride, c, c_offset, c_rows, add),
-        )
+        steps = (last - first + ROWS_STEP - 1) // ROWS_STEP
+        stop = first + steps // 3 * 3 * ROWS_STEP  # the rest: 0, 4 or 8 rows
+        while i < stop:
+            _tile_6(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+            )
+            i += 6
+        while i < last:
+            _tile_4(
+                *(a, a_offset, rows, i, columns, depth),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+            )
+            i += ROWS_STEP
     elif not WIDE:  # all panels are whole; the tiles below are for AVX-512
         return
     elif width == 48:

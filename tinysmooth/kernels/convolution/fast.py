@@ -134,8 +134,8 @@ def _forward(
     x_shape: Shape, weight_shape: Shape, stride: Pair, padding: Pair, winograd: bool, threads: int
 ) -> tuple[Route, int, Pair]:
     """Return the route, the windows in a vector, and the size of the result."""
-    filters, channels, *taps = weight_shape
     batch, height, width, _ = x_shape
+    filters, channels, *taps = weight_shape
     kernel: Pair = (taps[0], taps[1])
     size = output_size(height, width, kernel, stride, padding)
     grid = grid_of_images(x_shape, filters, kernel, size, stride, padding)

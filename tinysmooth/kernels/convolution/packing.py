@@ -1,4 +1,4 @@
-"""Where the windows of an image lie: two tables of offsets, and a strip of zeros around it.
+"""Where the windows of an image lie, and their results: tables of offsets, and a strip of zeros.
 
 Everything that makes shapes different, the borders, strides and phases, ends in this room. What
 leaves it is a matrix in the sense of `tinysmooth.kernels.microkernel`: the number that tap k of
