@@ -237,7 +237,10 @@ from tinysmooth.kernels.jit import jit
 
 @jit
 def largest(values):
-    return values.max()
+    best = values[0]
+    for value in values:
+        best = max(best, value)
+    return best
 
 @numba.njit
 def twice(values):

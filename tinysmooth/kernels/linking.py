@@ -27,6 +27,7 @@ import copy
 import functools
 import hashlib
 import importlib
+import itertools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,7 @@ With twice as many, compiling a training step took 12 percent longer; with half 
 less, and the steps themselves 0 to 3 percent longer."""
 
 _PACKAGE = __name__.rpartition(".")[0] + "."
+_large: dict[str, bool] = {}  # Numba's name of a machine code -> whether it is larger
 _published: dict[str, Callable[[], None]] = {}  # symbol -> how another process publishes it
 
 
@@ -60,7 +62,7 @@ def implementation(kernel: Any, made: Any, copied: Any) -> Any:
     function = kernel.function
     module, name = function.__module__, function.__qualname__
     found = module.startswith(_PACKAGE) and getattr(sys.modules[module], name, None) is kernel
-    if not found or _instructions(made) <= LARGEST_COPY:
+    if not found or not _is_large(made):
         return copied
     return _publish(module, name, made)
 
@@ -97,6 +99,11 @@ def _module(made: Any) -> Any:
     return made.library._get_module_for_linking()
 
 
-def _instructions(made: Any) -> int:
-    function = _module(made).get_function(made.fndesc.llvm_func_name)
-    return sum(1 for block in function.blocks for _ in block.instructions)
+def _is_large(made: Any) -> bool:
+    """Tell whether a kernel is too large to be copied; counts no further than that takes."""
+    name = made.fndesc.llvm_func_name
+    if name not in _large:
+        blocks = _module(made).get_function(name).blocks
+        instructions = (one for block in blocks for one in block.instructions)
+        _large[name] = any(True for _ in itertools.islice(instructions, LARGEST_COPY, None))
+    return _large[name]

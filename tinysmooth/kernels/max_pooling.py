@@ -27,7 +27,7 @@ from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.normalisation.lanes import read, select_larger, write
 from tinysmooth.kernels.pooling import empty_pooled, first_inside, pooling_work
 from tinysmooth.kernels.reference import pooling as reference
-from tinysmooth.kernels.threads import run_parallel
+from tinysmooth.kernels.threads import plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, load_bytes, select_equal, splat, store_bytes
 
 __all__ = ["max_pool2d_backward", "max_pool2d_forward"]
@@ -68,10 +68,14 @@ def _max_parts(
     out: Array,
     argmax: Array,
     shape: tuple[int, ...],
+    last: Array,
 ) -> None:
-    """Write the maxima and their taps for this part's rows of windows; the arrays are flat."""
+    """Write the maxima and their taps for this part's rows of windows; the arrays are flat.
+
+    ``last`` has room, for each part, for sixteen tap numbers: see `_write_bytes`.
+    """
     height, width, channels, images, out_height, out_width = shape
-    rows, sixteen = images * out_height, np.zeros(LANES, np.int8)
+    rows, sixteen = images * out_height, last[part]
     for row in range(rows * part // parts, rows * (part + 1) // parts):
         n, i = row // out_height, row % out_height
         top = i * stride[0] - padding[0]
@@ -108,10 +112,11 @@ def _max_backward_parts(
     padding: Pair,
     dx: Array,
     shape: tuple[int, ...],
+    last: Array,
 ) -> None:
     """Send this part's images their gradients: each window's to the tap that was its maximum."""
     height, width, channels, images, out_height, out_width = shape
-    pixels, sixteen = height * width * channels, np.zeros(LANES, np.int8)
+    pixels, sixteen = height * width * channels, last[part]
     zero = splat(np.float32(0))
     # Windows side by side that cover the image: each pixel is written once, and nothing added up.
     whole = out_height * kernel_size[0] == height and out_width * kernel_size[1] == width
@@ -154,8 +159,8 @@ def max_pool2d_forward(
     argmax = memory.empty(out.shape, tap_dtype)
     flat = [np.ascontiguousarray(array).reshape(-1) for array in (x, out, argmax)]
     window, shape = (kernel_size, stride, padding), (*x.shape[1:], *out.shape[:3])
-    work = pooling_work(out, kernel_size)
-    run_parallel(_max_parts, flat[0], *window, *flat[1:], shape, work=work)
+    parts = plan_parts(pooling_work(out, kernel_size))
+    run_parallel(_max_parts, flat[0], *window, *flat[1:], shape, _last(parts), parts=parts)
     return out, argmax
 
 
@@ -175,6 +180,11 @@ def max_pool2d_backward(
     dx = memory.empty(input_shape, grad.dtype)
     flat = [np.ascontiguousarray(array).reshape(-1) for array in (grad, argmax)]
     window, shape = (kernel_size, stride, padding), (*input_shape[1:], *grad.shape[:3])
-    work = pooling_work(grad, kernel_size)
-    run_parallel(_max_backward_parts, *flat, *window, dx.reshape(-1), shape, work=work)
+    parts, images = plan_parts(pooling_work(grad, kernel_size)), dx.reshape(-1)
+    run_parallel(_max_backward_parts, *flat, *window, images, shape, _last(parts), parts=parts)
     return dx
+
+
+def _last(parts: int) -> Array:
+    """Return room for the last tap numbers of a pixel, on a cache line of its own for each part."""
+    return np.empty((parts, memory.ALIGNMENT), np.int8)

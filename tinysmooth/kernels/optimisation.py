@@ -20,7 +20,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
@@ -69,15 +68,18 @@ def _pointer(context: Any, address: Any, like: Any) -> Any:
 @jit
 def _gradient_from(
     at: int, stop: int, addresses: Array, ends: Array, parameters: Array
-) -> tuple[int, Array]:
-    """Return the piece that `at` lies in, and its gradient from there on, at most a block."""
+) -> tuple[int, Any, int]:
+    """Return the piece that `at` lies in, its gradient from there on, and how far: a block at most.
+
+    The gradient is a pointer: to be read by ``gradient[i]``, and without a size.
+    """
     piece = start = 0
     while ends[piece] <= at:
         start = ends[piece]
         piece += 1
     size = min(ends[piece], stop, at + BLOCK) - at
     offset = (at - start) * parameters.itemsize
-    return piece, numba.carray(_pointer(addresses[piece] + offset, parameters), size)
+    return piece, _pointer(addresses[piece] + offset, parameters), size
 
 
 @jit
@@ -96,21 +98,21 @@ def _sgd_parts(
     """Update this part's parameters. ``lr`` and ``momentum`` have the dtype of the buffers."""
     at, stop = _share(parameters.size, part, parts)
     while at < stop:
-        piece, g = _gradient_from(at, stop, addresses, ends, parameters)
-        here = slice(at, at + g.size)
+        piece, g, size = _gradient_from(at, stop, addresses, ends, parameters)
+        here = slice(at, at + size)
         p, v, shrink = parameters[here], velocity[here], decay[piece]
         if nesterov:
-            for i in range(p.size):
+            for i in range(size):
                 step = g[i] + shrink * p[i]
                 speed = momentum * v[i] + step
                 v[i] = speed
                 p[i] -= lr * (step + momentum * speed)
         else:
-            for i in range(p.size):
+            for i in range(size):
                 speed = momentum * v[i] + (g[i] + shrink * p[i])
                 v[i] = speed
                 p[i] -= lr * speed
-        at += g.size
+        at += size
 
 
 @jit
@@ -129,17 +131,17 @@ def _adamw_parts(
     lr, step_size, keep_first, keep_second, new_first, new_second, root, eps = numbers
     at, stop = _share(parameters.size, part, parts)
     while at < stop:
-        piece, g = _gradient_from(at, stop, addresses, ends, parameters)
-        here = slice(at, at + g.size)
+        piece, g, size = _gradient_from(at, stop, addresses, ends, parameters)
+        here = slice(at, at + size)
         p, m, v, shrink = parameters[here], first[here], second[here], decay[piece]
-        for i in range(p.size):
+        for i in range(size):
             mean = keep_first * m[i] + new_first * g[i]
             square = keep_second * v[i] + new_second * (g[i] * g[i])
             m[i] = mean
             v[i] = square
             shrunk = p[i] - lr * shrink * p[i]
             p[i] = shrunk - step_size * mean / (math.sqrt(square) * root + eps)
-        at += g.size
+        at += size
 
 
 @jit

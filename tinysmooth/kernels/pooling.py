@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.reference.pooling import pooled_size
-from tinysmooth.kernels.threads import run_parallel
+from tinysmooth.kernels.threads import plan_parts, run_parallel
 
 __all__ = [
     "avg_pool2d_backward",
@@ -103,10 +103,10 @@ def _spread_parts(
 
 
 @jit
-def _global_mean_parts(part: int, parts: int, x: Array, out: Array) -> None:
+def _global_mean_parts(part: int, parts: int, x: Array, totals: Array, out: Array) -> None:
     """Write the mean of each channel over the pixels (axis 1), summed in float64."""
     count, pixels, channels = x.shape
-    total = np.empty(channels, np.float64)
+    total = totals[part]
     for n in range(count * part // parts, count * (part + 1) // parts):
         total[:] = 0
         for pixel in range(pixels):
@@ -118,10 +118,12 @@ def _global_mean_parts(part: int, parts: int, x: Array, out: Array) -> None:
 
 
 @jit
-def _global_spread_parts(part: int, parts: int, grad: Array, scale: float, dx: Array) -> None:
+def _global_spread_parts(
+    part: int, parts: int, grad: Array, scale: float, shares: Array, dx: Array
+) -> None:
     """Write each channel's gradient times ``scale`` to all pixels (axis 1)."""
     count, pixels, channels = dx.shape
-    share = np.empty(channels, grad.dtype)
+    share = shares[part]
     for n in range(count * part // parts, count * (part + 1) // parts):
         for c in range(channels):
             share[c] = grad[n, c] * scale
@@ -156,7 +158,9 @@ def global_avg_pool_forward(x: Array) -> Array:
     count, height, width, channels = x.shape
     out = memory.empty((count, channels), x.dtype)
     pixels = x.reshape(count, height * width, channels)
-    run_parallel(_global_mean_parts, pixels, out, work=pooling_work(x, (1, 1)))
+    parts = plan_parts(pooling_work(x, (1, 1)), count)
+    totals = np.empty((parts, channels))
+    run_parallel(_global_mean_parts, pixels, totals, out, parts=parts)
     return out
 
 
@@ -166,7 +170,9 @@ def global_avg_pool_backward(grad: Array, input_shape: tuple[int, ...]) -> Array
     dx = memory.empty(input_shape, grad.dtype)
     pixels = dx.reshape(count, height * width, channels)
     scale = grad.dtype.type(1 / (height * width))
-    run_parallel(_global_spread_parts, grad, scale, pixels, work=pooling_work(dx, (1, 1)))
+    parts = plan_parts(pooling_work(dx, (1, 1)), count)
+    shares = np.empty((parts, channels), grad.dtype)
+    run_parallel(_global_spread_parts, grad, scale, shares, pixels, parts=parts)
     return dx
 
 
