@@ -8,6 +8,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
@@ -255,6 +256,20 @@ def test_a_function_of_numbas_own_may_call_a_kernel(tmp_path):
     """It holds Numba's lock while the kernel inside is compiled, which must not wait for it."""
     done = run(NUMBA_FIRST, TINYSMOOTH_CACHE=str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "6.0\n"), done.stderr
+
+
+@needs_compilation
+def test_a_kernel_that_makes_an_array_is_refused():
+    """Nobody would count who refers to it, and nobody would free it."""
+
+    @jit.jit
+    def doubled(values):
+        out = np.empty(values.size)
+        out[:] = 2 * values[0]
+        return out[0]
+
+    with pytest.raises(numba.TypingError, match="empty"):
+        doubled(np.ones(3))
 
 
 def test_a_lock_that_this_process_has_is_not_waited_for(tmp_path, monkeypatch):
