@@ -58,8 +58,8 @@ def _row(name: str, per_second: float, unit: str, threads: int | None) -> dict[s
 
 @jit
 def _copy_parts(part: int, parts: int, source: Array, target: Array) -> None:
-    first, last = source.size * part // parts, source.size * (part + 1) // parts
-    target[first:last] = source[first:last]
+    for i in range(source.size * part // parts, source.size * (part + 1) // parts):
+        target[i] = source[i]
 
 
 @jit

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tinysmooth import losses, nn, ops
+from tinysmooth import losses, nn
 from tinysmooth.bench.timing import alternate, check_equal
 from tinysmooth.graph import Array
-from tinysmooth.tensor import Tensor
 
 __all__ = ["rival_rows"]
 
@@ -70,21 +69,22 @@ def rival_rows(torch: Any = None, *, batch_size: int = 32, size: int = 64) -> li
 
 def _ours(arrays: dict[str, Array], targets: Array) -> Side:
     x = np.ascontiguousarray(arrays["x"].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    w1, w2, w3 = (Tensor(arrays[name], requires_grad=True) for name in ("w1", "w2", "w3"))
-    block1, block2 = (
-        nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), nn.MaxPool2d(2)) for channels in (32, 64)
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU()),
+        nn.MaxPool2d(2),
+        *(nn.Conv2d(32, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU()),
+        *(nn.MaxPool2d(2), nn.GlobalAvgPool2d(), nn.Flatten(), nn.Linear(64, 10, bias=False)),
     )
+    weights = {"0.weight": arrays["w1"], "4.weight": arrays["w2"], "10.weight": arrays["w3"].T}
+    model.load_state_dict({**model.state_dict(), **weights})
+    first = next(model.parameters())
 
     def step() -> tuple[float, Array]:
-        for w in (w1, w2, w3):
-            w.zero_grad()
-        h = block1(ops.conv2d(x, w1, padding=1))
-        h = block2(ops.conv2d(h, w2, padding=1))
-        logits = ops.matmul(ops.global_avg_pool2d(h)[:, :, 0, 0], w3)
-        loss = losses.cross_entropy(logits, targets)
+        model.zero_grad()
+        loss = losses.cross_entropy(model(x), targets)
         loss.backward()
-        assert w1.grad is not None
-        return float(loss.item()), w1.grad
+        assert first.grad is not None
+        return float(loss.item()), first.grad
 
     return step
 
