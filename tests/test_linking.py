@@ -12,8 +12,8 @@ from tinysmooth.kernels import jit, linking
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# convolve_windows calls convolve_block, and that comes to panel_product for arguments of two
-# kinds. All of them are large. The result is compared with plain NumPy.
+# convolve_windows calls convolve_block, and that calls panel_product. All of them are large. The
+# result is compared with plain NumPy.
 PROGRAM = """
 import numpy as np
 from tinysmooth.kernels import jit, linking

@@ -32,7 +32,7 @@ def product(a, rows, columns, b, c, *, offsets=(0, 0, 0), first=0, add=0):
     width, c_rows = b.shape[1], (np.arange(rows.size) - first) * c.shape[1]
     panels.panel_product(
         *(a.reshape(-1), at_a, rows, first, rows.size, columns, columns.size),
-        *(b.reshape(-1), at_b, width, width, c.reshape(-1), at_c, c_rows, add),
+        *(b.reshape(-1), at_b, width, width, c.reshape(-1), at_c, c_rows, 0, add),
     )
 
 
@@ -60,7 +60,7 @@ def test_llvm_unrolls_no_loop_of_a_tile(height, vectors, neighbours):
 
     @numba.njit
     def run(a, rows, columns, b, c):
-        tile(a, 0, rows, 0, columns, columns.size, b, 0, 64, c, 0, rows, 0)
+        tile(a, 0, rows, 0, columns, columns.size, b, 0, 64, c, 0, rows, 0, 0)
 
     floats, table = numba.float32[::1], numba.int64[::1]
     run.compile((floats, table, table, floats, floats))
@@ -82,7 +82,7 @@ def test_rows_of_a_result_lie_anywhere_and_the_last_may_be_repeated(width, rows,
     c = np.full((rows + 5, width), 7, np.float32)
     panels.panel_product(
         *(a.reshape(-1), 0, filled * depth, 0, rows, np.arange(depth), depth),
-        *(b.reshape(-1), 0, width, width, c.reshape(-1), 0, places[filled] * width, add),
+        *(b.reshape(-1), 0, width, width, c.reshape(-1), 0, places[filled] * width, 0, add),
     )
     expected = np.full_like(c, 7)
     expected[places] = a @ b + 7 * add
@@ -93,14 +93,14 @@ def test_rows_of_a_result_lie_anywhere_and_the_last_may_be_repeated(width, rows,
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("rows", [3, 4, 8, 9, 18, 20, 40])
 @pytest.mark.parametrize("depth", [5, 8])
-def test_rows_of_a_result_may_be_as_far_apart_as_one_number_says(width, rows, depth):
+def test_rows_of_a_result_may_be_evenly_spaced(width, rows, depth):
     a, b = arrays(rows, depth, width)
     filled = -(-rows // 4) * 4
     c = np.full((filled + 1, 100), 7, np.float32)
     starts = np.minimum(np.arange(filled), rows - 1) * depth
     panels.panel_product(
         *(a.reshape(-1), 0, starts, 0, rows, np.arange(depth), depth),
-        *(b.reshape(-1), 0, width, width, c.reshape(-1), 3, 100, 0),
+        *(b.reshape(-1), 0, width, width, c.reshape(-1), 3, starts, 100, 0),
     )
     expected = np.full_like(c, 7)
     expected[:rows, 3 : 3 + width] = a @ b
@@ -163,7 +163,7 @@ def test_offsets_and_strides_pick_parts_of_larger_matrices(depth, exchanged, add
     c_rows = (np.arange(28) - 4) * 100
     panels.panel_product(
         *(a.reshape(-1), 3 * 40 + 5, rows, 4, 28, columns, depth),
-        *(b.reshape(-1), 2 * 64 + 3, 64, width, c.reshape(-1), 107, c_rows, add),
+        *(b.reshape(-1), 2 * 64 + 3, 64, width, c.reshape(-1), 107, c_rows, 0, add),
     )
     part = a[3 : 3 + depth, 9:33].T if exchanged else a[7:31, 5 : 5 + depth]
     expected = np.ones_like(c)

@@ -4,8 +4,8 @@ Run as ``python -m tinysmooth.rehearsal`` by `tinysmooth.kernels.ahead`, beside 
 the same kernels from the near end. The forward pass takes the reference kernels, which need no
 compiler; then the backward pass, the optimiser and at last the forward pass take the compiled ones.
 
-Both sides need the products of panels, the longest to compile: the other side, which is still at
-what comes before, finds one of their two forms made here, first of all.
+Both sides need the product of panels, the longest to compile: it is made here first of all, while
+the other side is still at what comes before.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def rehearse(batch_size: int = 8, size: int = 64) -> None:
         in earnest.
     """
     none, table = np.zeros(1, np.float32), np.zeros(1, np.int64)
-    panel_product(none, 0, table, 0, 0, table, 0, none, 0, 0, PANEL, none, 0, 0, 0)  # of no rows
+    no_rows = (none, 0, table, 0, 0, table, 0, none, 0, 0, PANEL, none, 0, table, 0, 0)
+    panel_product(*no_rows)
     rng = np.random.default_rng(0)
     images = rng.standard_normal((batch_size, size, size, 3), np.float32).transpose(0, 3, 1, 2)
     targets = np.arange(batch_size) % 10

@@ -169,11 +169,30 @@ def write_tile(
     builder.position_at_end(done)
 
 
-def row_of_c(context: Any, builder: Any, kind: Any, c_rows: Any, number: Any) -> Any:
-    """Return the offset of a row of C: an entry of the table or, of a number, so many times it."""
-    if isinstance(kind, types.Integer):
-        return builder.mul(number, c_rows)
-    return builder.load(element(context, builder, kind, c_rows, number))
+def rows_of_c(
+    context: Any, builder: Any, kind: Any, c_rows: Any, c_step: Any, numbers: Sequence[Any]
+) -> list[Any]:
+    """Return the offsets of rows of C: row i at i * c_step or, where that is 0, at c_rows[i].
+
+    Rows that are evenly spaced are not looked up: to load an offset for each took Winograd's
+    convolutions 1 to 3 percent more time.
+    """
+    spaced, listed, found = map(builder.append_basic_block, ("spaced", "listed", "found"))
+    builder.cbranch(builder.icmp_signed("!=", c_step, INDEX(0)), spaced, listed)
+    builder.position_at_end(spaced)
+    products = [builder.mul(number, c_step) for number in numbers]
+    builder.branch(found)
+    builder.position_at_end(listed)
+    entries = [builder.load(element(context, builder, kind, c_rows, i)) for i in numbers]
+    builder.branch(found)
+    builder.position_at_end(found)
+    offsets = []
+    for product, entry in zip(products, entries, strict=True):
+        offset = builder.phi(INDEX)
+        offset.add_incoming(product, spaced)
+        offset.add_incoming(entry, listed)
+        offsets.append(offset)
+    return offsets
 
 
 def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any:
@@ -193,10 +212,11 @@ def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any
     -------
     intrinsic
         ``kernel(a, a_offset, rows, first_row, columns, depth, b, b_offset, b_stride, c, c_offset,
-        c_rows, add)``, to be called inside kernels. Arrays are flat, float32 and, for the tables
-        `rows`, `columns` and `c_rows`, int64; the tile is that of ``rows[first_row:]`` and
+        c_rows, c_step, add)``, to be called inside kernels. Arrays are flat, float32 and, for the
+        tables `rows`, `columns` and `c_rows`, int64; the tile is that of ``rows[first_row:]`` and
         ``c_rows[first_row:]``; offsets and strides count elements; `depth` is positive; where `add`
-        is not 0, the product is added to C. `c_rows` may be a number: row i is at ``i * c_rows``.
+        is not 0, the product is added to C. Where `c_step` is not 0, `c_rows` is not read, and row
+        i is at ``i * c_step``.
         Equal rows of A may share a row of C, which then is that of one of them.
     """
 
@@ -207,7 +227,7 @@ def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any
         def after(base: Any, offset: Any) -> Any:
             return builder.gep(base, [offset])
 
-        depth, b_stride, add = args[5], args[8], args[12]
+        depth, b_stride, add = args[5], args[8], args[13]
         a, b, c = (pointer(array, args[array + 1]) for array in (0, 6, 9))
         rows, columns = pointer(2, args[3]), pointer(4, INDEX(0))
         if neighbours:
@@ -227,11 +247,9 @@ def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any
             return line(after(b, builder.mul(b_stride, k)))
 
         def places() -> list[Any]:
-            out: list[Any] = []
-            for i in range(height):
-                number = builder.add(args[3], INDEX(i))
-                out += line(after(c, row_of_c(context, builder, sig.args[11], args[11], number)))
-            return out
+            numbers = [builder.add(args[3], INDEX(i)) for i in range(height)]
+            offsets = rows_of_c(context, builder, sig.args[11], args[11], args[12], numbers)
+            return [place for offset in offsets for place in line(after(c, offset))]
 
         write_tile(builder, depth, add, numbers, vectors_of_b, height * vectors, places)
         return context.get_dummy_value()
@@ -243,8 +261,8 @@ def make_microkernel(height: int, vectors: int, neighbours: bool = False) -> Any
     @intrinsic
     def kernel(context: Any, a: Any, a_offset: Any, rows: Any, first_row: Any,
                columns: Any, depth: Any, b: Any, b_offset: Any, b_stride: Any,
-               c: Any, c_offset: Any, c_rows: Any, add: Any) -> Any:
-        return types.void(a, i, rows, i, columns, i, b, i, i, c, i, c_rows, i), generate
+               c: Any, c_offset: Any, c_rows: Any, c_step: Any, add: Any) -> Any:
+        return types.void(a, i, rows, i, columns, i, b, i, i, c, i, c_rows, i, i), generate
     # fmt: on
 
     return kernel

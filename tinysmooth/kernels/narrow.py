@@ -33,7 +33,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import ROWS_STEP, make_microkernel, row_of_c
+from tinysmooth.kernels.microkernel import ROWS_STEP, make_microkernel, rows_of_c
 from tinysmooth.kernels.vectors import (
     ALIGNMENT,
     INDEX,
@@ -64,7 +64,7 @@ def _generate_held(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     def after(base: Any, offset: Any) -> Any:
         return builder.gep(base, [offset])
 
-    first, last, b_stride, add = (args[i] for i in (3, 4, 7, 11))
+    first, last, b_stride, add = (args[i] for i in (3, 4, 7, 12))
     a, b, c = (pointer(array, args[array + 1]) for array in (0, 5, 8))
     rows = pointer(2, INDEX(0))
     held = [
@@ -79,7 +79,8 @@ def _generate_held(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         builder.position_at_end(loop)
         i = builder.phi(INDEX)
         start = after(a, builder.load(after(rows, i)))
-        place = as_vector(builder, after(c, row_of_c(context, builder, sig.args[10], args[10], i)))
+        (offset,) = rows_of_c(context, builder, sig.args[10], args[10], args[11], [i])
+        place = as_vector(builder, after(c, offset))
         sums: list[Any] = [None, None]
         for k, vector in enumerate(held):
             spread = broadcast(builder, builder.load(after(start, INDEX(k))))
@@ -93,7 +94,7 @@ def _generate_held(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         builder.store(total, place, align=ALIGNMENT)
         following = builder.add(i, INDEX(1))
         i.add_incoming(first, entry)
-        i.add_incoming(following, loop)
+        i.add_incoming(following, builder.block)
         again = builder.cbranch(builder.icmp_signed("<", following, last), loop, done)
         keep_rolled(builder, again)
     builder.position_at_end(done)
@@ -104,14 +105,14 @@ def _generate_held(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @intrinsic
 def multiply_held(context: Any, a: Any, a_offset: Any, rows: Any, first: Any, last: Any,
                   b: Any, b_offset: Any, b_stride: Any,
-                  c: Any, c_offset: Any, c_rows: Any, add: Any) -> Any:
+                  c: Any, c_offset: Any, c_rows: Any, c_step: Any, add: Any) -> Any:
     """C = A @ B, or C += A @ B, for rows first to last of A, at least one, and `HELD` columns.
 
     Arguments as in `tinysmooth.kernels.microkernel.make_microkernel`; the columns of A lie one
     float apart.
     """
     i = types.intp
-    return types.void(a, i, rows, i, i, b, i, i, c, i, c_rows, i), _generate_held
+    return types.void(a, i, rows, i, i, b, i, i, c, i, c_rows, i, i), _generate_held
 # fmt: on
 
 
@@ -175,7 +176,8 @@ def narrow_product(
     b_stride: int,
     c: np.ndarray,
     c_offset: int,
-    c_rows: np.ndarray | int,
+    c_rows: np.ndarray,
+    c_step: int,
     add: int,
 ) -> None:
     """C = A @ B, or C += A @ B, for one vector of columns, as in `panels.panel_product`."""
@@ -184,7 +186,7 @@ def narrow_product(
         for k in range(0, depth, HELD):
             multiply_held(
                 *(a, a_offset + columns[k], rows, first, last),
-                *(b, b_offset + k * b_stride, b_stride, c, c_offset, c_rows, add + k),
+                *(b, b_offset + k * b_stride, b_stride, c, c_offset, c_rows, c_step, add + k),
             )
         return
     last = first + (last - first + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP  # for taller tiles
@@ -192,13 +194,13 @@ def narrow_product(
         if i + TALL <= last and are_neighbours(rows, i, TALL):
             _tile_tall(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
             )
             count = TALL
         elif i + LOW <= last and are_neighbours(rows, i, LOW):
             _tile_low(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
             )
             count = LOW
         elif i + NARROW_ROWS <= last:
@@ -206,13 +208,13 @@ def narrow_product(
             fetch_rows(a, a_offset, rows, after, min(after + NARROW_ROWS, last), columns, depth)
             _tile_apart(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
             )
             count = NARROW_ROWS
         else:
             _tile_4(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
             )
             count = ROWS_STEP
         i += count

@@ -57,14 +57,16 @@ def panel_product(
     width: int,
     c: np.ndarray,
     c_offset: int,
-    c_rows: np.ndarray | int,
+    c_rows: np.ndarray,
+    c_step: int,
     add: int,
 ) -> None:
     """C = A @ B, or C += A @ B where `add` is not 0, for a panel B and rows first to last of A.
 
-    Row i of C is at ``c_offset + c_rows[i]``, or ``c_offset + i * c_rows``. Where the rows are no
-    multiple of `ROWS_STEP`, up to three more are made: the tables must go on, for example with the
-    last row again, which is written to its place again; a number needs room for three rows more.
+    Row i of C is at ``c_offset + i * c_step`` or, where the step is 0, at ``c_offset + c_rows[i]``.
+    Where the rows are no multiple of `ROWS_STEP`, up to three more are made: the tables must go on,
+    for example with the last row again, which is written to its place again; a step needs room for
+    three rows more.
     """
     i = first
     if width == PANEL:
@@ -73,13 +75,13 @@ def panel_product(
         while i < stop:
             _tile_6(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
             )
             i += 6
         while i < last:
             _tile_4(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
             )
             i += ROWS_STEP
     elif not WIDE:  # all panels are whole; the tiles below are for AVX-512
@@ -88,28 +90,28 @@ def panel_product(
         while i < last - ROWS_STEP:
             _tile_8x3(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
             )
             i += 8
         if i < last:
             _tile_4x3(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
             )
     elif width == 32:
         while i < last - ROWS_STEP:
             _tile_8x2(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
             )
             i += 8
         if i < last:
             _tile_4x2(
                 *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
             )
     else:
         narrow_product(
             *(a, a_offset, rows, first, last, columns, depth),
-            *(b, b_offset, b_stride, c, c_offset, c_rows, add),
+            *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
         )

@@ -126,7 +126,7 @@ def gather_rows(
             size = panel_width(first, lanes)
             panel_product(
                 *(grad, 0, pixels, 0, count, all_filters, filters),
-                *(b, first * filters, size, size, c, first, lanes, 0),
+                *(b, first * filters, size, size, c, first, pixels, lanes, 0),
             )
             first += size
         gather_band(c, out, sizes, image, first_y, stop_y, i0, i1)

@@ -123,21 +123,16 @@ def convolve_block(
     while first < stop:
         width = panel_width(first, padded)
         whole = first + width <= filters  # else the last lanes must not be stored
+        place = (out, first, outs, 0) if whole else (c, 0, outs, PANEL)
         packed = grid.packed_at + first * grid.packed_depth
         for r in range(runs):
             for k in range(0, run, DEPTH_BLOCK):
                 row = grid.first_row + r * grid.row_of_taps + k
                 columns, some = taps[r * run + k :], min(DEPTH_BLOCK, run - k)
-                if whole:
-                    panel_product(
-                        *(images, 0, windows, 0, count, columns, some),
-                        *(b, packed + row * width, width, width, out, first, outs, r + k),
-                    )
-                else:
-                    panel_product(
-                        *(images, 0, windows, 0, count, columns, some),
-                        *(b, packed + row * width, width, width, c, 0, PANEL, r + k),
-                    )
+                panel_product(
+                    *(images, 0, windows, 0, count, columns, some),
+                    *(b, packed + row * width, width, width, *place, r + k),
+                )
         if not whole:
             store_lanes(c, out, outs, count, first, filters - first)
         first += width
@@ -221,7 +216,7 @@ def filter_gradient_windows(
                         panel, at, step = b, 0, width
                     panel_product(
                         *(images, 0, taps, 0, depth, windows[start:], some),
-                        *(panel, at, step, width, total, first, sum_rows, add),
+                        *(panel, at, step, width, total, first, sum_rows, 0, add),
                     )
                     first += width
                 add = 1

@@ -102,7 +102,7 @@ def forward_few_tiles(
             for p in range(POSITIONS):
                 panel_product(
                     *(v, p * v_slice + c, tiles_of_v, 0, filled, channels_of_v, depth),
-                    *(u, p * u_slice, size, size, m, p * m_slice, PANEL, c),
+                    *(u, p * u_slice, size, size, m, p * m_slice, tiles_of_v, PANEL, c),
                 )
         across, down, pixels = (columns + 3) // 4, (rows + 3) // 4, 0
         for tile in range(count):
@@ -170,7 +170,7 @@ def filter_gradient_few_tiles(
             for p in range(POSITIONS):
                 panel_product(
                     *(v, p * v_slice + c, channels_of_v, 0, depth, tiles_of_v, count),
-                    *(d, p * d_slice, size, size, total[0], p * slice_size, size, 0),
+                    *(d, p * d_slice, size, size, total[0], p * slice_size, channels_of_v, size, 0),
                 )
             for k in range(0, size, LANES):
                 for i in range(0, some, LANES):

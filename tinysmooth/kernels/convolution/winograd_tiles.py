@@ -125,7 +125,7 @@ def forward_tiles(
                 used = depth if p < LAST_ROW else last_depth
                 panel_product(
                     *(v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, used),
-                    *(u, panel, size, size, m, p * m_slice, PANEL, 0),
+                    *(u, panel, size, size, m, p * m_slice, tiles_of_v, PANEL, 0),
                 )
             pixels = 0
             for tile in range(count):
@@ -195,6 +195,7 @@ def filter_gradient_tiles(
                 to = p * filled * padded_filters + first
                 panel_product(
                     *(v, p * v_slice, channels_of_v, 0, used, tiles_of_v, count),
-                    *(d, panel, size, size, total, to, padded_filters, start - begin),
+                    *(d, panel, size, size, total, to),
+                    *(channels_of_v, padded_filters, start - begin),
                 )
                 first += size
