@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tinysmooth import kernels
+from tinysmooth.kernels import threads
 from tinysmooth.kernels.reference.pooling import argmax_dtype, pooled_size
 
 SETS = ["reference", "compiled"]
@@ -178,3 +179,28 @@ def test_read_only_images_are_accepted(kernel_set):
 def test_argmax_is_stored_in_the_smallest_type_that_holds_it(kernel_size, dtype):
     assert argmax_dtype(kernel_size) is dtype
     assert kernel_size[0] * kernel_size[1] - 1 <= np.iinfo(dtype).max
+
+
+@pytest.mark.parametrize("channels", [16, 43])
+def test_parts_do_not_disturb_each_other(monkeypatch, channels):
+    """Each part sums up, and keeps the last lanes, in a place of its own."""
+    x = images((12, 24, 26, channels), np.float32)
+    window = ((2, 2), (2, 2), (0, 0))
+
+    def results():
+        largest, argmax = kernels.max_pool2d_forward(x, *window)
+        mean = kernels.global_avg_pool_forward(x)
+        yield from (largest, argmax, mean)
+        yield kernels.max_pool2d_backward(largest, argmax, x.shape, *window)
+        yield kernels.global_avg_pool_backward(mean, x.shape)
+
+    before = threads.get_num_threads()
+    alone = list(results())
+    monkeypatch.setattr(threads, "SMALLEST_PART", 1)
+    threads.set_num_threads(3)
+    try:
+        for _ in range(10):
+            for found, expected in zip(results(), alone, strict=True):
+                np.testing.assert_array_equal(found, expected)
+    finally:
+        threads.set_num_threads(before)

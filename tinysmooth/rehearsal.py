@@ -1,11 +1,15 @@
-"""Goes through a training step from its far end, so that its kernels get compiled.
+"""Goes through a training step in an order of its own, so that its kernels get compiled.
 
-Run as ``python -m tinysmooth.rehearsal`` by `tinysmooth.kernels.ahead`, beside a process that needs
-the same kernels from the near end. The forward pass takes the reference kernels, which need no
-compiler; then the backward pass, the optimiser and at last the forward pass take the compiled ones.
+Run as ``python -m tinysmooth.rehearsal`` by `tinysmooth.kernels.ahead`, beside a process that
+compiles the same kernels in the order of the step: forward pass, backward pass, optimiser. Who
+wants a kernel that the other one is compiling has to wait. So this side begins with what takes
+longest, while the other one is far from it, and then comes towards it from the end::
 
-Both sides need the product of panels, the longest to compile: it is made here first of all, while
-the other side is still at what comes before.
+    the other side   forward, layer by layer ----------------> backward from the last layer ---->
+    this side        product of panels, last convolutions, optimiser, backward from the first --->
+
+For that it cuts the network in stages. Their forward passes take the reference kernels, which need
+no compiler; the backward passes take the compiled ones. A whole step at the end finds what is left.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from tinysmooth.kernels.ahead import mark_as_done
 from tinysmooth.kernels.panels import PANEL, panel_product
 from tinysmooth.losses import cross_entropy
 from tinysmooth.models import resnet9
+from tinysmooth.nn import Conv2d, GlobalAvgPool2d, Linear, Residual, Sequential
 from tinysmooth.optim import SGD
 from tinysmooth.tensor import Tensor
 
@@ -26,7 +31,7 @@ __all__ = ["rehearse"]
 
 
 def rehearse(batch_size: int = 8, size: int = 64) -> None:
-    """Compile or load what training ``resnet9`` needs, from the backward pass to the forward pass.
+    """Compile or load what training ``resnet9`` needs.
 
     Parameters
     ----------
@@ -37,24 +42,45 @@ def rehearse(batch_size: int = 8, size: int = 64) -> None:
     none, table = np.zeros(1, np.float32), np.zeros(1, np.int64)
     no_rows = (none, 0, table, 0, 0, table, 0, none, 0, 0, PANEL, none, 0, table, 0, 0)
     panel_product(*no_rows)
+
     rng = np.random.default_rng(0)
     images = rng.standard_normal((batch_size, size, size, 3), np.float32).transpose(0, 3, 1, 2)
     targets = np.arange(batch_size) % 10
     model = resnet9(10)
-    optimiser = SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-
-    def loss() -> Tensor:
-        return cross_entropy(model(Tensor(images)), targets, label_smoothing=0.1)
-
-    with use_kernels("reference"):
-        far_end = loss()
-    far_end.backward()
-    optimiser.step()
+    results, x = [], Tensor(images)
+    for stage in _stages(model):
+        with use_kernels("reference"):
+            results.append(stage(x))
+        x = Tensor(results[-1].numpy(), requires_grad=True)
+    *convolutions, last_convolutions, _ = results
+    _differentiate(last_convolutions)
+    _step()
+    for result in convolutions:
+        _differentiate(result)
+    cross_entropy(model(Tensor(images)), targets, label_smoothing=0.1).backward()
     largest = max((parameter.numpy() for parameter in model.parameters()), key=np.size)
     move_towards(largest.copy(), largest, 0.5)  # the running mean of the weights
-    loss()
     model.eval()
     model(Tensor(images))
+
+
+def _stages(model: Sequential) -> list[Sequential]:
+    """Cut a network before each convolution, each residual block and the global mean."""
+    heads = (Conv2d, Residual, GlobalAvgPool2d)
+    starts = [i for i, module in enumerate(model) if isinstance(module, heads)]
+    return [model[i:stop] for i, stop in zip(starts, [*starts[1:], len(model)], strict=True)]
+
+
+def _step() -> None:
+    """Take a step of the optimiser, for which any parameters will do."""
+    parameters = list(Linear(1, 1).parameters())
+    for parameter in parameters:
+        parameter.grad = np.zeros_like(parameter.numpy())
+    SGD(parameters, lr=0.01, momentum=0.9, nesterov=True).step()
+
+
+def _differentiate(result: Tensor) -> None:
+    result.backward(np.ones(result.shape, np.float32))
 
 
 if __name__ == "__main__":

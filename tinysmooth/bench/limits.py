@@ -58,8 +58,10 @@ def _row(name: str, per_second: float, unit: str, threads: int | None) -> dict[s
 
 @jit
 def _copy_parts(part: int, parts: int, source: Array, target: Array) -> None:
-    for i in range(source.size * part // parts, source.size * (part + 1) // parts):
-        target[i] = source[i]
+    here = slice(source.size * part // parts, source.size * (part + 1) // parts)
+    values, copies = source[here], target[here]
+    for i in range(values.size):
+        copies[i] = values[i]
 
 
 @jit

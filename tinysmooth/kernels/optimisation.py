@@ -147,8 +147,10 @@ def _adamw_parts(
 @jit
 def _average_parts(part: int, parts: int, average: Array, latest: Array, share: float) -> None:
     """Move this part's numbers; ``share`` has their dtype."""
-    for i in range(average.size * part // parts, average.size * (part + 1) // parts):
-        average[i] += (latest[i] - average[i]) * share
+    here = slice(average.size * part // parts, average.size * (part + 1) // parts)
+    mean, values = average[here], latest[here]  # counted from 0 LLVM vectorises the loop
+    for i in range(mean.size):
+        mean[i] += (values[i] - mean[i]) * share
 
 
 def sgd_update(
