@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tinysmooth.kernels import use_kernels
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.threads import usable_cpus
+from tinysmooth.training import TrainConfig, job
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -87,3 +89,21 @@ print([thread.name for thread in threading.enumerate()])
         [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.strip() == "['MainThread']", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kernel_set", "expected"),
+    [("compiled", ["compile", "read"]), ("reference", ["read"])],
+)
+def test_a_training_compiles_while_it_reads_its_images(tmp_path, monkeypatch, kernel_set, expected):
+    happened = []
+
+    def read(*args, **kwargs):
+        happened.append("read")
+        raise OSError("no such images")
+
+    monkeypatch.setattr(job, "compile_ahead", lambda: happened.append("compile"))
+    monkeypatch.setattr(job, "load_data", read)
+    with use_kernels(kernel_set), pytest.raises(OSError, match="no such images"):
+        job.train(TrainConfig(data="drawn"), tmp_path / "run", progress=False)
+    assert happened == expected

@@ -1,20 +1,22 @@
 """Goes through a training step in an order of its own, so that its kernels get compiled.
 
 Run as ``python -m tinysmooth.rehearsal`` by `tinysmooth.kernels.ahead`, beside a process that
-compiles the same kernels in the order of the step: forward pass, backward pass, optimiser. Who
-wants a kernel that the other one is compiling has to wait. So this side begins with what takes
-longest, while the other one is far from it, and then comes towards it from the end::
+compiles the same kernels in the order of the step: forward pass, backward pass, optimiser. A side
+that wants a kernel which the other one is compiling has to wait. So this side begins with what
+takes longest, before the other one gets there, and then comes towards it from the end::
 
     the other side   forward, layer by layer ----------------> backward from the last layer ---->
     this side        product of panels, last convolutions, optimiser, backward from the first --->
 
-For that it cuts the network in stages. Their forward passes take the reference kernels, which need
-no compiler; the backward passes take the compiled ones. A whole step at the end finds what is left.
+For that it cuts the network into stages. Their forward passes take the reference kernels, which
+need no compiler; the backward passes take the compiled ones. Last come a whole forward and backward
+pass, for what is left, and what an evaluation needs.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 
 import numpy as np
 
@@ -39,6 +41,7 @@ def rehearse(batch_size: int = 8, size: int = 64) -> None:
         Images and pixels. Small, but large enough that every layer takes the route that it takes
         in earnest.
     """
+    # The other side needs it in the first convolution. With no rows there is nothing to compute.
     none, table = np.zeros(1, np.float32), np.zeros(1, np.int64)
     no_rows = (none, 0, table, 0, 0, table, 0, none, 0, 0, PANEL, none, 0, table, 0, 0)
     panel_product(*no_rows)
@@ -48,14 +51,14 @@ def rehearse(batch_size: int = 8, size: int = 64) -> None:
     targets = np.arange(batch_size) % 10
     model = resnet9(10)
     results, x = [], Tensor(images)
-    for stage in _stages(model):
-        with use_kernels("reference"):
+    with use_kernels("reference"):
+        for stage in _stages(model):
             results.append(stage(x))
-        x = Tensor(results[-1].numpy(), requires_grad=True)
-    *convolutions, last_convolutions, _ = results
-    _differentiate(last_convolutions)
+            x = Tensor(results[-1].numpy(), requires_grad=True)
+    *others, last = results
+    _differentiate(last)
     _step()
-    for result in convolutions:
+    for result in others:
         _differentiate(result)
     cross_entropy(model(Tensor(images)), targets, label_smoothing=0.1).backward()
     largest = max((parameter.numpy() for parameter in model.parameters()), key=np.size)
@@ -65,10 +68,10 @@ def rehearse(batch_size: int = 8, size: int = 64) -> None:
 
 
 def _stages(model: Sequential) -> list[Sequential]:
-    """Cut a network before each convolution, each residual block and the global mean."""
-    heads = (Conv2d, Residual, GlobalAvgPool2d)
-    starts = [i for i, module in enumerate(model) if isinstance(module, heads)]
-    return [model[i:stop] for i, stop in zip(starts, [*starts[1:], len(model)], strict=True)]
+    """Cut a network before each convolution and residual block, and leave the classifier out."""
+    first = (Conv2d, Residual, GlobalAvgPool2d)
+    starts = [i for i, module in enumerate(model) if isinstance(module, first)]
+    return [model[start:stop] for start, stop in itertools.pairwise(starts)]
 
 
 def _step() -> None:

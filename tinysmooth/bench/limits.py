@@ -59,7 +59,7 @@ def _row(name: str, per_second: float, unit: str, threads: int | None) -> dict[s
 @jit
 def _copy_parts(part: int, parts: int, source: Array, target: Array) -> None:
     here = slice(source.size * part // parts, source.size * (part + 1) // parts)
-    values, copies = source[here], target[here]
+    values, copies = source[here], target[here]  # LLVM vectorises a loop that counts from 0
     for i in range(values.size):
         copies[i] = values[i]
 

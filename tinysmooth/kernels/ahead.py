@@ -1,11 +1,12 @@
 """Compiling on a second CPU what a training step will need later.
 
 On a new machine the first training step compiles some fifty kernels, one after the other: Numba
-compiles in one thread at a time. A second *process* has a compiler of its own. So the first
-convolution of a process that finds the cache cold starts one, which goes through a small training
-step from its far end (`tinysmooth.rehearsal`) while this process goes on from the near end. Both
-save to the same cache and wait for what the other is compiling just then, and they meet in the
-middle. The helper ends by itself, once and for all: it leaves a mark in the cache folder.
+compiles in one thread at a time. A second *process* has a compiler of its own. So a process that
+finds the cache cold starts one at its first convolution, or before a training reads its images. It
+goes through a small training step, mostly from its far end (`tinysmooth.rehearsal`), while this
+process goes on from the near end. Both save to the same cache and wait for what the other is
+compiling just then, and they meet in the middle. The helper ends by itself, once and for all: it
+leaves a mark in the cache folder.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ def _sheltered(compile_types: Callable[..., Any]) -> Callable[..., Any]:
 class _Pipeline(CompilerBase):  # type: ignore[misc]
     """Numba's steps but two, which find nothing in a kernel and take a twentieth of the time.
 
-    One looks for functions inside functions, the other for arithmetic with whole arrays, which
-    would have to make one, and for structured arrays.
+    One looks for functions inside functions, the other for structured arrays, and for arithmetic
+    with whole arrays, which would have to make one.
     """
 
     _without = (InlineClosureLikes, NopythonRewrites)
@@ -208,8 +208,8 @@ def jit(
     function : callable
         Written in the part of Python and NumPy that Numba compiles, without making arrays: Numba
         refuses ``np.empty``, and what makes an array inside, such as ``values.max()`` or one slice
-        assigned to another. No functions inside it and no comprehensions either. It must not write
-        to its inputs other than those meant as outputs.
+        assigned to another. It must have no functions inside it and no comprehensions, and must
+        not write to its inputs other than those meant as outputs.
     wrapper : bool
         Whether to compile Numba's own way of calling it from Python too: ``kernel.wrapped(...)`` is
         the quicker call where the arguments are few and not only arrays.

@@ -186,5 +186,5 @@ def max_pool2d_backward(
 
 
 def _last(parts: int) -> Array:
-    """Return room for the last tap numbers of a pixel, for each part some cache lines away."""
+    """Return room for the last tap numbers of a pixel, apart for the reason of `pooling.APART`."""
     return memory.empty((parts, 4 * memory.ALIGNMENT), np.int8)

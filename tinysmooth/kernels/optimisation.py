@@ -148,7 +148,7 @@ def _adamw_parts(
 def _average_parts(part: int, parts: int, average: Array, latest: Array, share: float) -> None:
     """Move this part's numbers; ``share`` has their dtype."""
     here = slice(average.size * part // parts, average.size * (part + 1) // parts)
-    mean, values = average[here], latest[here]  # counted from 0 LLVM vectorises the loop
+    mean, values = average[here], latest[here]  # LLVM vectorises a loop that counts from 0
     for i in range(mean.size):
         mean[i] += (values[i] - mean[i]) * share
 

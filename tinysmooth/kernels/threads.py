@@ -4,7 +4,9 @@ A parallel kernel is a *serial* kernel that is told which share of the work is i
 
     @jit
     def add_one(part, parts, values, out):
-        for i in range(values.size * part // parts, values.size * (part + 1) // parts):
+        here = slice(values.size * part // parts, values.size * (part + 1) // parts)
+        values, out = values[here], out[here]
+        for i in range(values.size):
             out[i] = values[i] + 1
 
     run_parallel(add_one, values, out, work=values.size)

@@ -19,6 +19,7 @@ from tinysmooth import __version__, kernels
 from tinysmooth.data import Dataset, Source, choose_source, find_imagenette
 from tinysmooth.data import load as load_data
 from tinysmooth.kernels import threads
+from tinysmooth.kernels.ahead import compile_ahead
 from tinysmooth.models import MODELS
 from tinysmooth.nn import Module
 from tinysmooth.training.checkpoint import read_rows
@@ -307,7 +308,9 @@ def _judge_again(
 
 
 def _load_data(config: TrainConfig, source: Source, *, talk: bool) -> tuple[Dataset, Dataset]:
-    """Load both splits from one place and say what they are."""
+    """Load both splits from one place and say what they are; kernels are compiled meanwhile."""
+    if kernels.kernels_in_use() == "compiled":
+        compile_ahead()
     common: dict[str, Any] = {"size": config.size, "seed": config.seed}
     common["progress"] = None if talk else False
     training = load_data(
