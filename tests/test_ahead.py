@@ -38,8 +38,8 @@ print(jit.status()["compiled"], bits[64, 8], jit.status()["cache_folder"])
 """
 
 
-def step(cache, *sizes):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "TINYSMOOTH_CACHE": str(cache)}
+def step(cache, *sizes, **more):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TINYSMOOTH_CACHE": str(cache), **more}
     command = [sys.executable, "-W", "error", "-c", STEP, *sizes]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
@@ -68,6 +68,17 @@ def test_two_processes_share_the_compilation_and_leave_nothing_to_the_next(tmp_p
     # a process has compiled or loaded before, in whatever order, does not change a bit.
     assert step(tmp_path, "64x8") == (0, bits, folder, "")
     assert step(tmp_path, "40x32", "64x64", "64x8") == (0, bits, folder, "")
+
+
+@pytest.mark.skipif(not ENABLED, reason="nothing is compiled")
+def test_the_helper_alone_leaves_nothing_of_a_step_with_one_thread(tmp_path):
+    more = {"TINYSMOOTH_NUM_THREADS": "1", "TINYSMOOTH_REHEARSAL": "1"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TINYSMOOTH_CACHE": str(tmp_path), **more}
+    command = [sys.executable, "-P", "-W", "error", "-m", "tinysmooth.rehearsal"]
+    subprocess.run(command, env=env, check=True, timeout=240)
+    compiled, _, folder, message = step(tmp_path, "64x8", **more)
+    assert (compiled, message) == (0, "")
+    assert (folder / "rehearsed").exists()
 
 
 @pytest.mark.skipif(not ENABLED, reason="nothing is compiled")

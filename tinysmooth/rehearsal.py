@@ -41,7 +41,7 @@ def rehearse(batch_size: int = 8, size: int = 64) -> None:
         Images and pixels. Small, but large enough that every layer takes the route that it takes
         in earnest.
     """
-    # The other side needs it in the first convolution. With no rows there is nothing to compute.
+    # The other side needs this in its first convolution. With no rows there is nothing to compute.
     none, table = np.zeros(1, np.float32), np.zeros(1, np.int64)
     no_rows = (none, 0, table, 0, 0, table, 0, none, 0, 0, PANEL, none, 0, table, 0, 0)
     panel_product(*no_rows)
