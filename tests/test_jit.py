@@ -11,6 +11,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from numba.core.codegen import JITCodeLibrary
 
 from tinysmooth.kernels import cache, jit
 
@@ -270,6 +271,31 @@ def test_a_kernel_that_makes_an_array_is_refused():
 
     with pytest.raises(numba.TypingError, match="empty"):
         doubled(np.ones(3))
+
+
+@needs_compilation
+def test_a_kernel_is_optimised_once_and_other_functions_as_numba_does(monkeypatch):
+    optimised = []
+    before = JITCodeLibrary._optimize_functions
+
+    def record(library, module):
+        optimised.append(library.name)
+        before(library, module)
+
+    monkeypatch.setattr(JITCodeLibrary, "_optimize_functions", record)
+
+    @jit.jit
+    def of_ours(x):
+        return x + 1.0
+
+    @numba.njit
+    def of_others(x):
+        return x + 2.0
+
+    assert (of_ours(1.0), of_others(1.0)) == (2.0, 3.0)
+    names = {name.rpartition(".")[2] for name in optimised}
+    assert "of_others" in names
+    assert "of_ours" not in names
 
 
 def test_a_lock_that_this_process_has_is_not_waited_for(tmp_path, monkeypatch):
