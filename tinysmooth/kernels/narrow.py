@@ -185,36 +185,36 @@ def narrow_product(
     if i < last and can_be_held(columns, depth):
         for k in range(0, depth, HELD):
             multiply_held(
-                *(a, a_offset + columns[k], rows, first, last),
-                *(b, b_offset + k * b_stride, b_stride, c, c_offset, c_rows, c_step, add + k),
-            )
+                a, a_offset + columns[k], rows, first, last,
+                b, b_offset + k * b_stride, b_stride, c, c_offset, c_rows, c_step, add + k,
+            )  # fmt: skip
         return
     last = first + (last - first + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP  # for taller tiles
     while i < last:
         if i + TALL <= last and are_neighbours(rows, i, TALL):
             _tile_tall(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-            )
+                a, a_offset, rows, i, columns, depth,
+                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+            )  # fmt: skip
             count = TALL
         elif i + LOW <= last and are_neighbours(rows, i, LOW):
             _tile_low(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-            )
+                a, a_offset, rows, i, columns, depth,
+                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+            )  # fmt: skip
             count = LOW
         elif i + NARROW_ROWS <= last:
             after = i + NARROW_ROWS
             fetch_rows(a, a_offset, rows, after, min(after + NARROW_ROWS, last), columns, depth)
             _tile_apart(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-            )
+                a, a_offset, rows, i, columns, depth,
+                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+            )  # fmt: skip
             count = NARROW_ROWS
         else:
             _tile_4(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-            )
+                a, a_offset, rows, i, columns, depth,
+                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+            )  # fmt: skip
             count = ROWS_STEP
         i += count

@@ -74,44 +74,44 @@ def panel_product(
         stop = first + steps // 3 * 3 * ROWS_STEP  # the rest: 0, 4 or 8 rows
         while i < stop:
             _tile_6(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-            )
+                a, a_offset, rows, i, columns, depth,
+                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+            )  # fmt: skip
             i += 6
         while i < last:
             _tile_4(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-            )
+                a, a_offset, rows, i, columns, depth,
+                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+            )  # fmt: skip
             i += ROWS_STEP
     elif not WIDE:  # all panels are whole; the tiles below are for AVX-512
         return
     elif width == 48:
         while i < last - ROWS_STEP:
             _tile_8x3(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-            )
+                a, a_offset, rows, i, columns, depth,
+                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+            )  # fmt: skip
             i += 8
         if i < last:
             _tile_4x3(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-            )
+                a, a_offset, rows, i, columns, depth,
+                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+            )  # fmt: skip
     elif width == 32:
         while i < last - ROWS_STEP:
             _tile_8x2(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-            )
+                a, a_offset, rows, i, columns, depth,
+                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+            )  # fmt: skip
             i += 8
         if i < last:
             _tile_4x2(
-                *(a, a_offset, rows, i, columns, depth),
-                *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-            )
+                a, a_offset, rows, i, columns, depth,
+                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+            )  # fmt: skip
     else:
         narrow_product(
-            *(a, a_offset, rows, first, last, columns, depth),
-            *(b, b_offset, b_stride, c, c_offset, c_rows, c_step, add),
-        )
+            a, a_offset, rows, first, last, columns, depth,
+            b, b_offset, b_stride, c, c_offset, c_rows, c_step, add,
+        )  # fmt: skip

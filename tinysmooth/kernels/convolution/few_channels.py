@@ -125,9 +125,9 @@ def gather_rows(
         while first < lanes:
             size = panel_width(first, lanes)
             panel_product(
-                *(grad, 0, pixels, 0, count, all_filters, filters),
-                *(b, first * filters, size, size, c, first, pixels, lanes, 0),
-            )
+                grad, 0, pixels, 0, count, all_filters, filters,
+                b, first * filters, size, size, c, first, pixels, lanes, 0,
+            )  # fmt: skip
             first += size
         gather_band(c, out, sizes, image, first_y, stop_y, i0, i1)
 

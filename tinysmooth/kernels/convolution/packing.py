@@ -65,9 +65,9 @@ def grid_at(grids: np.ndarray, number: int) -> Grid:
     """Return a grid of a table with a row for each."""
     g = grids[number]
     return Grid(
-        *(g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12]),
-        *(g[13], g[14], g[15], g[16], g[17], g[18], g[19], g[20], g[21], g[22], g[23]),
-    )
+        g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12],
+        g[13], g[14], g[15], g[16], g[17], g[18], g[19], g[20], g[21], g[22], g[23],
+    )  # fmt: skip
 
 
 @jit

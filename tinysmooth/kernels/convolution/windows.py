@@ -123,16 +123,16 @@ def convolve_block(
     while first < stop:
         width = panel_width(first, padded)
         whole = first + width <= filters  # else the last lanes must not be stored
-        place = (out, first, outs, 0) if whole else (c, 0, outs, PANEL)
+        to, at, step = (out, first, 0) if whole else (c, 0, PANEL)
         packed = grid.packed_at + first * grid.packed_depth
         for r in range(runs):
             for k in range(0, run, DEPTH_BLOCK):
                 row = grid.first_row + r * grid.row_of_taps + k
                 columns, some = taps[r * run + k :], min(DEPTH_BLOCK, run - k)
                 panel_product(
-                    *(images, 0, windows, 0, count, columns, some),
-                    *(b, packed + row * width, width, width, *place, r + k),
-                )
+                    images, 0, windows, 0, count, columns, some,
+                    b, packed + row * width, width, width, to, at, outs, step, r + k,
+                )  # fmt: skip
         if not whole:
             store_lanes(c, out, outs, count, first, filters - first)
         first += width
@@ -215,9 +215,9 @@ def filter_gradient_windows(
                         zero_rows(b, used, width, some, width - used)
                         panel, at, step = b, 0, width
                     panel_product(
-                        *(images, 0, taps, 0, depth, windows[start:], some),
-                        *(panel, at, step, width, total, first, sum_rows, 0, add),
-                    )
+                        images, 0, taps, 0, depth, windows[start:], some,
+                        panel, at, step, width, total, first, sum_rows, 0, add,
+                    )  # fmt: skip
                     first += width
                 add = 1
 

@@ -95,28 +95,28 @@ def forward_few_tiles(
             for k in range(0, size, LANES):
                 for i in range(0, some, LANES):
                     transform_filters(
-                        *(weight, shape, (shifts_down, shifts_across), backward),
-                        *(first + k, c + i, min(LANES, some - i)),
-                        *(taps, u, k + i * size, size, some * size, u_slice),
-                    )
+                        weight, shape, (shifts_down, shifts_across), backward,
+                        first + k, c + i, min(LANES, some - i),
+                        taps, u, k + i * size, size, some * size, u_slice,
+                    )  # fmt: skip
             for p in range(POSITIONS):
                 panel_product(
-                    *(v, p * v_slice + c, tiles_of_v, 0, filled, channels_of_v, depth),
-                    *(u, p * u_slice, size, size, m, p * m_slice, tiles_of_v, PANEL, c),
-                )
+                    v, p * v_slice + c, tiles_of_v, 0, filled, channels_of_v, depth,
+                    u, p * u_slice, size, size, m, p * m_slice, tiles_of_v, PANEL, c,
+                )  # fmt: skip
         across, down, pixels = (columns + 3) // 4, (rows + 3) // 4, 0
         for tile in range(count):
             image, place = divmod(tile, down * across)
             top, left = place // across * 4, place % across * 4
             output_tile(
-                *(m, tile * PANEL, m_slice, out, image, top, left, rows, columns),
-                *(filters, first, first + size, patch),
-            )
+                m, tile * PANEL, m_slice, out, image, top, left, rows, columns,
+                filters, first, first + size, patch,
+            )  # fmt: skip
             if moments.shape[0]:
                 pixels += add_tile(
-                    *(out, image, top, left, rows, columns, filters, first, first + size),
-                    *(tile == 0, moments[part]),
-                )
+                    out, image, top, left, rows, columns, filters, first, first + size,
+                    tile == 0, moments[part],
+                )  # fmt: skip
                 if tile % FLUSH == FLUSH - 1 or tile == count - 1:
                     flush(moments[part], totals[part], first, first + size, pixels)
                     pixels = 0
@@ -161,22 +161,22 @@ def filter_gradient_few_tiles(
             image, place = divmod(tile, down * across)
             top, left = place // across * 4, place % across * 4
             gradient_tile(
-                *(grad, image, top, left, rows, columns, filters, first, size),
-                *(d, tile * size, d_slice, patch),
-            )
+                grad, image, top, left, rows, columns, filters, first, size,
+                d, tile * size, d_slice, patch,
+            )  # fmt: skip
         for c in range(0, channels, at_once):
             some = min(at_once, channels - c)
             depth = fill_up(channels_of_v, find_channels(shifts, step, some, channels_of_v))
             for p in range(POSITIONS):
                 panel_product(
-                    *(v, p * v_slice + c, channels_of_v, 0, depth, tiles_of_v, count),
-                    *(d, p * d_slice, size, size, total[0], p * slice_size, channels_of_v, size, 0),
-                )
+                    v, p * v_slice + c, channels_of_v, 0, depth, tiles_of_v, count,
+                    d, p * d_slice, size, size, total[0], p * slice_size, channels_of_v, size, 0,
+                )  # fmt: skip
             for k in range(0, size, LANES):
                 for i in range(0, some, LANES):
                     transform_sums(
-                        *(total, k + i * size, size, some * size, slice_size, shape),
-                        *((shifts_down, shifts_across), first + k, c + i, min(LANES, some - i)),
-                        *(taps, out),
-                    )
+                        total, k + i * size, size, some * size, slice_size, shape,
+                        (shifts_down, shifts_across), first + k, c + i, min(LANES, some - i),
+                        taps, out,
+                    )  # fmt: skip
         first += size

@@ -81,9 +81,9 @@ def transform_filters(
                 take_taps(gathered, i * area * LANES, r, s, rows, columns, backward, nine)
                 source, at, row, column = nine, 0, SHIFT, 1
             transform_filter(
-                *(source, at * LANES, row * LANES, column * LANES),
-                *(u, there, 6 * slice_size, slice_size),
-            )
+                source, at * LANES, row * LANES, column * LANES,
+                u, there, 6 * slice_size, slice_size,
+            )  # fmt: skip
 
 
 @jit
@@ -112,9 +112,9 @@ def filters_to_tiles(
         for c in range(0, inputs, LANES):
             to = first * depth + k - first + c * width
             transform_filters(
-                *(weight, shape, shifts, backward, k, c, min(LANES, inputs - c), workspace[part]),
-                *(u, to, width, inputs * width, padded * depth),
-            )
+                weight, shape, shifts, backward, k, c, min(LANES, inputs - c), workspace[part],
+                u, to, width, inputs * width, padded * depth,
+            )  # fmt: skip
 
 
 @jit
@@ -158,12 +158,12 @@ def transform_sums(
                 source, first_of, step = tile, 0, LANES
             if rows == SHIFT and columns == SHIFT:
                 transform_filter_gradient(
-                    *(source, first_of, 6 * step, step),
-                    *(gathered, c * TAPS * LANES, SHIFT * LANES, LANES),
-                )
+                    source, first_of, 6 * step, step,
+                    gathered, c * TAPS * LANES, SHIFT * LANES, LANES,
+                )  # fmt: skip
                 continue
             transform_filter_gradient(
-                *(source, first_of, 6 * step, step), *(tile, 0, SHIFT * LANES, LANES)
+                source, first_of, 6 * step, step, tile, 0, SHIFT * LANES, LANES
             )
             for tap in range(TAPS):
                 r = SHIFT * (shift // shifts[1]) + tap // SHIFT
@@ -197,6 +197,6 @@ def tiles_to_filter_gradient(
         for k in range(0, padded, LANES):
             at = first * padded + k
             transform_sums(
-                *(sums, at, padded, channels * padded, slice_size, shape, shifts),
-                *(k, first, some, workspace[part], out),
-            )
+                sums, at, padded, channels * padded, slice_size, shape, shifts,
+                k, first, some, workspace[part], out,
+            )  # fmt: skip

@@ -106,9 +106,7 @@ def input_tile(
     inside = top >= 0 and left >= 0 and top + down <= height and left + across <= width
     # Lanes behind the channels may hold those of the next pixel: nothing is multiplied by them.
     if not inside or beside + (down - 1) * row - channels + padded > x.size:
-        copy_patch(
-            *(x, image, top, left, height, width, channels, 0, channels, down, across, patch)
-        )
+        copy_patch(x, image, top, left, height, width, channels, 0, channels, down, across, patch)
         source, base, row = patch, 0, across * channels
     for c in range(0, padded, LANES):
         fetch_pixels(x, beside + c, width * channels, channels, down, TILE)
@@ -178,9 +176,7 @@ def gradient_tile(
     if top + TILE > height or left + TILE > width or first + size > filters:
         used = min(size, filters - first)
         # Lanes behind the filters hold anything: their sums are not written out.
-        copy_patch(
-            *(grad, image, top, left, height, width, filters, first, used, TILE, TILE, patch)
-        )
+        copy_patch(grad, image, top, left, height, width, filters, first, used, TILE, TILE, patch)
         source, base, row, pixel = patch, 0, TILE * used, used
     for k in range(0, size, LANES):
         to = offset + k
