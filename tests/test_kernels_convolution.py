@@ -34,6 +34,7 @@ from tinysmooth.kernels.convolution.transforms import (
     output_transform,
 )
 from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.vectors import WIDE
 
 needs_compilation = pytest.mark.skipif(not ENABLED, reason="Winograd's vectors need a compiler")
 
@@ -237,7 +238,8 @@ def test_windows_share_a_vector_where_that_saves_products(filters, across, colum
         ((64, 64, 64, 32), (1, 1, 0), "WINDOWS"),
         ((64, 1, 8, 28), (5, 1, 0), "FEW_FILTERS"),
         ((32, 32, 32, 24), (7, 1, 0), "WINOGRAD"),
-        ((32, 32, 32, 12), (7, 1, 3), "WINDOWS"),  # as few products: the others fall on padding
+        ((32, 32, 32, 9), (7, 1, 3), "WINDOWS"),  # as few products: the others fall on padding
+        ((32, 32, 32, 12), (7, 1, 3), "WINDOWS" if WIDE else "WINOGRAD"),
     ],
 )
 def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, route):
@@ -267,21 +269,25 @@ def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride
 
 
 @pytest.mark.parametrize(
-    ("tiles", "channels", "filters", "few"),
+    ("tiles", "channels", "filters", "gradient", "few"),
     [
-        (64, 256, 256, True),
-        (8, 512, 512, True),
-        (512, 8, 24, False),  # each thread would make all of V, which is most of the work
-        (200, 32, 10, False),  # one vector of filters: the second thread would have none
-        (4096, 64, 64, False),
+        (64, 256, 256, False, True),
+        (64, 256, 256, True, True),
+        (256, 256, 256, False, WIDE),  # narrow panels would read V, 9 MB, from afar, 16 times
+        (128, 256, 256, False, WIDE),
+        (128, 256, 256, True, True),
+        (8, 512, 512, False, True),
+        (512, 8, 24, False, False),  # each thread would make all of V, which is most of the work
+        (200, 32, 10, False, False),  # one vector of filters: the second thread would have none
+        (4096, 64, 64, False, False),
     ],
 )
 def test_each_thread_makes_all_of_v_where_that_was_measured_as_the_quickest(
-    tiles, channels, filters, few
+    tiles, channels, filters, gradient, few
 ):
     threads.set_num_threads(2)
-    depth = winograd_costs.depth_of(channels, (3, 3))
-    assert winograd_costs.are_few(tiles, depth, filters) is few
+    depth = winograd_costs.depth_of(channels, (3, 3), gradient)
+    assert winograd_costs.are_few(tiles, depth, filters, gradient) is few
 
 
 def test_few_filters_share_a_vector_unless_every_digit_is_wanted():
@@ -406,7 +412,7 @@ def test_the_gradient_of_images_with_few_channels(channels, kernel, stride):
 def test_channels_in_groups_of_any_size(tiles, num_threads, monkeypatch):
     """32, 48 and 64 channels at once, of which 150 leave a rest; 64 for the gradient of filters."""
     monkeypatch.setattr(winograd_costs, "cost", lambda *a, **k: 0)
-    monkeypatch.setattr(winograd_route, "are_few", lambda *a: True)
+    monkeypatch.setattr(winograd_route, "are_few", lambda *a, **k: True)
     forget_plans()
     threads.set_num_threads(num_threads)
     case = Case(7, tiles, (4, 3), 150, 70, (3, 3), (1, 1), (1, 1))
@@ -424,7 +430,7 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
     exact = {name: case.run(im2col, name) for name in NAMES}
     for route in ("few tiles", "blocks of tiles", "strips", "zones"):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(winograd_route, "are_few", lambda *a: route == "few tiles")  # noqa: B023
+            patch.setattr(winograd_route, "are_few", lambda *a, **k: route == "few tiles")  # noqa: B023
             costs = 0 if "tiles" in route and case.stride == (1, 1) else math.inf
             patch.setattr(winograd_costs, "cost", lambda *a, **k: costs)  # noqa: B023
             force_zones(patch, route == "zones")
@@ -515,7 +521,7 @@ def test_what_the_workspace_held_before_reaches_no_result(route, taps, num_threa
     threads.set_num_threads(num_threads)
     monkeypatch.setattr(threads, "SMALLEST_PART", 1)
     monkeypatch.setattr(memory, "workspace", full_of_nan)
-    monkeypatch.setattr(winograd_route, "are_few", lambda *a: route == "few tiles")
+    monkeypatch.setattr(winograd_route, "are_few", lambda *a, **k: route == "few tiles")
     costs = 0 if "tiles" in route else math.inf
     monkeypatch.setattr(winograd_costs, "cost", lambda *a, **k: costs)
     force_zones(monkeypatch, route == "zones")

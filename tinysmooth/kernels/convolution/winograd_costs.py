@@ -19,7 +19,7 @@ from tinysmooth.kernels.convolution.winograd_patches import POSITIONS, SHIFT, TI
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import columns_cost
 from tinysmooth.kernels.threads import plan_parts
-from tinysmooth.kernels.vectors import LANES
+from tinysmooth.kernels.vectors import LANES, WIDE
 
 FEWEST_CHANNELS = 4
 """Below, the transforms cost more than the products they save."""
@@ -36,9 +36,13 @@ FEW_INPUT_TILE = 1000
 FEW_OUTPUT_TILE = 500
 """OUTPUT_TILE likewise."""
 
-FILTERS_AS_TILES = 85
+FILTERS_AS_TILES = 85 if WIDE else 40
 """Writing the transformed filters, and reading them back, takes as long as the products of so many
-tiles."""
+tiles: of fewer where the products themselves take longer."""
+
+SUMS_AS_TILES = 85
+"""The same for the sums of the gradient of filters, of which each thread has its own; as many were
+measured with narrow vectors."""
 
 MOST_SHIFTS, MANY_SHIFTS = 4, 1.06
 """The products of more than four shifted images take 1.06 times as long as those of fewer: neither
@@ -46,6 +50,10 @@ their filters nor their pixels stay in the L2 cache."""
 
 USED_FILTERS_AS_TILES = 10
 """The same where they are used at once and not kept."""
+
+FEW_PRODUCTS = 1.0 if WIDE else 1.25
+"""What the products take where all of V is made at once: narrow panels read it many times, and from
+further away than the V of a block. The gradient of the filters did not take longer for it."""
 
 FEW_FLOATS = 2**16
 """Floats of a slice of V up to which V is made at once; all 36 slices are less than 10 MB then."""
@@ -102,7 +110,7 @@ def parts_for(tiles: int, depth: Depth, filters: int) -> int:
     return plan_parts(products / PRODUCTS_PER_NANOSECOND)
 
 
-def _costs(tiles: int, depth: Depth, filters: int) -> tuple[float, float]:
+def _costs(tiles: int, depth: Depth, filters: int, gradient: bool) -> tuple[float, float]:
     """Return the times of the two orders of loops, in multiply-adds of vectors.
 
     The first is that of `winograd_tiles`, the second that of `winograd_few`: there each thread has
@@ -111,19 +119,22 @@ def _costs(tiles: int, depth: Depth, filters: int) -> tuple[float, float]:
     product = POSITIONS * depth.used * (MANY_SHIFTS if depth.shifts > MOST_SHIFTS else 1)
     inputs, outputs = depth.shifts * -(-depth.channels // LANES), -(-filters // LANES)
     transforms = tiles * (INPUT_TILE * inputs + OUTPUT_TILE * outputs)
-    many = product * (columns_cost(outputs) * tiles + outputs * FILTERS_AS_TILES) + transforms
+    kept = SUMS_AS_TILES if gradient else FILTERS_AS_TILES
+    many = product * (columns_cost(outputs) * tiles + outputs * kept) + transforms
     if tiles * depth.row > FEW_FLOATS:
         return many, math.inf
     parts = parts_for(tiles, depth, filters)
     most = -(-outputs // min(parts, outputs))
     transforms = tiles * (FEW_INPUT_TILE * inputs + FEW_OUTPUT_TILE * most)
     filled = columns_cost(most) * round_up(tiles, ROWS_STEP) + most * USED_FILTERS_AS_TILES
+    if not gradient:
+        filled *= FEW_PRODUCTS
     return many, parts * (product * filled + transforms)
 
 
-def are_few(tiles: int, depth: Depth, filters: int) -> bool:
+def are_few(tiles: int, depth: Depth, filters: int, gradient: bool) -> bool:
     """Tell whether the tiles are so few that filters are best transformed where they are used."""
-    many, few = _costs(tiles, depth, filters)
+    many, few = _costs(tiles, depth, filters, gradient)
     return few < many
 
 
@@ -136,4 +147,4 @@ def cost(work: Work, gradient: bool) -> float:
     if stride != (1, 1) or min(channels, filters) < FEWEST_CHANNELS:
         return math.inf
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
-    return min(_costs(tiles, depth_of(channels, kernel, gradient), filters))
+    return min(_costs(tiles, depth_of(channels, kernel, gradient), filters, gradient))

@@ -35,6 +35,7 @@ from tinysmooth.kernels.convolution.winograd_filters import (
 from tinysmooth.kernels.convolution.winograd_patches import PATCH, POSITIONS, SHIFT, TILE
 from tinysmooth.kernels.convolution.winograd_tiles import (
     SLICE_GAP,
+    TOGETHER,
     filter_gradient_tiles,
     forward_tiles,
 )
@@ -170,7 +171,7 @@ def _plan_convolution(
     depth, padded = depth_of(channels, (weight_shape[2], weight_shape[3])), round_up(filters, LANES)
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
     numbers = (*x_shape, *size, filters, *padding, *depth[:2])
-    if are_few(tiles, depth, filters):
+    if are_few(tiles, depth, filters, gradient=False):
         return _plan_few(numbers, depth, tiles, weight_shape, gradient=False)
 
     whole = POSITIONS * depth.used * padded
@@ -178,7 +179,8 @@ def _plan_convolution(
     # Few tiles keep V in the L2 cache; where U is large, more tiles share each load of it.
     most = 48 if depth.row < 128 else 36 if depth.shifts > 1 else 72
     block = _tile_block(tiles, parts, most)
-    floats = POSITIONS * (block * (depth.row + PANEL) + 2 * SLICE_GAP) + _patch(depth)
+    m_row = min(padded, TOGETHER)
+    floats = POSITIONS * (block * (depth.row + m_row) + 2 * SLICE_GAP) + _patch(depth)
     transforming = plan_parts(whole / TRANSFORMED_PER_NANOSECOND, limit=padded // LANES)
     parts_of_both = (parts, transforming)
     return _plan_blocks(numbers, depth, block, floats, weight_shape, whole, parts_of_both)
@@ -194,7 +196,7 @@ def _plan_gradient(
     padded = round_up(filters, LANES)
     tiles = batch * -(-size[0] // TILE) * -(-size[1] // TILE)
     numbers = (*x_shape, *size, filters, *padding, *depth[:2])
-    if are_few(tiles, depth, filters):
+    if are_few(tiles, depth, filters, gradient=True):
         return _plan_few(numbers, depth, tiles, weight_shape, gradient=True)
 
     whole = POSITIONS * round_up(depth.used, ROWS_STEP) * padded

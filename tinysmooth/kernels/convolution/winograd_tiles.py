@@ -11,8 +11,8 @@ costs more than the multiplications saved. *Fused* means: each thread takes a bl
 enough for its cache, and goes all the way from pixels to pixels::
 
     x --input transform--> V [36][block][C]          36 block C floats, in the L2 cache
-    for each panel of 64 filters:
-        for p in 0..35:  M[p] = V[p] @ U[p]          the microkernel; U[p] panel: C x 64
+    for each 64 filters:
+        for p in 0..35:  M[p] = V[p] @ U[p]          the microkernel; a panel, with AVX2 four
         M [36][block][64] --output transform--> out
 
 Slices of V and M are 16 floats further apart than they need be: without that, the 36 numbers of one
@@ -42,7 +42,7 @@ from tinysmooth.kernels.convolution.winograd_patches import (
 )
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP
-from tinysmooth.kernels.panels import PANEL, panel_product, panel_width
+from tinysmooth.kernels.panels import panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
 
 LAST_ROW = 30
@@ -51,6 +51,10 @@ LAST_ROW = 30
 The lowest shifted images, which are the last of a row of V, may meet filters that have none: U is
 zero there, and the products of these positions leave them out, with a depth of `last_depth`. Their
 gradient stays unwritten; it belongs to taps that no filter has."""
+
+TOGETHER = 64
+"""Filters whose M is made at a time: one panel or, with AVX2, four, while V[p] stays near. Where V
+is larger than the L2 cache, narrow panels would else fetch all of it four times as often."""
 
 SLICE_GAP = 16
 """Floats between two slices of a workspace, against 4 KB aliasing."""
@@ -77,9 +81,9 @@ def input_tiles(
         image, place = divmod(start + tile, down * across)
         i, j = divmod(place, across)
         input_tile(
-            *(x, image, i * TILE - pad_top, j * TILE - pad_left, height, width, channels),
-            *(shifts_down, shifts_across, v, tile * v_row, step, v_slice, patch),
-        )
+            x, image, i * TILE - pad_top, j * TILE - pad_left, height, width, channels,
+            shifts_down, shifts_across, v, tile * v_row, step, v_slice, patch,
+        )  # fmt: skip
     return count
 
 
@@ -104,7 +108,8 @@ def forward_tiles(
     pad_top, pad_left, shifts_down, shifts_across, depth, last_depth, v_row, block = sizes[7:]
     down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
     padded_filters = (filters + LANES - 1) // LANES * LANES
-    v_slice, m_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
+    m_row = min(padded_filters, TOGETHER)
+    v_slice, m_slice = block * v_row + SLICE_GAP, block * m_row + SLICE_GAP
     mine = workspace[part]
     v = mine[: POSITIONS * v_slice]
     m = mine[POSITIONS * v_slice : POSITIONS * (v_slice + m_slice)]
@@ -119,27 +124,30 @@ def forward_tiles(
         filled = (count + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
         first = 0
         while first < padded_filters:
-            size = panel_width(first, padded_filters)
+            size = min(padded_filters - first, m_row)
             for p in range(POSITIONS):
-                panel = (p * padded_filters + first) * depth
-                used = depth if p < LAST_ROW else last_depth
-                panel_product(
-                    *(v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, used),
-                    *(u, panel, size, size, m, p * m_slice, tiles_of_v, PANEL, 0),
-                )
+                used, k = depth if p < LAST_ROW else last_depth, 0
+                while k < size:
+                    width = panel_width(k, size)
+                    panel = (p * padded_filters + first + k) * depth
+                    panel_product(
+                        v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, used,
+                        u, panel, width, width, m, p * m_slice + k, tiles_of_v, m_row, 0,
+                    )  # fmt: skip
+                    k += width
             pixels = 0
             for tile in range(count):
                 image, place = divmod(start + tile, down * across)
                 top, left = place // across * TILE, place % across * TILE
                 output_tile(
-                    *(m, tile * PANEL, m_slice, out, image, top, left, rows, columns),
-                    *(filters, first, first + size, patch),
-                )
+                    m, tile * m_row, m_slice, out, image, top, left, rows, columns,
+                    filters, first, first + size, patch,
+                )  # fmt: skip
                 if moments.shape[0]:
                     pixels += add_tile(
-                        *(out, image, top, left, rows, columns, filters, first, first + size),
-                        *(start + tile == begin, moments[part]),
-                    )
+                        out, image, top, left, rows, columns, filters, first, first + size,
+                        start + tile == begin, moments[part],
+                    )  # fmt: skip
                     if tile % FLUSH == FLUSH - 1 or tile == count - 1:
                         flush(moments[part], totals[part], first, first + size, pixels)
                         pixels = 0
@@ -183,9 +191,9 @@ def filter_gradient_tiles(
             while first < padded_filters:
                 size = panel_width(first, padded_filters)
                 gradient_tile(
-                    *(grad, image, top, left, rows, columns, filters, first, size),
-                    *(d, first * block + tile * size, d_slice, patch),
-                )
+                    grad, image, top, left, rows, columns, filters, first, size,
+                    d, first * block + tile * size, d_slice, patch,
+                )  # fmt: skip
                 first += size
         for p in range(POSITIONS):
             used, first = filled if p < LAST_ROW else last_filled, 0
@@ -194,8 +202,8 @@ def filter_gradient_tiles(
                 panel = p * d_slice + first * block
                 to = p * filled * padded_filters + first
                 panel_product(
-                    *(v, p * v_slice, channels_of_v, 0, used, tiles_of_v, count),
-                    *(d, panel, size, size, total, to),
-                    *(channels_of_v, padded_filters, start - begin),
-                )
+                    v, p * v_slice, channels_of_v, 0, used, tiles_of_v, count,
+                    d, panel, size, size, total, to,
+                    channels_of_v, padded_filters, start - begin,
+                )  # fmt: skip
                 first += size
