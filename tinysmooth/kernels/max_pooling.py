@@ -6,13 +6,18 @@ and two selections, and both are written once::
     best, which = x[first tap], first
     every tap:    which = tap where x > best else which       best = x where x > best else best
 
-The backward pass reads the tap numbers and adds the window's gradient to the pixels of each tap
-where its number is the one. Tap numbers are float32 in registers and int8 in memory.
+The backward pass goes from pixel to pixel, not from window to window: a pixel's gradient is a sum
+over the few windows that cover it, of those whose tap number says that it was the maximum. So each
+pixel is written once; adding window after window to the pixels of all its taps, most of which get
+nothing, takes two to six times as long where windows overlap::
+
+    every window on the pixel:    total += grad[window] where which[window] == its tap here, else 0
+
+Tap numbers are float32 in registers and int8 in memory.
 
 Float64, and windows of more than 128 taps, take NumPy's way: the reference.
 
-Forward passes are shared out by rows of windows. Backward passes are shared out by images, because
-windows may overlap and two rows of them then add to the same pixel.
+Forward passes are shared out by rows of windows, backward passes by rows of pixels.
 """
 
 from __future__ import annotations
@@ -28,7 +33,15 @@ from tinysmooth.kernels.normalisation.lanes import read, select_larger, write
 from tinysmooth.kernels.pooling import empty_pooled, first_inside, pooling_work
 from tinysmooth.kernels.reference import pooling as reference
 from tinysmooth.kernels.threads import plan_parts, run_parallel
-from tinysmooth.kernels.vectors import LANES, load_bytes, select_equal, splat, store_bytes
+from tinysmooth.kernels.vectors import (
+    LANES,
+    load,
+    load_bytes,
+    select_equal,
+    splat,
+    store,
+    store_bytes,
+)
 
 __all__ = ["max_pool2d_backward", "max_pool2d_forward"]
 
@@ -102,6 +115,21 @@ def _max_parts(
 
 
 @jit
+def _covering(
+    first: int, stop: int, pixel: int, taps: int, step: int, pad: int, windows: int
+) -> tuple[int, int]:
+    """Return which windows of a line cover a pixel: the first one, and the one after the last.
+
+    ``first`` and ``stop`` are those of a pixel before: to count on is quicker than to divide.
+    """
+    while stop < windows and stop * step - pad <= pixel:
+        stop += 1
+    while first < stop and first * step - pad + taps <= pixel:
+        first += 1
+    return first, stop
+
+
+@jit
 def _max_backward_parts(
     part: int,
     parts: int,
@@ -114,38 +142,45 @@ def _max_backward_parts(
     shape: tuple[int, ...],
     last: Array,
 ) -> None:
-    """Send this part's images their gradients: each window's to the tap that was its maximum."""
+    """Write the gradient of this part's rows of pixels; arguments as in `_max_parts`."""
     height, width, channels, images, out_height, out_width = shape
-    pixels, sixteen = height * width * channels, last[part]
-    zero = splat(np.float32(0))
-    # Windows side by side that cover the image: each pixel is written once, and nothing added up.
-    whole = out_height * kernel_size[0] == height and out_width * kernel_size[1] == width
-    disjoint = whole and stride == kernel_size and padding == (0, 0)
-    for n in range(images * part // parts, images * (part + 1) // parts):
-        if not disjoint:
-            dx[n * pixels : (n + 1) * pixels] = 0
-        for i in range(out_height):
-            top = i * stride[0] - padding[0]
-            r_first, r_stop = first_inside(top), min(kernel_size[0], height - top)
-            for j in range(out_width):
-                left = j * stride[1] - padding[1]
-                s_first, s_stop = first_inside(left), min(kernel_size[1], width - left)
-                at = ((n * out_height + i) * out_width + j) * channels
-                corner = ((n * height + top) * width + left) * channels
-                for c in range(0, channels, LANES):
-                    count = channels - c
-                    share = read(grad, at + c, count)
-                    which = _read_bytes(argmax, at + c, count, sixteen)
-                    for r in range(r_first, r_stop):
-                        for s in range(s_first, s_stop):
-                            to = corner + (r * width + s) * channels + c
-                            tap = splat(np.float32(r * kernel_size[1] + s))
-                            if disjoint:
-                                write(dx, to, select_equal(which, tap, share, zero), count)
-                            else:
-                                before = read(dx, to, count)
-                                after = select_equal(which, tap, before + share, before)
-                                write(dx, to, after, count)
+    rows, zero, sixteen = images * height, splat(np.float32(0)), last[part]
+    # Lanes behind a pixel's channels fall on the next pixel, which is written after it. So they
+    # need care where there is none, or where it is another part's.
+    padded = (channels + LANES - 1) // LANES * LANES
+    stop = rows * (part + 1) // parts
+    end = stop * width * channels
+    for row in range(rows * part // parts, stop):
+        n, y = row // height, row % height
+        i_first, i_stop = _covering(0, 0, y, kernel_size[0], stride[0], padding[0], out_height)
+        j_first, j_stop = 0, 0
+        for x in range(width):
+            j_first, j_stop = _covering(
+                j_first, j_stop, x, kernel_size[1], stride[1], padding[1], out_width
+            )
+            to, is_first = (row * width + x) * channels, True
+            for i in range(i_first, i_stop):
+                r = y + padding[0] - i * stride[0]
+                for j in range(j_first, j_stop):
+                    s = x + padding[1] - j * stride[1]
+                    tap = splat(np.float32(r * kernel_size[1] + s))
+                    at = ((n * out_height + i) * out_width + j) * channels
+                    if to + padded <= end and at + padded <= grad.size:
+                        for c in range(0, padded, LANES):
+                            which, share = load_bytes(argmax, at + c), load(grad, at + c)
+                            before = zero if is_first else load(dx, to + c)
+                            store(dx, to + c, before + select_equal(which, tap, share, zero))
+                    else:
+                        for c in range(0, channels, LANES):
+                            count = channels - c
+                            which = _read_bytes(argmax, at + c, count, sixteen)
+                            share = read(grad, at + c, count)
+                            before = zero if is_first else read(dx, to + c, count)
+                            after = before + select_equal(which, tap, share, zero)
+                            write(dx, to + c, after, count)
+                    is_first = False
+            if is_first:  # no window covers it
+                dx[to : to + channels] = 0
 
 
 def max_pool2d_forward(
