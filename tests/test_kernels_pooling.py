@@ -181,11 +181,23 @@ def test_argmax_is_stored_in_the_smallest_type_that_holds_it(kernel_size, dtype)
     assert kernel_size[0] * kernel_size[1] - 1 <= np.iinfo(dtype).max
 
 
-@pytest.mark.parametrize("channels", [16, 43])
-def test_parts_do_not_disturb_each_other(monkeypatch, channels):
-    """Each part sums up, and keeps the last lanes, in a place of its own."""
-    x = images((12, 24, 26, channels), np.float32)
-    window = ((2, 2), (2, 2), (0, 0))
+@pytest.mark.parametrize("channels", [1, 3, 16, 43])
+@pytest.mark.parametrize(
+    "window",
+    [
+        ((2, 2), (2, 2), (0, 0)),
+        ((3, 3), (2, 2), (1, 1)),
+        ((3, 3), (1, 1), (1, 1)),
+        ((2, 2), (3, 4), (0, 0)),  # pixels that no window covers
+    ],
+)
+def test_parts_do_not_disturb_each_other(monkeypatch, channels, window):
+    """Each part sums up, and keeps the last lanes, in a place of its own.
+
+    Three parts of 11 images of 23 rows end inside an image. The gradient of max-pooling writes
+    vectors that go beyond the channels of a pixel, but not beyond its part.
+    """
+    x = images((11, 23, 26, channels), np.float32)
 
     def results():
         largest, argmax = kernels.max_pool2d_forward(x, *window)

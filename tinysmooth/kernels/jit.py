@@ -107,19 +107,21 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
 
 
 class _Pipeline(CompilerBase):  # type: ignore[misc]
-    """Numba's steps but two, which find nothing in a kernel and take a twentieth of the time.
+    """Numba's steps but two, towards a `_Library`.
 
-    One looks for functions inside functions, the other for structured arrays, and for arithmetic
-    with whole arrays, which would have to make one.
+    The two find nothing in a kernel and take a twentieth of the time. One looks for functions
+    inside functions, the other for structured arrays, and for arithmetic with whole arrays, which
+    would have to make one.
     """
 
     _without = (InlineClosureLikes, NopythonRewrites)
 
     def define_pipelines(self) -> list[PassManager]:
-        """Return the one list of steps."""
+        """Return the one list of steps; the last ones find the library here that they fill."""
         state = self.state
-        state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
-        state.library.enable_object_caching()
+        if state.library is None:
+            state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
+            state.library.enable_object_caching()
         made = PassManager("kernel")
         for step, purpose in DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
             if step not in self._without:

@@ -7,11 +7,13 @@ and two selections, and both are written once::
     every tap:    which = tap where x > best else which       best = x where x > best else best
 
 The backward pass goes from pixel to pixel, not from window to window: a pixel's gradient is a sum
-over the few windows that cover it, of those whose tap number says that it was the maximum. So each
-pixel is written once; adding window after window to the pixels of all its taps, most of which get
-nothing, takes two to six times as long where windows overlap::
+over the few windows that cover it, of those whose tap number says that it was the maximum::
 
-    every window on the pixel:    total += grad[window] where which[window] == its tap here, else 0
+    every window on the pixel:    dx[pixel] += grad[window] where which[window] == its tap, else 0
+
+The first one writes, so that nothing need be zero before, and all that a pixel gets it gets at
+once, in the nearest cache. To add window after window to the pixels of all its taps takes two to
+six times as long where windows overlap.
 
 Tap numbers are float32 in registers and int8 in memory.
 
@@ -150,9 +152,14 @@ def _max_backward_parts(
     padded = (channels + LANES - 1) // LANES * LANES
     stop = rows * (part + 1) // parts
     end = stop * width * channels
+    i_first, i_stop = 0, 0
     for row in range(rows * part // parts, stop):
         n, y = row // height, row % height
-        i_first, i_stop = _covering(0, 0, y, kernel_size[0], stride[0], padding[0], out_height)
+        if y == 0:
+            i_first, i_stop = 0, 0
+        i_first, i_stop = _covering(
+            i_first, i_stop, y, kernel_size[0], stride[0], padding[0], out_height
+        )
         j_first, j_stop = 0, 0
         for x in range(width):
             j_first, j_stop = _covering(

@@ -42,8 +42,8 @@ MOST_WINDOWS = 1536 if WIDE else 384
 GRADIENT_WINDOWS = (96, 384) if WIDE and not ZEN else (512, 512) if WIDE else (384, 384)
 """Windows in a product for the gradient of filters, where all its sums fit the L2 cache and where
 they do not: these are read and written once a product. Of 96 windows a panel of 64 columns fits the
-L1 cache, and so does one of 16 columns of 384. Zen reads panels from the L2 cache as quickly, where
-512 windows take 0.8 to 0.95 of the time."""
+L1 cache, and of 384 one of 16 columns does. Zen with AVX-512 reads panels from the L2 cache as
+quickly, where 512 windows take 0.8 to 0.95 of the time."""
 
 PACKED_PER_NANOSECOND = 1.5
 """Floats of filters that one core packs in a nanosecond, roughly."""

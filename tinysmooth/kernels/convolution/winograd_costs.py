@@ -40,20 +40,21 @@ FILTERS_AS_TILES = 85 if WIDE else 40
 """Writing the transformed filters, and reading them back, takes as long as the products of so many
 tiles: of fewer where the products themselves take longer."""
 
+USED_FILTERS_AS_TILES = 10
+"""The same where they are used at once and not kept."""
+
 SUMS_AS_TILES = 85
-"""The same for the sums of the gradient of filters, of which each thread has its own; as many were
-measured with narrow vectors."""
+"""What FILTERS_AS_TILES is for the sums of the gradient of filters, of which each thread has its
+own; the same number was measured with narrow vectors."""
 
 MOST_SHIFTS, MANY_SHIFTS = 4, 1.06
 """The products of more than four shifted images take 1.06 times as long as those of fewer: neither
 their filters nor their pixels stay in the L2 cache."""
 
-USED_FILTERS_AS_TILES = 10
-"""The same where they are used at once and not kept."""
-
 FEW_PRODUCTS = 1.0 if WIDE else 1.25
-"""What the products take where all of V is made at once: narrow panels read it many times, and from
-further away than the V of a block. The gradient of the filters did not take longer for it."""
+"""How many times as long everything but the transforms of tiles takes where all of V is made at
+once: narrow panels read it many times, and from further away than the V of a block. The gradient of
+the filters did not take longer for it."""
 
 FEW_FLOATS = 2**16
 """Floats of a slice of V up to which V is made at once; all 36 slices are less than 10 MB then."""

@@ -11,8 +11,8 @@ costs more than the multiplications saved. *Fused* means: each thread takes a bl
 enough for its cache, and goes all the way from pixels to pixels::
 
     x --input transform--> V [36][block][C]          36 block C floats, in the L2 cache
-    for each 64 filters:
-        for p in 0..35:  M[p] = V[p] @ U[p]          the microkernel; a panel, with AVX2 four
+    for every 64 filters:
+        for p in 0..35:  M[p] = V[p] @ U[p]          the microkernel: a panel, or with AVX2 four
         M [36][block][64] --output transform--> out
 
 Slices of V and M are 16 floats further apart than they need be: without that, the 36 numbers of one
@@ -54,7 +54,8 @@ gradient stays unwritten; it belongs to taps that no filter has."""
 
 TOGETHER = 64
 """Filters whose M is made at a time: one panel or, with AVX2, four, while V[p] stays near. Where V
-is larger than the L2 cache, narrow panels would else fetch all of it four times as often."""
+is larger than the L2 cache, narrow panels would else fetch all of it four times as often. A whole
+number of panels, because U is laid out in them."""
 
 SLICE_GAP = 16
 """Floats between two slices of a workspace, against 4 KB aliasing."""
@@ -128,13 +129,14 @@ def forward_tiles(
             for p in range(POSITIONS):
                 used, k = depth if p < LAST_ROW else last_depth, 0
                 while k < size:
-                    width = panel_width(k, size)
+                    columns_of_u = panel_width(k, size)
                     panel = (p * padded_filters + first + k) * depth
                     panel_product(
                         v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, used,
-                        u, panel, width, width, m, p * m_slice + k, tiles_of_v, m_row, 0,
+                        u, panel, columns_of_u, columns_of_u,
+                        m, p * m_slice + k, tiles_of_v, m_row, 0,
                     )  # fmt: skip
-                    k += width
+                    k += columns_of_u
             pixels = 0
             for tile in range(count):
                 image, place = divmod(start + tile, down * across)
