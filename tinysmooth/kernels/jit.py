@@ -18,6 +18,7 @@ It decides, in one place, what would otherwise be decided in every kernel:
 - How a kernel is called: by address, see `tinysmooth.kernels.calls`. A read-only array counts as a
   writable one, because a kernel never writes to its inputs: for Numba they have different types,
   hence each combination would be compiled anew.
+- How Numba compiles it: without what finds nothing in a kernel (`tinysmooth.kernels.compiler`).
 - Kernels inside kernels: a large one is compiled once and not once more for each caller (see
   `tinysmooth.kernels.linking`). Nor is one compiled once for each constant among its arguments.
 - Ctrl-C while a kernel is compiled interrupts the caller and not the compiler (see `_sheltered`).
@@ -41,16 +42,12 @@ import numba
 import numpy as np
 from numba import types
 from numba.core import config, event
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.compiler_machinery import PassManager
-from numba.core.typed_passes import NopythonRewrites
-from numba.core.untyped_passes import InlineClosureLikes
 from numba.extending import models, register_model, typeof_impl
 
 from tinysmooth.kernels.cache import SharedCache, cache_folder, cpu_description, machine_locks
 from tinysmooth.kernels.calls import Code, machine_code, take_apart
+from tinysmooth.kernels.compiler import OPTIONS
 from tinysmooth.kernels.linking import implementation
 
 __all__ = ["ENABLED", "Kernel", "cache_folder", "jit", "status"]
@@ -95,41 +92,6 @@ def _sheltered(compile_types: Callable[..., Any]) -> Callable[..., Any]:
     return compile_beside
 
 
-class _Library(JITCodeLibrary):  # type: ignore[misc]
-    """Machine code that LLVM optimises once, with the copies of what it calls.
-
-    Numba has each function optimised before that, too. What this finds is found again; without it a
-    kernel takes a fifteenth less time to compile, and the code is as quick.
-    """
-
-    def _optimize_functions(self, module: Any) -> None:
-        module.data_layout = self.codegen._data_layout
-
-
-class _Pipeline(CompilerBase):  # type: ignore[misc]
-    """Numba's steps but two, towards a `_Library`.
-
-    The two find nothing in a kernel and take a twentieth of the time. One looks for functions
-    inside functions, the other for structured arrays, and for arithmetic with whole arrays, which
-    would have to make one.
-    """
-
-    _without = (InlineClosureLikes, NopythonRewrites)
-
-    def define_pipelines(self) -> list[PassManager]:
-        """Return the one list of steps; the last ones find the library here that they fill."""
-        state = self.state
-        if state.library is None:
-            state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
-            state.library.enable_object_caching()
-        made = PassManager("kernel")
-        for step, purpose in DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
-            if step not in self._without:
-                made.add_pass(step, purpose)
-        made.finalize()
-        return [made]
-
-
 class Kernel:
     """A function compiled at its first call; made by `jit`.
 
@@ -149,14 +111,8 @@ class Kernel:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
-        self.dispatcher: Any = numba.njit(
-            nogil=True,
-            error_model="numpy",
-            no_cpython_wrapper=not wrapper,
-            no_cfunc_wrapper=True,
-            pipeline_class=_Pipeline,
-            _nrt=False,  # no counts of references
-        )(function)
+        options = {**OPTIONS, "no_cpython_wrapper": not wrapper}
+        self.dispatcher: Any = numba.njit(**options)(function)
         self._cache_is_open = not ENABLED
         self._codes: dict[tuple[bool, tuple[Any, ...]], Code] = {}
         if ENABLED:

@@ -14,6 +14,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from tinysmooth.kernels.compiler import OPTIONS
 from tinysmooth.kernels.exponential import exp_of_difference, fill_tail, largest_lane, sum_lanes
 from tinysmooth.kernels.vectors import (
     LANES,
@@ -110,7 +111,7 @@ def _row_exps_float64(logits: Any, row: Any, out: Any, line: Any) -> Any:
     return top, rest, distance
 
 
-@overload(row_exps)
+@overload(row_exps, jit_options=OPTIONS)
 def _choose_row_exps(logits: Any, row: Any, out: Any, line: Any) -> Any:
     if logits.dtype == types.float32:
         return _row_exps_float32
@@ -140,6 +141,6 @@ def _scale_row_float64(out: Any, line: Any, factor: Any, offset: Any) -> Any:
         out[line, k] = out[line, k] * factor + offset
 
 
-@overload(scale_row)
+@overload(scale_row, jit_options=OPTIONS)
 def _choose_scale_row(out: Any, line: Any, factor: Any, offset: Any) -> Any:
     return _scale_row_float32 if out.dtype == types.float32 else _scale_row_float64
