@@ -110,9 +110,10 @@ def _spread_parts(
 def _global_mean_parts(part: int, parts: int, x: Array, totals: Array, out: Array) -> None:
     """Write the mean of each channel over the pixels (axis 1), summed in float64."""
     count, pixels, channels = x.shape
-    total = totals[part, :channels]
+    total = totals[part]
     for n in range(count * part // parts, count * (part + 1) // parts):
-        total[:] = 0
+        for c in range(channels):
+            total[c] = 0.0
         for pixel in range(pixels):
             values = x[n, pixel]
             for c in range(channels):
@@ -127,7 +128,7 @@ def _global_spread_parts(
 ) -> None:
     """Write each channel's gradient times ``scale`` to all pixels (axis 1)."""
     count, pixels, channels = dx.shape
-    share = shares[part, :channels]
+    share = shares[part]
     for n in range(count * part // parts, count * (part + 1) // parts):
         for c in range(channels):
             share[c] = grad[n, c] * scale

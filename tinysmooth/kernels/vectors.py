@@ -89,7 +89,8 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 def element(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
     """Return a pointer to the element at a flat offset of a Numba array."""
-    return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+    place = context.data_model_manager[array_type].get_field_position("data")
+    return builder.gep(builder.extract_value(array, place), [offset])
 
 
 def as_vector(builder: Any, pointer: Any) -> Any:

@@ -33,6 +33,7 @@ from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import columns_cost, panel_product, panel_width
 from tinysmooth.kernels.threads import plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
+from tinysmooth.kernels.views import behind
 
 BAND = 16
 """Rows of x that are made at a time."""
@@ -106,7 +107,8 @@ def gather_rows(
     """Make one part of the bands of dx; `b` holds the packed filters (K, R S C)."""
     batch, height, width, channels, rows, columns, filters, kernel_rows, kernel_columns = sizes[:9]
     down, right, top, left, lanes, most = sizes[9:]
-    c, pixels, all_filters = workspace[part], tables[part, :most], tables[part, most:]
+    c, pixels = workspace[part], tables[part]
+    all_filters = behind(pixels, most)
     for k in range(filters):
         all_filters[k] = k
     bands = (height + BAND - 1) // BAND

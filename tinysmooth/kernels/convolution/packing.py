@@ -24,6 +24,7 @@ import numpy as np
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.vectors import LANES, load, load_tail, splat, store, store_tail
+from tinysmooth.kernels.views import behind
 
 
 class Grid(NamedTuple):
@@ -150,7 +151,7 @@ def find_taps(grid: Grid, inside: bool, taps: np.ndarray) -> None:
     """Write the offsets of (tap row, tap column, channel) from the start of a window."""
     row, size = row_floats(grid, inside), grid.taps_across * grid.source_channels
     for tap in range(grid.taps_down):
-        count_up(taps[tap * size :], tap * row, 1, size)
+        count_up(behind(taps, tap * size), tap * row, 1, size)
 
 
 @jit
@@ -204,8 +205,8 @@ def find_windows(
         y = image * grid.out_height + i * grid.out_step_down + grid.out_start_down
         out_at = y * out_line + grid.out_start_across * grid.out_channels
         for _ in range(rows):
-            count_up(windows[number:], at, pixel, grid.windows_across)
-            count_up(outs[number:], out_at, out_pixel, grid.windows_across)
+            count_up(behind(windows, number), at, pixel, grid.windows_across)
+            count_up(behind(outs, number), out_at, out_pixel, grid.windows_across)
             number += grid.windows_across
             at += grid.step_down * pitch
             out_at += grid.out_step_down * out_line

@@ -40,6 +40,7 @@ from tinysmooth.kernels.convolution.statistics import add_pixels
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.panels import PANEL, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES, load, store, store_tail
+from tinysmooth.kernels.views import behind
 
 DEPTH_BLOCK = 768
 """Rows of a panel of filters taken at a time: 192 KB, which stay in the L2 cache for all windows
@@ -70,9 +71,8 @@ def convolve_windows(
     """
     filters, most, by_filters = sizes
     padded = (filters + LANES - 1) // LANES * LANES
-    c, strip = workspace[part, : most * PANEL], workspace[part, most * PANEL :]
-    windows, outs = tables[part, :most], tables[part, most : 2 * most]
-    taps = tables[part, 2 * most :]
+    c, windows = workspace[part], tables[part]
+    strip, outs, taps = behind(c, most * PANEL), behind(windows, most), behind(windows, 2 * most)
     begin, stop, share, shares = 0, padded, part, parts
     if by_filters:
         panels = (padded + PANEL - 1) // PANEL
@@ -128,7 +128,7 @@ def convolve_block(
         for r in range(runs):
             for k in range(0, run, DEPTH_BLOCK):
                 row = grid.first_row + r * grid.row_of_taps + k
-                columns, some = taps[r * run + k :], min(DEPTH_BLOCK, run - k)
+                columns, some = behind(taps, r * run + k), min(DEPTH_BLOCK, run - k)
                 panel_product(
                     images, 0, windows, 0, count, columns, some,
                     b, packed + row * width, width, width, to, at, outs, step, r + k,
@@ -169,10 +169,10 @@ def filter_gradient_windows(
     """
     filters, most, chunk, by_filters = sizes
     padded = (filters + LANES - 1) // LANES * LANES
-    b, strip = workspace[part, : chunk * PANEL], workspace[part, chunk * PANEL :]
-    windows, outs = tables[part, :most], tables[part, most : 2 * most]
+    b, windows = workspace[part], tables[part]
+    strip, outs, taps = behind(b, chunk * PANEL), behind(windows, most), behind(windows, 2 * most)
     size = (tables.shape[1] - 2 * most) // 2
-    taps, sum_rows = tables[part, 2 * most : 2 * most + size], tables[part, 2 * most + size :]
+    sum_rows = behind(taps, size)
     total = sums[0] if by_filters else sums[part]
     left, right, share, shares = 0, padded, part, parts
     if by_filters:
@@ -215,7 +215,7 @@ def filter_gradient_windows(
                         zero_rows(b, used, width, some, width - used)
                         panel, at, step = b, 0, width
                     panel_product(
-                        images, 0, taps, 0, depth, windows[start:], some,
+                        images, 0, taps, 0, depth, behind(windows, start), some,
                         panel, at, step, width, total, first, sum_rows, 0, add,
                     )  # fmt: skip
                     first += width
@@ -228,4 +228,4 @@ def find_sum_rows(grid: Grid, padded: int, rows: np.ndarray) -> None:
     size = grid.taps_across * grid.source_channels
     for tap in range(grid.taps_down):
         first = (grid.first_row + tap * grid.row_of_taps) * padded
-        count_up(rows[tap * size :], first, padded, size)
+        count_up(behind(rows, tap * size), first, padded, size)

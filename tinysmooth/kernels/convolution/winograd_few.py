@@ -41,6 +41,7 @@ from tinysmooth.kernels.convolution.winograd_tiles import SLICE_GAP, input_tiles
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.panels import PANEL, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
+from tinysmooth.kernels.views import behind
 
 
 @jit
@@ -75,12 +76,11 @@ def forward_few_tiles(
     padded = (filters + LANES - 1) // LANES * LANES
     v_slice, m_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
     u_slice = shifts * at_once * PANEL + SLICE_GAP
-    mine, taps = workspace[part], gathered[part]
-    tiles_of_v, channels_of_v = tables[part, :block], tables[part, block:]
-    v = mine[: POSITIONS * v_slice]
-    m = mine[POSITIONS * v_slice : POSITIONS * (v_slice + m_slice)]
-    u = mine[POSITIONS * (v_slice + m_slice) : POSITIONS * (v_slice + m_slice + u_slice)]
-    patch = mine[POSITIONS * (v_slice + m_slice + u_slice) :]
+    v, taps = workspace[part], gathered[part]
+    m = behind(v, POSITIONS * v_slice)
+    u = behind(m, POSITIONS * m_slice)
+    patch = behind(u, POSITIONS * u_slice)
+    tiles_of_v, channels_of_v = tables[part], behind(tables[part], block)
     count = input_tiles(x, sizes[:11], v_row, v_slice, 0, block, v, patch)
     for tile in range(count):
         tiles_of_v[tile] = tile * v_row
@@ -143,11 +143,10 @@ def filter_gradient_few_tiles(
     shifts, step = shifts_down * shifts_across, v_row // (shifts_down * shifts_across)
     padded = (filters + LANES - 1) // LANES * LANES
     v_slice, d_slice = block * v_row + SLICE_GAP, block * PANEL + SLICE_GAP
-    mine, taps, total = workspace[part], gathered[part], sums[part]
-    tiles_of_v, channels_of_v = tables[part, :block], tables[part, block:]
-    v = mine[: POSITIONS * v_slice]
-    d = mine[POSITIONS * v_slice : POSITIONS * (v_slice + d_slice)]
-    patch = mine[POSITIONS * (v_slice + d_slice) :]
+    v, taps, total = workspace[part], gathered[part], sums[part]
+    d = behind(v, POSITIONS * v_slice)
+    patch = behind(d, POSITIONS * d_slice)
+    tiles_of_v, channels_of_v = tables[part], behind(tables[part], block)
     count = input_tiles(x, sizes[:11], v_row, v_slice, 0, block, v, patch)
     for tile in range(count):
         tiles_of_v[tile] = tile * v_row

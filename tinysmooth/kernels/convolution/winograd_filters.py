@@ -20,6 +20,7 @@ from tinysmooth.kernels.convolution.transforms import transform_filter, transfor
 from tinysmooth.kernels.convolution.winograd_patches import POSITIONS, SHIFT
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.vectors import LANES, load, prefetch, splat, store
+from tinysmooth.kernels.views import behind
 
 TAPS = SHIFT * SHIFT
 
@@ -67,7 +68,7 @@ def transform_filters(
     """Transform 16 outputs and `some` inputs, to ``u[to + p slice + shift ... + input ...]``."""
     filters, channels, rows, columns = shape
     area, count = rows * columns, min(LANES, (channels if backward else filters) - output)
-    nine, gathered = taps[: TAPS * LANES], taps[TAPS * LANES :]
+    nine, gathered = taps, behind(taps, TAPS * LANES)
     bank = (filters, channels, area)
     gather_filters(weight, bank, backward, output, count, first, some, gathered)
     for i in range(some):
@@ -148,7 +149,7 @@ def transform_sums(
     """Add up the threads' sums of 16 filters and `some` channels, transform them back, write."""
     filters, channels, rows, columns = shape
     area = rows * columns
-    tile, gathered = taps[: POSITIONS * LANES], taps[POSITIONS * LANES :]
+    tile, gathered = taps, behind(taps, POSITIONS * LANES)
     for c in range(some):
         for shift in range(shifts[0] * shifts[1]):
             here = at + shift * shift_step + c * row_step

@@ -44,6 +44,7 @@ from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
+from tinysmooth.kernels.views import behind
 
 LAST_ROW = 30
 """Positions from here on, the last six, see nothing but the third row of a 3x3 filter.
@@ -111,11 +112,10 @@ def forward_tiles(
     padded_filters = (filters + LANES - 1) // LANES * LANES
     m_row = min(padded_filters, TOGETHER)
     v_slice, m_slice = block * v_row + SLICE_GAP, block * m_row + SLICE_GAP
-    mine = workspace[part]
-    v = mine[: POSITIONS * v_slice]
-    m = mine[POSITIONS * v_slice : POSITIONS * (v_slice + m_slice)]
-    patch = mine[POSITIONS * (v_slice + m_slice) :]
-    tiles_of_v, channels_of_v = tables[:block], tables[block:]
+    v = workspace[part]
+    m = behind(v, POSITIONS * v_slice)
+    patch = behind(m, POSITIONS * m_slice)
+    tiles_of_v, channels_of_v = tables, behind(tables, block)
     tiles = batch * down * across
     begin, stop = tiles * part // parts, tiles * (part + 1) // parts
     for start in range(begin, stop, block):
@@ -173,11 +173,10 @@ def filter_gradient_tiles(
     down, across = (rows + TILE - 1) // TILE, (columns + TILE - 1) // TILE
     padded_filters = (filters + LANES - 1) // LANES * LANES
     v_slice, d_slice = block * v_row + SLICE_GAP, block * padded_filters + SLICE_GAP
-    mine, total = workspace[part], sums[part]
-    v = mine[: POSITIONS * v_slice]
-    d = mine[POSITIONS * v_slice : POSITIONS * (v_slice + d_slice)]
-    patch = mine[POSITIONS * (v_slice + d_slice) :]
-    tiles_of_v, channels_of_v = tables[:block], tables[block:]
+    v, total = workspace[part], sums[part]
+    d = behind(v, POSITIONS * v_slice)
+    patch = behind(d, POSITIONS * d_slice)
+    tiles_of_v, channels_of_v = tables, behind(tables, block)
     tiles = batch * down * across
     filled = (depth + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
     last_filled = (last_depth + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
