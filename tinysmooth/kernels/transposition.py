@@ -2,7 +2,8 @@
 
 PyTorch stores a filter after the other; the microkernel reads the same number of 16 filters side by
 side. To fetch them one by one takes a load and a store for each float. A 16 x 16 block needs 16
-vector loads, 64 shuffles and 16 stores for its 256 floats.
+vector loads, 64 shuffles and 16 stores for its 256 floats. What is left beside whole blocks is
+little, and is fetched one by one.
 
 How the shuffles do it. Number the rows by four bits and the columns by four. Interleaving row i
 with row i + 8 makes two new rows::
@@ -29,11 +30,8 @@ from tinysmooth.kernels.vectors import (
     LANES,
     as_vector,
     element,
-    first_lanes,
     load_tail,
-    masked_load,
     store,
-    store_first_lanes,
 )
 
 _HALF = LANES // 2
@@ -44,64 +42,33 @@ _HALVES = [
 ]
 
 
-def _make_block_transposition(masked: bool) -> Any:
-    """Generate the transposition of one block; `masked` touches only what it is told to."""
+def _generate_block(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    source, at, step, out, to, out_step = args
+    read = element(context, builder, sig.args[0], source, at)
+    write = element(context, builder, sig.args[3], out, to)
 
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        source, at, step, rows, columns, out, to, out_step, lanes = args
-        read = element(context, builder, sig.args[0], source, at)
-        write = element(context, builder, sig.args[5], out, to)
+    def place(base: Any, i: int, stride: Any) -> Any:
+        return as_vector(builder, builder.gep(base, [builder.mul(stride, stride.type(i))]))
 
-        def place(base: Any, i: int, stride: Any) -> Any:
-            return as_vector(builder, builder.gep(base, [builder.mul(stride, stride.type(i))]))
-
-        def count(i: int, rows: Any, columns: Any) -> Any:
-            used = builder.icmp_signed("<", rows.type(i), rows)
-            return builder.select(used, columns, columns.type(0))
-
-        block = []
-        for i in range(LANES):
-            pointer = place(read, i, step)
-            if masked:
-                mask = first_lanes(builder, count(i, rows, columns))
-                block.append(masked_load(builder, pointer, mask))
-            else:
-                block.append(builder.load(pointer, align=ALIGNMENT))
-        for _ in range(4):
-            block = [
-                builder.shuffle_vector(block[i], block[i + _HALF], half)
-                for i in range(_HALF)
-                for half in _HALVES
-            ]
-        for j, value in enumerate(block):
-            pointer = place(write, j, out_step)
-            if masked:
-                store_first_lanes(builder, value, pointer, count(j, columns, lanes))
-            else:
-                builder.store(value, pointer, align=ALIGNMENT)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def block_transposition(
-        context: Any,
-        source: Any,
-        at: Any,
-        step: Any,
-        rows: Any,
-        columns: Any,
-        out: Any,
-        to: Any,
-        out_step: Any,
-        lanes: Any,
-    ) -> Any:
-        i = types.intp
-        return types.void(source, i, i, i, i, out, i, i, i), generate
-
-    return block_transposition
+    block = [builder.load(place(read, i, step), align=ALIGNMENT) for i in range(LANES)]
+    for _ in range(4):
+        block = [
+            builder.shuffle_vector(block[i], block[i + _HALF], half)
+            for i in range(_HALF)
+            for half in _HALVES
+        ]
+    for j, value in enumerate(block):
+        builder.store(value, place(write, j, out_step), align=ALIGNMENT)
+    return context.get_dummy_value()
 
 
-_whole_block = _make_block_transposition(masked=False)
-_part_block = _make_block_transposition(masked=True)
+# fmt: off
+@intrinsic
+def _transpose_block(context: Any, source: Any, at: Any, step: Any,
+                     out: Any, to: Any, out_step: Any) -> Any:
+    i = types.intp
+    return types.void(source, i, i, out, i, i), _generate_block
+# fmt: on
 
 
 @jit
@@ -124,10 +91,9 @@ def transpose(
     if step == 1 and columns == 1 and lanes == LANES:
         store(out, to, load_tail(source, at, rows))  # one column is already a vector
         return
-    for j in range(0, columns, LANES):
-        some = min(LANES, columns - j)
-        here = to + j * out_step
-        if rows == LANES and lanes == LANES and some == LANES:
-            _whole_block(source, at + j, step, rows, some, out, here, out_step, lanes)
-        else:
-            _part_block(source, at + j, step, rows, some, out, here, out_step, lanes)
+    whole = columns // LANES * LANES if rows == LANES and lanes == LANES else 0
+    for j in range(0, whole, LANES):
+        _transpose_block(source, at + j, step, out, to + j * out_step, out_step)
+    for j in range(whole, columns):
+        for i in range(lanes):
+            out[to + j * out_step + i] = source[at + i * step + j] if i < rows else 0.0
