@@ -57,9 +57,9 @@ def rehearse(batch_size: int = 8, size: int = 64) -> None:
             x = Tensor(results[-1].numpy(), requires_grad=True)
     *others, last = results
     _differentiate(last)
-    _step()
     for result in others:
         _differentiate(result)
+    _step()
     cross_entropy(model(Tensor(images)), targets, label_smoothing=0.1).backward()
     largest = max((parameter.numpy() for parameter in model.parameters()), key=np.size)
     move_towards(largest.copy(), largest, 0.5)  # the running mean of the weights
