@@ -6,7 +6,7 @@ that wants a kernel which the other one is compiling has to wait. So this side b
 takes longest, before the other one gets there, and then comes towards it from the end::
 
     the other side   forward, layer by layer ----------------> backward from the last layer ---->
-    this side        product of panels, last convolutions, optimiser, backward from the first --->
+    this side        product of panels, last convolutions, backward from the first ---> optimiser
 
 For that it cuts the network into stages. Their forward passes take the reference kernels, which
 need no compiler; the backward passes take the compiled ones. Last come a whole forward and backward
