@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from tinysmooth.kernels import use_kernels
+from tinysmooth.bench.timing import alternate
+from tinysmooth.kernels import ahead, use_kernels
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.threads import usable_cpus
 from tinysmooth.training import TrainConfig, job
@@ -118,3 +120,28 @@ def test_a_training_compiles_while_it_reads_its_images(tmp_path, monkeypatch, ke
     with use_kernels(kernel_set), pytest.raises(OSError, match="no such images"):
         job.train(TrainConfig(data="drawn"), tmp_path / "run", progress=False)
     assert happened == expected
+
+
+def test_nothing_is_timed_while_the_helper_takes_a_cpu(tmp_path, monkeypatch):
+    called, done, was_done = threading.Event(), threading.Event(), []
+
+    def help_for_a_while(*args):
+        called.wait()
+        time.sleep(0.1)
+        done.set()
+
+    def side():
+        was_done.append(done.is_set())
+        called.set()
+
+    monkeypatch.delenv("TINYSMOOTH_REHEARSAL", raising=False)
+    monkeypatch.setattr(ahead, "ENABLED", True)
+    monkeypatch.setattr(ahead, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(ahead, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(ahead, "_waiting", [])
+    monkeypatch.setattr(ahead, "_run", help_for_a_while)
+    ahead.compile_ahead.__wrapped__()
+    alternate({"side": side}, rounds=1, block=0.0)
+    assert was_done[0] is False  # the first call, which compiles what the side needs
+    assert len(was_done) > 1
+    assert all(was_done[1:])

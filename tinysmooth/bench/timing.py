@@ -4,7 +4,7 @@ Two libraries in one process disturb each other: worker threads of the one go on
 20 ms after its last call and steal cores from the other. So before each side there is a pause, then
 an untimed warm-up, then a block of timed calls; sides alternate for several rounds, and the median
 over all rounds is reported. A ratio of two medians from one such run is worth more than two times
-from two runs.
+from two runs. On a new machine nothing is timed while a second process still compiles.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from tinysmooth.checks import check_int, check_real
 from tinysmooth.graph import Array
+from tinysmooth.kernels.ahead import wait_for_helper
 
 __all__ = ["Timing", "alternate", "check_equal"]
 
@@ -64,6 +65,7 @@ def alternate(
     block = check_real("alternate", "block", block, low=0.0)
     for side in sides.values():
         side()
+    wait_for_helper()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():

@@ -22,10 +22,12 @@ from tinysmooth.kernels.cache import cache_folder
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.threads import usable_cpus
 
-__all__ = ["compile_ahead", "mark_as_done"]
+__all__ = ["compile_ahead", "mark_as_done", "wait_for_helper"]
 
 _MARK = "rehearsed"
 _ROOT = Path(__file__).resolve().parents[2]
+
+_waiting: list[threading.Thread] = []  # for the helper
 
 
 @functools.cache
@@ -51,9 +53,16 @@ def compile_ahead() -> None:
         "stderr": subprocess.DEVNULL,
     }
     # A thread waits for it, so that nobody else has to.
-    threading.Thread(
-        target=_run, args=(command, environment, quiet), name="tinysmooth-ahead", daemon=True
-    ).start()
+    arguments = (command, environment, quiet)
+    thread = threading.Thread(target=_run, args=arguments, name="tinysmooth-ahead", daemon=True)
+    thread.start()
+    _waiting.append(thread)
+
+
+def wait_for_helper() -> None:
+    """Wait until this process's helper has ended, if there is one: it takes a CPU from others."""
+    for thread in _waiting:
+        thread.join()
 
 
 def _run(command: list[str], environment: dict[str, str], quiet: dict[str, int]) -> None:
