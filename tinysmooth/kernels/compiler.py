@@ -3,7 +3,7 @@
 A first training step compiles some seventy functions. Two thirds of the time are Numba's own, in
 Python, where it finds out types and writes LLVM's language. But a kernel is simple: it makes no
 arrays, holds no functions, and nobody counts references in it. So `Pipeline` differs from Numba's
-own list of steps in three ways, which leave the machine code as it was:
+own list of steps in three ways, which leave the machine code as quick as it was:
 
 - Some steps are left out (`_WITHOUT`): 7 percent of the time.
 - LLVM optimises once (`_Library`): 6 percent.
@@ -26,6 +26,7 @@ from numba.core.compiler_machinery import PassManager
 from numba.core.typed_passes import AnnotateTypes, IRLegalization, NopythonRewrites
 from numba.core.typing import Context
 from numba.core.untyped_passes import InlineClosureLikes
+from numba.extending import models, register_model
 
 __all__ = ["OPTIONS", "Pipeline"]
 
@@ -36,14 +37,14 @@ _WITHOUT = {
     AnnotateTypes,  # text that the cache would keep, for `inspect_types`
 }
 
-_signatures: dict[Any, Any] = {}  # (function, types of arguments, those with names) -> signature
+# Function, types of its arguments, those with names -> signature, and the key of what is written.
+_remembered: dict[Any, tuple[Any, Any]] = {}
 
 
 class _Types(Context):  # type: ignore[misc]
-    """Numba's knowledge of types, with a memory.
+    """Numba's knowledge of types, with a memory for calls of its functions.
 
-    Calls of Numba's and Python's own functions come out alike every time. A kernel's do not: the
-    first call compiles it.
+    Kernels are no such functions: the first call compiles them.
     """
 
     __slots__ = ("_plain",)
@@ -52,16 +53,32 @@ class _Types(Context):  # type: ignore[misc]
         self._plain = plain
         self.__dict__ = plain.__dict__  # type: ignore[misc]  # what one learns, both know
 
+    def refresh(self) -> None:
+        """Learn of what was imported since: rules then belong to the context that stays."""
+        self._plain.refresh()
+
     def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
-        """Return the signature of a call."""
-        if type(func) is not types.Function and func is not operator.getitem:
+        """Return the signature of a call, or None."""
+        if func is operator.getitem:
+            func = self._plain.resolve_value_type(func)
+        if type(func) is not types.Function:
             return self._plain.resolve_function_type(func, args, kws)
         key = func, tuple(args), tuple(dict(kws).items())
-        signature = _signatures.get(key)
-        if signature is None:
+        found = _remembered.get(key)
+        if found is None:
             signature = self._plain.resolve_function_type(func, args, kws)
-            _signatures[key] = signature
+            if signature is None:
+                return None
+            found = _remembered[key] = signature, func.get_impl_key(signature)
+        signature, implementation = found
+        # A function has one place for this. Others may have left theirs, made with fast-math flags.
+        func._impl_keys[signature.args] = implementation  # type: ignore[attr-defined]
         return signature
+
+    def resolve_setitem(self, target: Any, index: Any, value: Any) -> Any:
+        """Return the signature of ``target[index] = value``."""
+        func = self._plain.resolve_value_type(operator.setitem)
+        return self.resolve_function_type(func, (target, index, value), {})
 
 
 class _TypesWhenWriting(_Types):
@@ -89,6 +106,9 @@ class _Function(types.Function):
         return self._plain.get_impl_key(sig)
 
 
+register_model(_Function)(models.OpaqueModel)
+
+
 class _Library(JITCodeLibrary):  # type: ignore[misc]
     """Machine code that LLVM optimises once, with the copies of what it calls.
 
@@ -106,6 +126,8 @@ class Pipeline(CompilerBase):  # type: ignore[misc]
     def define_pipelines(self) -> list[PassManager]:
         """Return the one list of steps; they find the library and the memory here."""
         state = self.state
+        if state.flags.nrt:
+            raise ValueError("a kernel is compiled with _nrt=False: nothing here counts references")
         if state.library is None:
             state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
             state.library.enable_object_caching()

@@ -18,7 +18,8 @@ It decides, in one place, what would otherwise be decided in every kernel:
 - How a kernel is called: by address, see `tinysmooth.kernels.calls`. A read-only array counts as a
   writable one, because a kernel never writes to its inputs: for Numba they have different types,
   hence each combination would be compiled anew.
-- How Numba compiles it: without what finds nothing in a kernel (`tinysmooth.kernels.compiler`).
+- How Numba compiles it: without what finds nothing in a kernel or finds the same again (see
+  `tinysmooth.kernels.compiler`).
 - Kernels inside kernels: a large one is compiled once and not once more for each caller (see
   `tinysmooth.kernels.linking`). Nor is one compiled once for each constant among its arguments.
 - Ctrl-C while a kernel is compiled interrupts the caller and not the compiler (see `_sheltered`).

@@ -2,8 +2,8 @@
 
 PyTorch stores a filter after the other; the microkernel reads the same number of 16 filters side by
 side. To fetch them one by one takes a load and a store for each float. A 16 x 16 block needs 16
-vector loads, 64 shuffles and 16 stores for its 256 floats. What is left beside whole blocks is
-little, and is fetched one by one.
+vector loads, 64 shuffles and 16 stores for its 256 floats. Numbers beside whole blocks are fetched
+one by one: all of them where there are fewer than 16 filters, which is little then, too.
 
 How the shuffles do it. Number the rows by four bits and the columns by four. Interleaving row i
 with row i + 8 makes two new rows::
@@ -25,14 +25,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.vectors import (
-    ALIGNMENT,
-    LANES,
-    as_vector,
-    element,
-    load_tail,
-    store,
-)
+from tinysmooth.kernels.vectors import ALIGNMENT, LANES, as_vector, element, load_tail, store
 
 _HALF = LANES // 2
 _LANE_NUMBERS = ir.VectorType(ir.IntType(32), LANES)

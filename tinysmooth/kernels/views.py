@@ -19,6 +19,8 @@ __all__ = ["behind"]
 @intrinsic
 def behind(context: Any, array: Any, start: Any) -> Any:
     """Return ``array[start:]`` of a vector, where 0 <= start <= array.size: nothing checks it."""
+    if not isinstance(array, types.Array) or array.ndim != 1 or array.layout != "C":
+        return None  # Numba says that there is no such function
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         view, start = args

@@ -80,7 +80,8 @@ def forward_few_tiles(
     m = behind(v, POSITIONS * v_slice)
     u = behind(m, POSITIONS * m_slice)
     patch = behind(u, POSITIONS * u_slice)
-    tiles_of_v, channels_of_v = tables[part], behind(tables[part], block)
+    tiles_of_v = tables[part]
+    channels_of_v = behind(tiles_of_v, block)
     count = input_tiles(x, sizes[:11], v_row, v_slice, 0, block, v, patch)
     for tile in range(count):
         tiles_of_v[tile] = tile * v_row
@@ -146,7 +147,8 @@ def filter_gradient_few_tiles(
     v, taps, total = workspace[part], gathered[part], sums[part]
     d = behind(v, POSITIONS * v_slice)
     patch = behind(d, POSITIONS * d_slice)
-    tiles_of_v, channels_of_v = tables[part], behind(tables[part], block)
+    tiles_of_v = tables[part]
+    channels_of_v = behind(tiles_of_v, block)
     count = input_tiles(x, sizes[:11], v_row, v_slice, 0, block, v, patch)
     for tile in range(count):
         tiles_of_v[tile] = tile * v_row
