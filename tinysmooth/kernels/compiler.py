@@ -7,9 +7,9 @@ own list of steps in three ways, which leave the machine code as quick as it was
 
 - Some steps are left out (`_WITHOUT`): 7 percent of the time.
 - LLVM optimises once (`_Library`): 6 percent.
-- What a call comes out as is found out once. Numba tries one rule after the other, some fifteen for
-  a sum of two integers, and forgets which it was; a kernel has hundreds of sums, and the next one
-  has the same. `_Types` remembers: a sixth of the time.
+- What a call comes out as is found out once. Numba tries one rule after the other, some ten for a
+  sum of two integers, and forgets which it was; a kernel has dozens of sums, and the next one has
+  the same. `_Types` remembers: a sixth of the time.
 
 Functions that are no kernels are compiled as ever.
 """
