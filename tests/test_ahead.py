@@ -126,7 +126,7 @@ def test_nothing_is_timed_while_the_helper_takes_a_cpu(tmp_path, monkeypatch):
     called, done, was_done = threading.Event(), threading.Event(), []
 
     def help_for_a_while(*args):
-        called.wait()
+        called.wait(timeout=60)
         time.sleep(0.1)
         done.set()
 

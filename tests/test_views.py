@@ -40,7 +40,7 @@ def test_behind_goes_on_from_a_row_of_a_table():
 
 
 @needs_compilation
-@pytest.mark.parametrize("array", [np.zeros((2, 2)), np.zeros(6)[::2]], ids=["table", "strided"])
+@pytest.mark.parametrize("array", [np.zeros((2, 2)), np.zeros(6)[::2]], ids=["table", "gaps"])
 def test_behind_is_for_vectors_without_gaps(array):
     @jit.jit
     def left(array):

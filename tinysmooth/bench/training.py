@@ -19,6 +19,7 @@ from tinysmooth import losses, models, nn, optim
 from tinysmooth.bench.steps import torch_twin
 from tinysmooth.data import Dataset, choose_source, load
 from tinysmooth.graph import Array
+from tinysmooth.kernels.ahead import wait_for_helper
 from tinysmooth.kernels.threads import get_num_threads
 from tinysmooth.tensor import Tensor
 from tinysmooth.training import PRESETS, TrainConfig, decay_groups, evaluate
@@ -120,6 +121,7 @@ def _race(
     judge = models.resnet9(10, rng=np.random.default_rng(0))
     for epoch in tqdm(range(config.epochs), "epochs", leave=False, disable=None):
         for name, side in sides.items():
+            wait_for_helper()  # whom ours has started in its first step
             started = time.perf_counter()
             for number, batch in enumerate(served[name].epoch(epoch), start=epoch * count):
                 side.step(batch, schedule.lr_at(number), number + 1)

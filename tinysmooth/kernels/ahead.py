@@ -1,6 +1,6 @@
 """Compiling on a second CPU what a training step will need later.
 
-On a new machine the first training step compiles some fifty kernels, one after the other: Numba
+On a new machine the first training step compiles some seventy functions, one after the other: Numba
 compiles in one thread at a time. A second *process* has a compiler of its own. So a process that
 finds the cache cold starts one at its first convolution, or before a training reads its images. It
 goes through a small training step, mostly from its far end (`tinysmooth.rehearsal`), while this
@@ -28,11 +28,18 @@ _MARK = "rehearsed"
 _ROOT = Path(__file__).resolve().parents[2]
 
 _waiting: list[threading.Thread] = []  # for the helper
+_starting = threading.Lock()
 
 
 @functools.cache
 def compile_ahead() -> None:
     """Start the helper if the cache is cold; once a process, and only where it can be of use."""
+    with _starting:  # several threads may come here first
+        if not _waiting:
+            _start_helper()
+
+
+def _start_helper() -> None:
     folder = cache_folder() if ENABLED else None
     if folder is None or (folder / _MARK).exists() or not sys.executable:
         return
@@ -61,7 +68,9 @@ def compile_ahead() -> None:
 
 def wait_for_helper() -> None:
     """Wait until this process's helper has ended, if there is one: it takes a CPU from others."""
-    for thread in _waiting:
+    with _starting:
+        threads = list(_waiting)
+    for thread in threads:
         thread.join()
 
 

@@ -11,7 +11,7 @@ own list of steps in three ways, which leave the machine code as quick as it was
   sum of two integers, and forgets which it was; a kernel has dozens of sums, and the next one has
   the same. `_Types` remembers: a sixth of the time.
 
-Functions that are no kernels are compiled as ever.
+Functions that are no kernels, and not given `OPTIONS`, are compiled as ever.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Types(Context):  # type: ignore[misc]
                 return None
             found = _remembered[key] = signature, func.get_impl_key(signature)
         signature, implementation = found
-        # A function has one place for this. Others may have left theirs, made with fast-math flags.
+        # Numba has one place for this, and others may have left theirs, made with fast-math flags.
         func._impl_keys[signature.args] = implementation  # type: ignore[attr-defined]
         return signature
 
@@ -149,5 +149,8 @@ OPTIONS: dict[str, Any] = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
     "_nrt": False,  # no counts of references
+    # What a kernel would have from the function that calls it first.
+    "fastmath": False,
+    "forceinline": False,
 }
 """What Numba is told of a kernel, and of a function that it chooses by type inside one."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from numba import types
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
 __all__ = ["behind"]
@@ -19,7 +20,8 @@ __all__ = ["behind"]
 @intrinsic
 def behind(context: Any, array: Any, start: Any) -> Any:
     """Return ``array[start:]`` of a vector, where 0 <= start <= array.size: nothing checks it."""
-    if not isinstance(array, types.Array) or array.ndim != 1 or array.layout != "C":
+    is_vector = isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
+    if not is_vector or not isinstance(start, types.Integer):
         return None  # Numba says that there is no such function
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -30,6 +32,7 @@ def behind(context: Any, array: Any, start: Any) -> Any:
         left = builder.sub(builder.extract_value(view, count), start)
         view = builder.insert_value(view, first, data)
         view = builder.insert_value(view, left, count)
-        return builder.insert_value(view, left, [shape, 0])
+        view = builder.insert_value(view, left, [shape, 0])
+        return impl_ret_borrowed(context, builder, sig.return_type, view)
 
     return array(array, types.intp), generate
