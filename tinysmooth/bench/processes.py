@@ -9,6 +9,7 @@ import sys
 import tempfile
 from typing import Any
 
+from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.threads import get_num_threads
 
 __all__ = ["memory_rows", "startup_rows"]
@@ -87,7 +88,8 @@ def startup_rows(torch: Any = None) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         cache = {"TINYSMOOTH_CACHE": folder}
         cold = _run(OURS, 1, cache)["seconds"]
-        _compile_the_rest(cache)
+        if ENABLED:
+            _compile_the_rest(cache)
         warm = sorted(_run(OURS, 1, cache)["seconds"] for _ in range(3))[1]
     theirs = sorted(_run(THEIRS, 1, {})["seconds"] for _ in range(3))[1] if torch else None
     return [
