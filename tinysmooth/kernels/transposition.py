@@ -2,8 +2,9 @@
 
 PyTorch stores a filter after the other; the microkernel reads the same number of 16 filters side by
 side. To fetch them one by one takes a load and a store for each float. A 16 x 16 block needs 16
-vector loads, 64 shuffles and 16 stores for its 256 floats. Numbers beside whole blocks are fetched
-one by one: all of them where there are fewer than 16 filters, which is little then, too.
+vector loads, 64 shuffles and 16 stores for its 256 floats. A block with fewer rows or columns takes
+as much: missing rows are zeros, missing columns are not stored. Numbers are fetched one by one only
+where a block would read beyond the array or write beside its lanes.
 
 How the shuffles do it. Number the rows by four bits and the columns by four. Interleaving row i
 with row i + 8 makes two new rows::
@@ -25,7 +26,16 @@ from numba import types
 from numba.extending import intrinsic
 
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.vectors import ALIGNMENT, LANES, as_vector, element, load_tail, store
+from tinysmooth.kernels.vectors import (
+    ALIGNMENT,
+    INDEX,
+    LANES,
+    VECTOR,
+    as_vector,
+    element,
+    load_tail,
+    store,
+)
 
 _HALF = LANES // 2
 _LANE_NUMBERS = ir.VectorType(ir.IntType(32), LANES)
@@ -36,31 +46,44 @@ _HALVES = [
 
 
 def _generate_block(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    source, at, step, out, to, out_step = args
+    source, at, step, rows, columns, out, to, out_step = args
     read = element(context, builder, sig.args[0], source, at)
-    write = element(context, builder, sig.args[3], out, to)
+    write = element(context, builder, sig.args[5], out, to)
+    zeros = ir.Constant(VECTOR, [0.0] * LANES)
 
-    def place(base: Any, i: int, stride: Any) -> Any:
-        return as_vector(builder, builder.gep(base, [builder.mul(stride, stride.type(i))]))
+    def place(base: Any, i: Any, stride: Any) -> Any:
+        return as_vector(builder, builder.gep(base, [builder.mul(stride, i)]))
 
-    block = [builder.load(place(read, i, step), align=ALIGNMENT) for i in range(LANES)]
+    def row(i: Any) -> Any:
+        is_there = builder.icmp_signed("<", i, rows)
+        near = builder.select(is_there, i, INDEX(0))
+        return builder.select(
+            is_there, builder.load(place(read, near, step), align=ALIGNMENT), zeros
+        )
+
+    block = [row(INDEX(i)) for i in range(LANES)]
     for _ in range(4):
         block = [
             builder.shuffle_vector(block[i], block[i + _HALF], half)
             for i in range(_HALF)
             for half in _HALVES
         ]
+    done = builder.append_basic_block("done")
     for j, value in enumerate(block):
-        builder.store(value, place(write, j, out_step), align=ALIGNMENT)
+        builder.store(value, place(write, INDEX(j), out_step), align=ALIGNMENT)
+        following = builder.append_basic_block("column") if j < LANES - 1 else done
+        builder.cbranch(builder.icmp_signed(">", columns, INDEX(j + 1)), following, done)
+        builder.position_at_end(following)
     return context.get_dummy_value()
 
 
 # fmt: off
 @intrinsic
-def _transpose_block(context: Any, source: Any, at: Any, step: Any,
+def _transpose_block(context: Any, source: Any, at: Any, step: Any, rows: Any, columns: Any,
                      out: Any, to: Any, out_step: Any) -> Any:
+    """Transpose `rows` rows of 16 floats, of which at least one column is wanted."""
     i = types.intp
-    return types.void(source, i, i, out, i, i), _generate_block
+    return types.void(source, i, i, i, i, out, i, i), _generate_block
 # fmt: on
 
 
@@ -78,15 +101,18 @@ def transpose(
 ) -> None:
     """Write ``out[to + j out_step + i] = source[at + i step + j]`` for j < columns, i < lanes.
 
-    `rows` and `lanes` are at most 16; where `lanes` is larger than `rows`, zeros fill up. Nothing
-    else is read or written.
+    `rows` and `lanes` are at most 16, and at least 1; where `lanes` is larger than `rows`, zeros
+    fill up. Nothing else is written, and nothing beyond the array is read.
     """
     if step == 1 and columns == 1 and lanes == LANES:
         store(out, to, load_tail(source, at, rows))  # one column is already a vector
         return
-    whole = columns // LANES * LANES if rows == LANES and lanes == LANES else 0
-    for j in range(0, whole, LANES):
-        _transpose_block(source, at + j, step, out, to + j * out_step, out_step)
-    for j in range(whole, columns):
+    j = 0
+    while lanes == LANES and j < columns and at + (rows - 1) * step + j + LANES <= source.size:
+        some = min(LANES, columns - j)
+        _transpose_block(source, at + j, step, rows, some, out, to + j * out_step, out_step)
+        j += some
+    while j < columns:
         for i in range(lanes):
             out[to + j * out_step + i] = source[at + i * step + j] if i < rows else 0.0
+        j += 1

@@ -22,9 +22,6 @@ from tinysmooth.kernels.panels import panel_width
 from tinysmooth.kernels.transposition import transpose
 from tinysmooth.kernels.vectors import LANES, load, prefetch, store
 
-GATHERED_SLACK = (LANES - 1) * LANES
-"""Floats that `gather_filters` may write behind its taps."""
-
 
 @jit
 def gather_filters(
@@ -39,20 +36,16 @@ def gather_filters(
 ) -> None:
     """Write ``taps[input][tap][16]`` for `count` outputs and `inputs` inputs; zeros fill the lanes.
 
-    `shape` is (filters, channels, taps); the inputs are channels, or filters if `backward`. Up to
-    15 vectors of `taps` after the last are written, too: `GATHERED_SLACK`. The caches are told that
-    the next inputs will follow: they lie too far apart for a processor to guess.
+    `shape` is (filters, channels, taps); the inputs are channels, or filters if `backward`. The
+    caches are told that the next inputs will follow: they lie too far apart for a processor to
+    guess.
     """
     _, channels, area = shape
     step = channels * area
     if backward:
         for i in range(inputs):
             at = ((first + i) * channels + output) * area
-            # Whole blocks are faster: what they write after the taps is overwritten by the next.
-            columns = (area + LANES - 1) // LANES * LANES
-            if area == 1 or count < LANES or at + (LANES - 1) * area + columns > weight.size:
-                columns = area
-            transpose(weight, at, area, count, columns, taps, i * area * LANES, LANES, LANES)
+            transpose(weight, at, area, count, area, taps, i * area * LANES, LANES, LANES)
             for line in range(0, LANES * area, LANES):
                 prefetch(weight, at + LANES * step + line)
     else:
@@ -85,29 +78,29 @@ def pack_filters(
     b: np.ndarray,
     workspace: np.ndarray,
 ) -> None:
-    """Pack one part of the outputs, once for each of the `orders`."""
+    """Pack one part of the blocks of 16 outputs and 16 inputs, once for each of the `orders`."""
     filters, channels, area = shape
     outputs, inputs = (channels, filters) if backward else (filters, channels)
     padded = (outputs + LANES - 1) // LANES * LANES
-    groups = padded // LANES
-    begin, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
+    across_inputs = (inputs + LANES - 1) // LANES
+    blocks = padded // LANES * across_inputs
     taps = workspace[part]
-    for k in range(begin, stop, LANES):
+    for block in range(blocks * part // parts, blocks * (part + 1) // parts):
+        k, first = block // across_inputs * LANES, block % across_inputs * LANES
         panel, width = panel_of(k, padded)
-        for first in range(0, inputs, LANES):
-            some = min(LANES, inputs - first)
-            gather_filters(weight, shape, backward, k, min(LANES, outputs - k), first, some, taps)
-            for number in range(orders.shape[0]):
-                at, down, across, first_tap, step_down, step_across = orders[number]
-                to = at + panel * down * across * inputs + k - panel
-                row = first
-                for t in range(down):
-                    for u in range(across):
-                        tap = first_tap + t * step_down + u * step_across
-                        for i in range(some):
-                            value = load(taps, (i * area + tap) * LANES)
-                            store(b, to + (row + i) * width, value)
-                        row += inputs
+        some = min(LANES, inputs - first)
+        gather_filters(weight, shape, backward, k, min(LANES, outputs - k), first, some, taps)
+        for number in range(orders.shape[0]):
+            at, down, across, first_tap, step_down, step_across = orders[number]
+            to = at + panel * down * across * inputs + k - panel
+            row = first
+            for t in range(down):
+                for u in range(across):
+                    tap = first_tap + t * step_down + u * step_across
+                    for i in range(some):
+                        value = load(taps, (i * area + tap) * LANES)
+                        store(b, to + (row + i) * width, value)
+                    row += inputs
 
 
 @jit
@@ -129,22 +122,25 @@ def sum_filter_gradients(
     shape: tuple[int, int, int],
     workspace: np.ndarray,
 ) -> None:
-    """Add up the sums (parts, depth, K), and write one part of the filters as (K, C, R S)."""
+    """Add up the sums (parts, depth, K), and write (K, C, R S).
+
+    A part is one of the blocks of 16 filters and 16 channels.
+    """
     filters, channels, area = shape
     padded = (filters + LANES - 1) // LANES * LANES
-    groups = padded // LANES
-    begin, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
+    across_channels = (channels + LANES - 1) // LANES
+    blocks = padded // LANES * across_channels
     rows = workspace[part]
-    for k in range(begin, stop, LANES):
-        for first in range(0, channels, LANES):
-            some = min(LANES, channels - first)
-            for c in range(some):
-                for tap in range(area):
-                    at = (tap * channels + first + c) * padded + k
-                    total = load(sums[0], at)
-                    for other in range(1, sums.shape[0]):
-                        total = total + load(sums[other], at)
-                    store(rows, (c * area + tap) * LANES, total)
-            to = (k * channels + first) * area
-            lanes = min(LANES, filters - k)
-            scatter_lanes(rows, some * area, out, to, channels * area, lanes)
+    for block in range(blocks * part // parts, blocks * (part + 1) // parts):
+        k, first = block // across_channels * LANES, block % across_channels * LANES
+        some = min(LANES, channels - first)
+        for c in range(some):
+            for tap in range(area):
+                at = (tap * channels + first + c) * padded + k
+                total = load(sums[0], at)
+                for other in range(1, sums.shape[0]):
+                    total = total + load(sums[other], at)
+                store(rows, (c * area + tap) * LANES, total)
+        to = (k * channels + first) * area
+        lanes = min(LANES, filters - k)
+        scatter_lanes(rows, some * area, out, to, channels * area, lanes)

@@ -118,6 +118,16 @@ def copy_rows(
 
 
 @jit
+def copy_filled(source: np.ndarray, at: int, out: np.ndarray, to: int, count: int) -> None:
+    """Copy `count` floats, and write zeros behind them up to a whole vector."""
+    whole = count // LANES * LANES
+    for i in range(0, whole, LANES):
+        store(out, to + i, load(source, at + i))
+    if whole < count:
+        store(out, to + whole, load_tail(source, at + whole, count - whole))
+
+
+@jit
 def zero_rows(out: np.ndarray, to: int, out_step: int, rows: int, count: int) -> None:
     """Set `count` floats to zero in each of `rows` places, nothing more."""
     zeros = splat(0.0)

@@ -26,7 +26,7 @@ import numpy as np
 
 from tinysmooth.kernels.convolution.packing import (
     Grid,
-    copy_rows,
+    copy_filled,
     count_up,
     fill_up,
     find_taps,
@@ -207,12 +207,12 @@ def filter_gradient_windows(
                 while first < right:
                     width = panel_width(first, padded)
                     panel, at, step = grad, outs[start] + first, filters
-                    # The last lanes need zeros, and pixels of a zone do not follow one another.
-                    if first + width > filters or not in_order:
+                    # Lanes behind the last filter meet the next pixel, for sums that nobody reads;
+                    # behind the last pixel is nothing, and those of a zone are not neighbours.
+                    if not in_order or outs[start + some - 1] + first + width > grad.size:
                         used = min(width, filters - first)
                         for i in range(some):
-                            copy_rows(grad, outs[start + i] + first, 0, b, i * width, 0, 1, used)
-                        zero_rows(b, used, width, some, width - used)
+                            copy_filled(grad, outs[start + i] + first, b, i * width, used)
                         panel, at, step = b, 0, width
                     panel_product(
                         images, 0, taps, 0, depth, behind(windows, start), some,

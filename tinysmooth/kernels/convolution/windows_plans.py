@@ -207,17 +207,23 @@ class Plan(NamedTuple):
     sizes: tuple[int, int, int]  # filters, windows of a block, by_filters
 
 
+def _blocks(filters: int, channels: int) -> int:
+    """Return the blocks of sixteen filters and sixteen channels."""
+    return -(-filters // LANES) * -(-channels // LANES)
+
+
 def _plan(whole: Sequence[Grid], orders: Sequence[Order], filters: int) -> Plan:
     """Lay out the convolution of every grid with as many filters."""
     padded = round_up(filters, LANES)
     cut = cut_windows(whole, filters)
     windows, strip = _sizes(cut.grids)
     packed = sum(grid.packed_depth for grid in whole) * padded
+    blocks = _blocks(filters, whole[0].source_channels)
     return Plan(
         grids=np.array(cut.grids, np.int64),
         orders=np.array(orders, np.int64),
         parts=cut.parts,
-        packing=plan_parts(packed / PACKED_PER_NANOSECOND, limit=padded // LANES),
+        packing=plan_parts(packed / PACKED_PER_NANOSECOND, limit=blocks),
         packed=packed,
         workspace=round_up(windows * PANEL + strip, LANES),
         tables=2 * windows + max(_depth(grid) for grid in cut.grids),
@@ -267,7 +273,8 @@ def plan_gradient(
     x_shape: Shape, weight_shape: Shape, size: Pair, stride: Pair, padding: Pair, num_threads: int
 ) -> GradientPlan:
     """Plan the gradient of filters."""
-    filters, _, rows, columns = weight_shape
+    filters, channels, rows, columns = weight_shape
+    blocks = _blocks(filters, channels)
     grid = grid_of_images(x_shape, filters, (rows, columns), size, stride, padding)
     depth, padded = round_up(_depth(grid), ROWS_STEP), round_up(filters, LANES)
     chunk = chunk_of(grid, filters)
@@ -279,7 +286,7 @@ def plan_gradient(
     return GradientPlan(
         grids=np.array(cut.grids, np.int64),
         parts=cut.parts,
-        adding=plan_parts(math.prod(sums) / PACKED_PER_NANOSECOND, limit=padded // LANES),
+        adding=plan_parts(math.prod(sums) / PACKED_PER_NANOSECOND, limit=blocks),
         sums=sums,
         workspace=round_up(chunk * PANEL + strip, LANES),
         tables=2 * (most + depth),

@@ -8,11 +8,7 @@ import numpy as np
 
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.convolution import statistics
-from tinysmooth.kernels.convolution.filters import (
-    GATHERED_SLACK,
-    pack_filters,
-    sum_filter_gradients,
-)
+from tinysmooth.kernels.convolution.filters import pack_filters, sum_filter_gradients
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, round_up
 from tinysmooth.kernels.convolution.windows import convolve_windows, filter_gradient_windows
 from tinysmooth.kernels.convolution.windows_plans import (
@@ -36,7 +32,7 @@ def _run_windows(
     """Pack the filters, convolve every grid of the plan; sums for the statistics if wanted."""
     filters, channels, rows, columns = weight.shape
     area = rows * columns
-    taps = LANES * LANES * area + GATHERED_SLACK
+    taps = LANES * LANES * area
     floats = memory.workspace(plan.packed + plan.packing * taps + plan.parts * plan.workspace)
     b, rest = floats[: plan.packed], floats[plan.packed :]
     workspace = rest[: plan.packing * taps].reshape(plan.packing, taps)

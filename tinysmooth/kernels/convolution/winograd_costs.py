@@ -56,6 +56,11 @@ FEW_PRODUCTS = 1.0 if WIDE else 1.25
 once: narrow panels read it many times, and from further away than the V of a block. The gradient of
 the filters did not take longer for it."""
 
+NEAR_FLOATS, FAR_PRODUCTS = 2**15, 1.3
+"""The same once more where a slice of V has more floats than that. All of V is 5 MB then, one for
+each thread, and whether the last cache still holds them depends on who else uses it: 256 tiles of
+256 channels took 0.9 times as long as in blocks on a quiet machine, 1.5 times on a busy one."""
+
 FEW_FLOATS = 2**16
 """Floats of a slice of V up to which V is made at once; all 36 slices are less than 10 MB then."""
 
@@ -129,7 +134,7 @@ def _costs(tiles: int, depth: Depth, filters: int, gradient: bool) -> tuple[floa
     transforms = tiles * (FEW_INPUT_TILE * inputs + FEW_OUTPUT_TILE * most)
     filled = columns_cost(most) * round_up(tiles, ROWS_STEP) + most * USED_FILTERS_AS_TILES
     if not gradient:
-        filled *= FEW_PRODUCTS
+        filled *= FEW_PRODUCTS * (FAR_PRODUCTS if tiles * depth.row > NEAR_FLOATS else 1)
     return many, parts * (product * filled + transforms)
 
 

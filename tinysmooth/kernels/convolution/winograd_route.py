@@ -10,7 +10,6 @@ import numpy as np
 
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.convolution import statistics
-from tinysmooth.kernels.convolution.filters import GATHERED_SLACK
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
     Pair,
@@ -69,7 +68,7 @@ def _channels_at_once(tiles: int, channels: int, gradient: bool) -> int:
 
 def _gathered(shape: Shape) -> int:
     """Return the floats that one thread needs to turn filters into tiles, and back."""
-    return round_up(LANES * (POSITIONS + LANES * shape[2] * shape[3]) + GATHERED_SLACK, LANES)
+    return LANES * (POSITIONS + LANES * shape[2] * shape[3])
 
 
 def _tile_block(tiles: int, parts: int, most: int) -> int:
