@@ -123,7 +123,7 @@ def convolve_block(
     while first < stop:
         width = panel_width(first, padded)
         whole = first + width <= filters  # else the last lanes must not be stored
-        to, at, step = (out, first, 0) if whole else (c, 0, PANEL)
+        to, at, step = (out, first, 0) if whole else (c, 0, width)
         packed = grid.packed_at + first * grid.packed_depth
         for r in range(runs):
             for k in range(0, run, DEPTH_BLOCK):
@@ -134,20 +134,26 @@ def convolve_block(
                     b, packed + row * width, width, width, to, at, outs, step, r + k,
                 )  # fmt: skip
         if not whole:
-            store_lanes(c, out, outs, count, first, filters - first)
+            store_lanes(c, width, out, outs, count, first, filters - first)
         first += width
 
 
 @jit
 def store_lanes(
-    c: np.ndarray, out: np.ndarray, outs: np.ndarray, count: int, first: int, used: int
+    c: np.ndarray,
+    width: int,
+    out: np.ndarray,
+    outs: np.ndarray,
+    count: int,
+    first: int,
+    used: int,
 ) -> None:
     """Copy the first `used` floats of rows of c to the channels from `first` on of their pixels."""
     whole = used // LANES * LANES
     for i in range(count):
         for k in range(0, whole, LANES):
-            store(out, outs[i] + first + k, load(c, i * PANEL + k))
-        store_tail(out, outs[i] + first + whole, load(c, i * PANEL + whole), used - whole)
+            store(out, outs[i] + first + k, load(c, i * width + k))
+        store_tail(out, outs[i] + first + whole, load(c, i * width + whole), used - whole)
 
 
 @jit
