@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth import kernels
-from tinysmooth.graph import Array
+from tinysmooth.graph import Array, fresh
 from tinysmooth.ops.arithmetic import check_broadcast
 from tinysmooth.primitive import Recorded, primitive, unbroadcast
 
@@ -206,7 +206,7 @@ def relu(x: Array) -> Recorded:
         same_order = np.ascontiguousarray(grad.transpose(order), flat.dtype).reshape(-1)
         return unflatten(kernels.relu_backward(same_order, flat))
 
-    return unflatten(kernels.relu_forward(flat)), {"x": rule}
+    return unflatten(kernels.relu_forward(flat)), {"x": fresh(rule)}
 
 
 @primitive

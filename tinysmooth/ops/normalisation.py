@@ -200,7 +200,7 @@ def _batch_norm(
 
     result = channels_first(out)
     return result[:, :, 0, 0] if flat else result, {
-        "x": x_rule,
+        "x": fresh(x_rule),
         "weight": lambda grad: swept(grad[:, :, None, None] if flat else grad, "weight"),
         "bias": lambda grad: swept(grad[:, :, None, None] if flat else grad, "bias"),
         "residual": lambda grad: grad,

@@ -102,7 +102,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     like_rows = (len(rows), weight.shape[0])
     return out, {
-        "x": lambda grad: grad @ weight,
+        "x": fresh(lambda grad: grad @ weight),
         "weight": fresh(lambda grad: grad.reshape(like_rows).T @ rows),
         "bias": lambda grad: (
             grad.reshape(like_rows).sum(axis=0, dtype=np.float64).astype(grad.dtype)

@@ -160,9 +160,11 @@ def max_pool2d(
     images_shape = images.shape
     out, argmax = kernels.max_pool2d_forward(images, window, steps, frame)
     return channels_first(out), {
-        "x": lambda grad: channels_first(
-            kernels.max_pool2d_backward(
-                channels_last(grad), argmax, images_shape, window, steps, frame
+        "x": fresh(
+            lambda grad: channels_first(
+                kernels.max_pool2d_backward(
+                    channels_last(grad), argmax, images_shape, window, steps, frame
+                )
             )
         )
     }
@@ -197,8 +199,10 @@ def avg_pool2d(
     images_shape = images.shape
     out = kernels.avg_pool2d_forward(images, window, steps, frame)
     return channels_first(out), {
-        "x": lambda grad: channels_first(
-            kernels.avg_pool2d_backward(channels_last(grad), images_shape, window, steps, frame)
+        "x": fresh(
+            lambda grad: channels_first(
+                kernels.avg_pool2d_backward(channels_last(grad), images_shape, window, steps, frame)
+            )
         )
     }
 
@@ -224,8 +228,10 @@ def global_avg_pool2d(x: Array) -> Recorded:
     images = channels_last(x)
     shape = images.shape
     return kernels.global_avg_pool_forward(images)[:, :, None, None], {
-        "x": lambda grad: channels_first(
-            kernels.global_avg_pool_backward(np.ascontiguousarray(grad[:, :, 0, 0]), shape)
+        "x": fresh(
+            lambda grad: channels_first(
+                kernels.global_avg_pool_backward(np.ascontiguousarray(grad[:, :, 0, 0]), shape)
+            )
         )
     }
 

@@ -151,7 +151,7 @@ def global_avg_pool_backward(grad: Array, input_shape: tuple[int, ...]) -> Array
     """Spread the gradient (N, C) of each mean evenly over its pixels, (N, H, W, C)."""
     _, height, width, _ = input_shape
     share = grad / (height * width)
-    return np.ascontiguousarray(np.broadcast_to(share[:, None, None, :], input_shape))
+    return np.array(np.broadcast_to(share[:, None, None, :], input_shape), order="C")
 
 
 def pooled_size(
