@@ -15,8 +15,10 @@ from tinysmooth.kernels import jit
 FENCED = """
 import ctypes, mmap, sys
 import numpy as np
+from tinysmooth import kernels
 from tinysmooth.kernels import threads
 from tinysmooth.kernels.convolution import fast, im2col
+from tinysmooth.kernels.reference import pooling
 
 libc = ctypes.CDLL(None, use_errno=True)
 keep = []
@@ -59,6 +61,22 @@ def check(shape, num_threads):
         for ours, theirs in pairs:
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * np.abs(theirs).max())
 
+def check_pool(shape, num_threads):
+    batch, channels, side, window, stride, padding = shape
+    threads.set_num_threads(num_threads)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, side, side, channels), np.float32)
+    how = (window, window), (stride, stride), (padding, padding)
+    out, argmax = pooling.max_pool2d_forward(x, *how)
+    grad = rng.standard_normal(out.shape, np.float32)
+    slope = pooling.max_pool2d_backward(grad, argmax, x.shape, *how)
+    for at_end in (True, False):
+        fx, fg, fa = (fenced(array, at_end) for array in (x, grad, argmax))
+        for ours, theirs in zip(kernels.max_pool2d_forward(fx, *how), (out, argmax)):
+            np.testing.assert_array_equal(ours, theirs)
+        ours = kernels.max_pool2d_backward(fg, fa, x.shape, *how)
+        np.testing.assert_allclose(ours, slope, rtol=0, atol=1e-5)
+
 if len(sys.argv) == 1:  # to see that the fence holds
     array = fenced(np.zeros(4, np.float32), True)
     print("one float further...", flush=True)
@@ -66,7 +84,7 @@ if len(sys.argv) == 1:  # to see that the fence holds
 for number in sys.argv[1:]:
     shape = tuple(int(part) for part in number.split(","))
     for num_threads in (1, 2):
-        check(shape, num_threads)
+        (check if len(shape) == 7 else check_pool)(shape, num_threads)
     print(number, flush=True)
 """
 
@@ -88,6 +106,16 @@ SHAPES = [
     (1, 300, 3, 5, 3, 1, 1),
 ]
 
+# batch, channels, side, window, stride, padding
+POOLS = [
+    (2, 8, 8, 2, 2, 0),
+    (1, 24, 9, 3, 2, 1),
+    (3, 3, 7, 3, 1, 1),
+    (2, 17, 6, 2, 2, 0),
+    (1, 1, 5, 2, 2, 0),
+    (2, 10, 9, 2, 4, 0),
+]
+
 fenceable = pytest.mark.skipif(
     not sys.platform.startswith("linux") or not jit.ENABLED,
     reason="pages are locked by a call of Linux, and only compiled kernels could read beyond",
@@ -106,7 +134,8 @@ def test_the_fence_holds():
 
 
 @fenceable
-def test_convolutions_read_their_arrays_and_nothing_else():
-    numbers = [",".join(map(str, shape)) for shape in SHAPES]
+@pytest.mark.parametrize("shapes", [SHAPES, POOLS], ids=["convolutions", "pooling"])
+def test_kernels_read_their_arrays_and_nothing_else(shapes):
+    numbers = [",".join(map(str, shape)) for shape in shapes]
     done = run(*numbers)
     assert done.returncode == 0 and done.stdout.split() == numbers, (done.stdout, done.stderr)

@@ -91,7 +91,12 @@ def _max_parts(
     """
     height, width, channels, images, out_height, out_width = shape
     rows, sixteen = images * out_height, last[part]
-    for row in range(rows * part // parts, rows * (part + 1) // parts):
+    # Lanes behind a window's channels fall on the next window, which is written after it. So they
+    # need care where there is none, or where it is another part's.
+    padded = (channels + LANES - 1) // LANES * LANES
+    stop = rows * (part + 1) // parts
+    end = stop * out_width * channels
+    for row in range(rows * part // parts, stop):
         n, i = row // out_height, row % out_height
         top = i * stride[0] - padding[0]
         r_first, r_stop = first_inside(top), min(kernel_size[0], height - top)
@@ -101,8 +106,10 @@ def _max_parts(
             to = (row * out_width + j) * channels
             corner = ((n * height + top) * width + left) * channels
             first = corner + (r_first * width + s_first) * channels
+            farthest = corner + ((r_stop - 1) * width + s_stop - 1) * channels
+            fits = to + padded <= end and farthest + padded <= x.size
             for c in range(0, channels, LANES):
-                count = channels - c
+                count = LANES if fits else channels - c
                 best = read(x, first + c, count)
                 which = splat(np.float32(r_first * kernel_size[1] + s_first))
                 for r in range(r_first, r_stop):
@@ -147,9 +154,7 @@ def _max_backward_parts(
     """Write the gradient of this part's rows of pixels; arguments as in `_max_parts`."""
     height, width, channels, images, out_height, out_width = shape
     rows, zero, sixteen = images * height, splat(np.float32(0)), last[part]
-    # Lanes behind a pixel's channels fall on the next pixel, which is written after it. So they
-    # need care where there is none, or where it is another part's.
-    padded = (channels + LANES - 1) // LANES * LANES
+    padded = (channels + LANES - 1) // LANES * LANES  # see `_max_parts`
     stop = rows * (part + 1) // parts
     end = stop * width * channels
     i_first, i_stop = 0, 0
