@@ -68,3 +68,13 @@ def test_a_global_average_of_single_pixels_gives_an_array_of_its_own():
         ts.global_avg_pool2d(x).sum().backward()
         x.grad += 1
         assert (x.grad == 2).all()
+
+
+@pytest.mark.parametrize("function", [lambda x: x + 1, lambda x: x + x, ts.relu, lambda x: x])
+def test_the_gradient_a_caller_hands_in_stays_his(function):
+    x, grad = ts.Tensor(images(), requires_grad=True), images() ** 2
+    kept = grad.copy()
+    function(x).backward(grad)
+    assert not np.shares_memory(x.grad, grad)
+    x.grad += 1
+    np.testing.assert_array_equal(grad, kept)

@@ -301,7 +301,7 @@ class Tensor:
                 )
             seed = np.ones_like(self._data)
         else:
-            seed = np.array(grad._data if isinstance(grad, Tensor) else grad, dtype=self.dtype)
+            seed = np.asarray(grad._data if isinstance(grad, Tensor) else grad, self.dtype)
             if seed.shape != self.shape:
                 raise ValueError(f"backward: grad has shape {seed.shape}; expected {self.shape}")
         if self._node is None:

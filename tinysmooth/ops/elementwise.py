@@ -224,10 +224,11 @@ def sigmoid(x: Array) -> Recorded:
     """
     if x.dtype.kind != "f":  # unsigned integers have no negative
         x = x.astype(np.float64)
-    small = np.exp(-np.abs(x))
-    out = np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(small.dtype)
-    # 1 - s is computed without subtracting, so that the slope keeps its digits far out.
-    rest = np.where(x >= 0, small / (1 + small), 1 / (1 + small)).astype(small.dtype)
+    # Both sides of 0 in one formula, with no exponential above 1. The rest to 1 is computed without
+    # subtracting, so that the slope keeps its digits far out.
+    below = 1 + np.exp(-np.abs(x))
+    out = np.exp(np.minimum(x, 0)) / below
+    rest = np.exp(np.minimum(-x, 0)) / below
     return out, {"x": lambda grad: grad * out * rest}
 
 
