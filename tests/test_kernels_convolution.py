@@ -440,8 +440,9 @@ def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
     forget_plans()
 
 
-# Pixels that compete for the same places of the cache, rows of taps deeper than a block, both; few
-# windows whose filters the threads share, with last lanes.
+# Pixels that compete for the same places of the cache (on Zen with AVX-512 they are not copied for
+# that), rows of taps deeper than a block, both; few windows whose filters the threads share, with
+# last lanes.
 DEEP = [
     Case(40, 1, (4, 5), 260, 20, (3, 3), (2, 2), (1, 1)),
     Case(41, 2, (3, 4), 300, 7, (3, 4), (1, 1), (1, 2)),

@@ -194,8 +194,8 @@ def test_argmax_is_stored_in_the_smallest_type_that_holds_it(kernel_size, dtype)
 def test_parts_do_not_disturb_each_other(monkeypatch, channels, window):
     """Each part sums up, and keeps the last lanes, in a place of its own.
 
-    Three parts of 11 images of 23 rows end inside an image. The gradient of max-pooling writes
-    vectors that go beyond the channels of a pixel, but not beyond its part.
+    Three parts of 11 images of 23 rows end inside an image. Max-pooling and its gradient write
+    vectors that go beyond the channels of a pixel, but not beyond their part.
     """
     x = images((11, 23, 26, channels), np.float32)
 

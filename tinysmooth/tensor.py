@@ -277,7 +277,7 @@ class Tensor:
         ----------
         grad : array_like, optional
             Gradient arriving from above, of this tensor's shape; may be left out for one element,
-            where it is 1.
+            where it is 1. It is read where it lies, and not written to.
         retain_graph : bool
             Keep what the rules saved, so that a second ``backward`` is possible.
 

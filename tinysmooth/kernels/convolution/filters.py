@@ -124,7 +124,7 @@ def sum_filter_gradients(
 ) -> None:
     """Add up the sums (parts, depth, K), and write (K, C, R S).
 
-    A part is one of the blocks of 16 filters and 16 channels.
+    A part is a share of the blocks of 16 filters and 16 channels.
     """
     filters, channels, area = shape
     padded = (filters + LANES - 1) // LANES * LANES

@@ -48,8 +48,9 @@ of a block."""
 
 APART = 2**62 if ZEN and WIDE else 256
 """Channels from which on even windows that need no zeros are copied for the gradient of filters:
-pixels as far apart as that compete for the same places of the L1 cache. On Zen 5 that costs less
-than the copies do: without them 1x1 filters take 0.83 to 0.98 of the time."""
+pixels as far apart as that compete for the same places of the L1 cache. Never on Zen with AVX-512:
+on Zen 5 the competition costs less than the copies, without which 1x1 filters take 0.83 to 0.98 of
+the time."""
 
 
 @jit
@@ -149,7 +150,10 @@ def store_lanes(
     first: int,
     used: int,
 ) -> None:
-    """Copy the first `used` floats of rows of c to the channels from `first` on of their pixels."""
+    """Copy the first `used` floats of rows of c to the channels from `first` on of their pixels.
+
+    The rows are `width` floats apart.
+    """
     whole = used // LANES * LANES
     for i in range(count):
         for k in range(0, whole, LANES):

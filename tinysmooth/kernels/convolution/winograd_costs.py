@@ -57,9 +57,9 @@ once: narrow panels read it many times, and from further away than the V of a bl
 the filters did not take longer for it."""
 
 NEAR_FLOATS, FAR_PRODUCTS = 2**15, 1.3
-"""The same once more where a slice of V has more floats than that. All of V is 5 MB then, one for
-each thread, and whether the last cache still holds them depends on who else uses it: 256 tiles of
-256 channels took 0.9 times as long as in blocks on a quiet machine, 1.5 times on a busy one."""
+"""The same once more where a slice of V has more floats than that. Each thread has more than 4.7 MB
+of V then, and whether the last cache still holds them depends on who else uses it: 256 tiles of 256
+channels took 0.9 times as long as in blocks on a quiet machine, 1.5 times on a busy one."""
 
 FEW_FLOATS = 2**16
 """Floats of a slice of V up to which V is made at once; all 36 slices are less than 10 MB then."""

@@ -202,7 +202,9 @@ def _plan_gradient(
     parts = plan_parts(tiles * whole / PRODUCTS_PER_NANOSECOND, limit=tiles)
     # The sums are read and written once for each block: where they are large, blocks are too; and
     # where they are a single tile, to begin and to end it takes its time.
-    small = 24 if not WIDE else 144 if depth.row * padded <= LANES**2 else 48
+    small = 48 if WIDE else 24
+    if WIDE and depth.row * padded <= LANES**2:
+        small = 144
     most = small if depth.row * padded < 2**12 else 72 if depth.row * padded < 2**16 else 144
     block = _tile_block(tiles, parts, most)
     floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + _patch(depth)
