@@ -1,0 +1,184 @@
+"""Runs kernels on arrays between pages that nobody may touch; `test_fences` starts it.
+
+``python tests/fenced.py KIND NUMBERS...`` checks a shape for each list of numbers and prints the
+list; a kernel that touches a fence ends the process with a signal. Without arguments it touches one
+itself, to show that the fence holds.
+"""
+
+import ctypes
+import itertools
+import mmap
+import sys
+
+import numpy as np
+
+import tinysmooth as ts
+from tinysmooth import kernels
+from tinysmooth.kernels import threads
+from tinysmooth.kernels.convolution import fast, im2col
+from tinysmooth.kernels.reference import pooling
+
+NOBODY = 0  # PROT_NONE of mprotect
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+keep = []  # a mapping must live as long as the arrays in it
+
+
+def fenced(array, at_end):
+    """A copy between two such pages, at the end or at the beginning of its own pages."""
+    page = mmap.PAGESIZE
+    inside = -(-array.nbytes // page) * page
+    pages = mmap.mmap(-1, inside + 2 * page)
+    keep.append(pages)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    offset = page + (inside - array.nbytes if at_end else 0)
+    copy = np.frombuffer(pages, array.dtype, array.size, offset).reshape(array.shape)
+    copy[...] = array
+    for fence in (start, start + page + inside):
+        if LIBC.mprotect(ctypes.c_void_p(fence), page, NOBODY):
+            raise OSError(ctypes.get_errno(), "mprotect failed")
+    return copy
+
+
+def check_convolution(batch, channels, filters, side, kernel, stride, padding):
+    """All three directions, with and without Winograd, against im2col."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, side, side, channels), np.float32)
+    weight = rng.standard_normal((filters, channels, kernel, kernel), np.float32)
+    how = (stride, stride), (padding, padding)
+    out = im2col.conv2d_forward(x, weight, *how)
+    grad = rng.standard_normal(out.shape, np.float32)
+    expected = [
+        *(out, out),
+        im2col.conv2d_backward_data(grad, weight, x.shape, *how),
+        im2col.conv2d_backward_weight(x, grad, weight.shape, *how),
+    ]
+    for at_end, fast.winograd_enabled in itertools.product((True, False), repeat=2):
+        fx, fw, fg = (fenced(array, at_end) for array in (x, weight, grad))
+        found = [
+            fast.conv2d_forward(fx, fw, *how),
+            fast.conv2d_with_statistics(fx, fw, *how)[0],
+            fast.conv2d_backward_data(fg, fw, x.shape, *how),
+            fast.conv2d_backward_weight(fx, fg, weight.shape, *how),
+        ]
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * np.abs(theirs).max())
+
+
+def check_pool(batch, channels, side, window, stride, padding):
+    """Max-pooling and its gradient against the reference."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, side, side, channels), np.float32)
+    how = (window, window), (stride, stride), (padding, padding)
+    out, argmax = pooling.max_pool2d_forward(x, *how)
+    grad = rng.standard_normal(out.shape, np.float32)
+    slope = pooling.max_pool2d_backward(grad, argmax, x.shape, *how)
+    for at_end in (True, False):
+        fx, fg, fa = (fenced(array, at_end) for array in (x, grad, argmax))
+        for ours, theirs in zip(kernels.max_pool2d_forward(fx, *how), (out, argmax), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        ours = kernels.max_pool2d_backward(fg, fa, x.shape, *how)
+        np.testing.assert_allclose(ours, slope, rtol=0, atol=1e-5)
+
+
+def fencing(name, kernel, at_end, called):
+    """The kernel on fenced copies of its arrays; what it writes to them is copied back."""
+
+    def call(*args, **kwargs):
+        copies = []
+
+        def inside(value):
+            if isinstance(value, list | tuple):
+                return type(value)(map(inside, value))
+            if not isinstance(value, np.ndarray) or not value.size:
+                return value
+            copies.append((value, fenced(value, at_end)))
+            return copies[-1][1]
+
+        result = kernel(*map(inside, args), **{key: inside(value) for key, value in kwargs.items()})
+        for array, copy in copies:
+            if array.flags.writeable:
+                array[...] = copy
+        called.add(name)
+        return result
+
+    return call
+
+
+def train(channels, classes):
+    """Every number that a few steps make, of a network with a layer of each kind."""
+    rng = np.random.default_rng(0)
+    layers = ts.nn
+
+    def conv(inputs, outputs):
+        return layers.Conv2d(inputs, outputs, 3, padding=1, bias=False, rng=rng)
+
+    def block(inputs):
+        return conv(inputs, channels), layers.BatchNorm2d(channels), layers.ReLU()
+
+    model = layers.Sequential(
+        *(*block(3), layers.MaxPool2d(2)),
+        layers.Residual(layers.Sequential(*block(channels))),
+        *(conv(channels, channels), layers.ReLU(), layers.AvgPool2d(2)),
+        *(conv(channels, channels), layers.MaxPool2d(2), layers.BatchNorm2d(channels)),
+        *(layers.GlobalAvgPool2d(), layers.Flatten(), layers.Linear(channels, classes, rng=rng)),
+    )
+    table = np.linspace(-2, 2, 3 * 256, dtype=np.float32).reshape(3, 256)
+    numbers = []
+    for make in (ts.optim.SGD, ts.optim.AdamW):
+        optimiser = make(model.parameters(), lr=0.1)
+        pixels = rng.integers(0, 256, (5, 16, 16, 3), np.uint8)
+        flips, tops = rng.integers(0, 2, 5).astype(bool), rng.integers(0, 3, 5)
+        pixels = kernels.crop_and_flip(pixels, tops, tops, flips, 1)
+        x = ts.Tensor(kernels.scale_pixels(pixels, table).transpose(0, 3, 1, 2))
+        for training in (True, False):
+            model.train(training)
+            logits, soft = model(x), rng.dirichlet(np.ones(classes), 5).astype(np.float32)
+            loss = ts.cross_entropy(logits, rng.integers(0, classes, 5), label_smoothing=0.1)
+            loss = loss + ts.cross_entropy(logits, soft)
+            loss = loss + 0.01 * (ts.softmax(logits) * ts.log_softmax(logits)).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            numbers += [loss.item(), *(parameter.grad.copy() for parameter in model.parameters())]
+            optimiser.step()
+            numbers += [parameter.data.copy() for parameter in model.parameters()]
+    return numbers
+
+
+# What these steps have no use for.
+NOT_TRAINED = {"move_towards", "recolour", "zoom_and_flip"}
+
+
+def check_steps(channels, classes):
+    """Training steps with every kernel fenced in, against the same steps without a fence."""
+    free, plain = train(channels, classes), dict(kernels._COMPILED)
+    for at_end in (True, False):
+        called = set()
+        for name, kernel in plain.items():
+            kernels._COMPILED[name] = fencing(name, kernel, at_end, called)
+        for ours, theirs in zip(train(channels, classes), free, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        kernels._COMPILED.update(plain)
+        assert called == plain.keys() - NOT_TRAINED, called ^ (plain.keys() - NOT_TRAINED)
+        keep.clear()
+
+
+CHECKS = {"convolution": check_convolution, "pool": check_pool, "steps": check_steps}
+
+
+def main(kind="", *shapes):
+    """Check every shape with one, two and three threads."""
+    threads.SMALLEST_PART = 1  # small shapes in several parts, too
+    if not kind:
+        array = fenced(np.zeros(4, np.float32), at_end=True)
+        print("one float further...", flush=True)
+        print(np.lib.stride_tricks.as_strided(array, (5,))[4])
+    for shape in shapes:
+        for num_threads in (1, 2, 3):
+            threads.set_num_threads(num_threads)
+            CHECKS[kind](*map(int, shape.split(",")))
+        print(shape, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
