@@ -1,5 +1,6 @@
 """Batch norm kernels: statistics, the fused forward pass, its gradient; both sets."""
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 import tinysmooth as ts
 from tinysmooth import kernels
+from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.normalisation import backward
 from tinysmooth.kernels.threads import get_num_threads, set_num_threads
 
 FLAGS = list(itertools.product([False, True], repeat=2))  # relu, pool
@@ -53,7 +56,7 @@ class Case:
     def apply(self, relu, pool, residual=None):
         return kernels.batch_norm_apply(self.x, self.scale, self.shift, relu, pool, residual)
 
-    def backward(self, grad, relu, pool, training):
+    def backward(self, grad, relu, pool, training, result=None):
         return kernels.batch_norm_backward(
             grad,
             self.x,
@@ -65,6 +68,7 @@ class Case:
             relu,
             pool,
             training,
+            result,
         )
 
 
@@ -174,6 +178,61 @@ def test_both_sets_agree_on_the_gradients(shape, relu, pool, training):
         assert ours.dtype == np.float32
         scale = max(1.0, np.abs(theirs).max())
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=3e-6 * scale)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("far", [0, 1, 3e3])  # biases in deviations: near, and too far from zero
+def test_the_result_of_pooling_serves_in_the_place_of_the_images(shape, relu, training, far):
+    case = Case(shape, seed=3)
+    case.weight += np.copysign(0.5, case.weight)
+    case.bias = far * case.weight
+    case.fold()
+    out = case.apply(relu, True)
+    grad = case.like(out.shape)
+    with kernels.use_kernels("reference"):
+        expected = case.backward(grad, relu, True, training)
+    plain = case.backward(grad, relu, True, training)
+    short = case.backward(grad, relu, True, training, out)
+    for ours, theirs, reference in zip(short, plain, expected, strict=True):
+        scale = np.abs(reference).max(initial=1e-3)
+        error, before = (np.abs(a - reference).max(initial=0) / scale for a in (ours, theirs))
+        assert error <= max(2e-5, 2 * before)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_only_a_result_without_a_residual_serves(residual, monkeypatch):
+    case = Case((2, 6, 6, 20))
+    more = case.like((2, 20, 3, 3)) + 3 if residual else None
+
+    def slopes():
+        tensors = [ts.Tensor(case.x.transpose(0, 3, 1, 2), requires_grad=True)]
+        tensors += [ts.Tensor(value, requires_grad=True) for value in (case.weight, case.bias)]
+        out = ts.ops.batch_norm_block(*tensors, None, None, True, pool=True, residual=more)
+        (out * out).sum().backward()
+        return [tensor.grad for tensor in tensors]
+
+    with kernels.use_kernels("reference"):
+        expected = slopes()
+    for ours, theirs in zip(slopes(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5 * np.abs(theirs).max())
+    if ENABLED:
+        monkeypatch.setattr(backward, "sum_pool_parts", None)
+        with pytest.raises(TypeError) if residual else contextlib.nullcontext():
+            slopes()
+
+
+def test_a_channel_without_scale_is_summed_from_the_images():
+    case = Case((2, 6, 6, 20))
+    case.weight[3] = 0
+    case.fold()
+    out = case.apply(True, True)
+    grad = case.like(out.shape)
+    short, plain = (case.backward(grad, True, True, True, *result) for result in ((out,), ()))
+    for ours, theirs in zip(short, plain, strict=True):
+        assert np.isfinite(ours).all()
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("training", [False, True])

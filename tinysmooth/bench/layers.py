@@ -176,7 +176,8 @@ def _layer_sides(torch: Any, layer: Layer) -> tuple[Sides, int]:
         if grad is None:
             return [out]
         numbers = (scale, bias - mean * scale, mean, inv_std, weight)
-        return [out, *kernels.batch_norm_backward(grad, x, *numbers, *flags, True)]
+        result = out if layer.pool else None
+        return [out, *kernels.batch_norm_backward(grad, x, *numbers, *flags, True, result)]
 
     def max_pool(grad: Array | None) -> list[Array]:
         out, argmax = kernels.max_pool2d_forward(x, *window)
@@ -210,7 +211,8 @@ def _layer_sides(torch: Any, layer: Layer) -> tuple[Sides, int]:
             sides[f"torch {variant}"] = _torch_layer(torch, layer, variant, *arrays)
     added = 0 if residual is None else residual.nbytes
     if layer.kind == "batch norm":
-        return sides, 5 * x.nbytes + 3 * grad.nbytes + added
+        summed = out if layer.pool else x  # what is read with the gradient for the first sums
+        return sides, 4 * x.nbytes + summed.nbytes + 3 * grad.nbytes + added
     taps = out.size if layer.kind == "max" else 0  # one byte each, written and read
     return sides, 2 * x.nbytes + 2 * grad.nbytes + 2 * taps
 

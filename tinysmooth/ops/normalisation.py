@@ -245,6 +245,7 @@ def _normalise(
     scale = scale64.astype(x.dtype)
     shift = (bias - mean * scale64).astype(x.dtype)
     out = kernels.batch_norm_apply(x, scale, shift, relu, pool, residual)
+    result = out if pool and residual is None else None
 
     # All rules share one sweep over x; the first that is asked pays for it.
     sweep: dict[str, Array] = {}
@@ -253,7 +254,7 @@ def _normalise(
         if which not in sweep:
             dx, sweep["weight"], sweep["bias"] = kernels.batch_norm_backward(
                 *(channels_last(grad), x, scale, shift, mean, inv_std, weight),
-                *(relu, pool, training),
+                *(relu, pool, training, result),
             )
             sweep.update(dict.fromkeys(users, dx))
         return sweep.pop(which)

@@ -1,4 +1,4 @@
-"""Batch norm backward: two sweeps over ``x`` and the gradient, nothing kept from the forward pass.
+"""Batch norm backward: two sweeps over ``x`` and the gradient; the forward pass keeps nothing else.
 
 With ``d`` the gradient of the normalised image (see the reference for the formulas)::
 
@@ -14,6 +14,10 @@ Both sweeps find ``d`` anew: they compute ``x * scale + shift`` exactly as the f
 with it where ReLU cut off and which tap of each 2x2 window was the maximum. That costs less than
 reading a stored mask would. Pooling is the tournament of its four taps: left against right in both
 rows, then the two winners, where the later tap needs to be larger, so that the first maximum wins.
+
+Through pooling ``d`` is zero but for one pixel of a window, whose ``x * scale + shift`` is the
+result of the forward pass. Where that is at hand, sweep 1 reads it in the place of ``x``, a quarter
+of the memory: ``x - mean`` is ``(result - centre) / scale``, ``centre = mean * scale + shift``.
 
 Without statistics of this batch (``training=False``) slope and constant are zero.
 """
@@ -54,6 +58,10 @@ from tinysmooth.kernels.threads import plan_parts, run_parallel
 from tinysmooth.kernels.vectors import fma, load, splat
 
 Array = NDArray[Any]
+
+FARTHEST = 64
+"""Standard deviations from zero up to which `centre` may be for that: so many times as large may be
+the rounding error of ``result - centre``, in float32, as that of ``x - mean``."""
 
 
 @jit
@@ -164,6 +172,7 @@ def batch_norm_backward(
     relu: bool,
     pool: bool,
     training: bool,
+    result: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of the images, the weight and the bias; see the reference."""
     if x.dtype != np.float32:
@@ -176,21 +185,17 @@ def batch_norm_backward(
     arrays = (np.asarray(x).reshape(-1), np.asarray(grad).reshape(-1))
     table = pad_channels(channels, scale, shift, mean, 0, 0, 0)
     floor = floor_of(relu)
-    work = 2 * x.size * NANOSECONDS_PER_FLOAT
-    parts = plan_parts(work)
-    together = 1 if pool else pixels_together(pixels, channels)
-    tables = repeat_channels(table, channels, together)
-    block_sums = np.empty((parts, 2, tables.shape[1]), np.float32)
-    sums = np.zeros((parts, 2, together * channels), np.float64)
-
-    if pool:
-        size: tuple[int, ...] = (count * (height // 2), height, width, channels)
-        run_parallel(sum_pool_parts, *arrays, *size, table, floor, block_sums, sums, parts=parts)
+    parts = plan_parts(2 * x.size * NANOSECONDS_PER_FLOAT)
+    centre = mean * scale + shift
+    if not pool:
+        dbias, product = _sums(*arrays, table, channels, floor, parts)
+    elif result is not None and (np.abs(centre) < FARTHEST * np.abs(weight)).all():
+        as_is = pad_channels(channels, 1, 0, centre, 0, 0, 0)
+        dbias, product = _sums(result.reshape(-1), arrays[1], as_is, channels, floor, parts)
+        product = product / scale
     else:
-        size = (pixels // together, together * channels)
-        run_parallel(sum_parts, *arrays, *size, tables, floor, block_sums, sums, parts=parts)
-
-    dbias, product = sums.reshape(-1, 2, together, channels).sum(axis=(0, 2))
+        windows = (count * (height // 2), height, width)
+        dbias, product = _sums(*arrays, table, channels, floor, parts, windows)
     dweight = product * inv_std
     direct = np.multiply(weight, inv_std, dtype=np.float64)
     table[DIRECT, :channels] = direct
@@ -199,9 +204,37 @@ def batch_norm_backward(
         table[CONSTANT, :channels] = -direct * dbias / pixels
 
     if pool:
-        size = (count * ((height + 1) // 2), height, width, channels)
+        size: tuple[int, ...] = (count * ((height + 1) // 2), height, width, channels)
         run_parallel(_dx_pool_parts, *arrays, *size, table, floor, dx.reshape(-1), parts=parts)
     else:
         size = (pixels, channels)
         run_parallel(_dx_parts, *arrays, *size, table, floor, dx.reshape(-1), parts=parts)
     return dx, dweight.astype(weight.dtype), dbias.astype(weight.dtype)
+
+
+def _sums(
+    x: Array,
+    grad: Array,
+    table: Array,
+    channels: int,
+    floor: np.float32,
+    parts: int,
+    windows: tuple[int, int, int] | None = None,
+) -> tuple[Array, Array]:
+    """Return sum(d) and sum(d * (x - mean)), float64 (C,), of flat arrays.
+
+    `windows` are the rows of windows, height and width of the images where d comes from pooling.
+    """
+    pixels = x.size // channels
+    together = 1 if windows else pixels_together(pixels, channels)
+    tables = repeat_channels(table, channels, together)
+    block_sums = np.empty((parts, 2, tables.shape[1]), np.float32)
+    sums = np.zeros((parts, 2, together * channels), np.float64)
+    if windows:
+        size: tuple[int, ...] = (*windows, channels)
+        run_parallel(sum_pool_parts, x, grad, *size, table, floor, block_sums, sums, parts=parts)
+    else:
+        size = (pixels // together, together * channels)
+        run_parallel(sum_parts, x, grad, *size, tables, floor, block_sums, sums, parts=parts)
+    total, product = sums.reshape(-1, 2, together, channels).sum(axis=(0, 2))
+    return total, product

@@ -101,6 +101,7 @@ def batch_norm_backward(
     relu: bool,
     pool: bool,
     training: bool,
+    result: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of the images, the weight and the bias.
 
@@ -119,6 +120,9 @@ def batch_norm_backward(
     training : bool
         Whether ``mean`` and ``inv_std`` are those of ``x`` (and therefore depend on it) or
         constants.
+    result : ndarray, optional
+        What `batch_norm_apply` returned, without a residual. Compiled kernels may read it in the
+        place of ``x``; these do not look at it.
 
     Returns
     -------
