@@ -180,25 +180,70 @@ def test_both_sets_agree_on_the_gradients(shape, relu, pool, training):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=3e-6 * scale)
 
 
+@pytest.fixture
+def kernels_run(monkeypatch):
+    """The names of the kernels that the backward pass runs."""
+    names, run = [], backward.run_parallel
+
+    def spy(kernel, *args, **kwargs):
+        names.append(getattr(kernel, "__name__", ""))
+        run(kernel, *args, **kwargs)
+
+    monkeypatch.setattr(backward, "run_parallel", spy)
+    return names
+
+
+FAR = [
+    0,
+    1,
+    50,
+    70,
+    3e3,
+]  # biases, in weights: near enough to sum the result, and too far from zero
+
+
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("far", [0, 1, 3e3])  # biases in deviations: near, and too far from zero
-def test_the_result_of_pooling_serves_in_the_place_of_the_images(shape, relu, training, far):
+@pytest.mark.parametrize("far", FAR)
+def test_the_result_of_pooling_serves_in_the_place_of_the_images(
+    shape, relu, training, far, kernels_run
+):
     case = Case(shape, seed=3)
     case.weight += np.copysign(0.5, case.weight)
     case.bias = far * case.weight
     case.fold()
     out = case.apply(relu, True)
+    out.flags.writeable = False
     grad = case.like(out.shape)
     with kernels.use_kernels("reference"):
         expected = case.backward(grad, relu, True, training)
     plain = case.backward(grad, relu, True, training)
+    kernels_run.clear()
     short = case.backward(grad, relu, True, training, out)
+    if ENABLED:
+        assert ("sum_pool_parts" in kernels_run) == (far > 64)
     for ours, theirs, reference in zip(short, plain, expected, strict=True):
         scale = np.abs(reference).max(initial=1e-3)
         error, before = (np.abs(a - reference).max(initial=0) / scale for a in (ours, theirs))
         assert error <= max(2e-5, 2 * before)
+
+
+@pytest.mark.parametrize("far", FAR)
+@pytest.mark.parametrize("mean", [0.1, 30.0])
+def test_a_rounded_mean_of_many_pixels_does_not_add_up(far, mean):
+    """With windows of equal pixels and an even gradient, the gradient of the weight is nothing."""
+    case = Case((32, 80, 80, 16), seed=5, mean=mean)
+    case.x = case.x[:, ::2, ::2].repeat(2, axis=1).repeat(2, axis=2)
+    wide = case.x.astype(np.float64)
+    case.mean, deviation = wide.mean(axis=(0, 1, 2)), wide.std(axis=(0, 1, 2))
+    case.inv_std, case.weight = 1 / deviation, np.full(16, 1.1, np.float32)
+    case.bias = far * case.weight
+    case.fold()
+    out = case.apply(False, True)
+    for result in (None, out):
+        _, dweight, dbias = case.backward(np.ones_like(out), False, True, True, result)
+        assert np.abs(dweight).max() < 3e-7 * dbias.max()
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -223,9 +268,10 @@ def test_only_a_result_without_a_residual_serves(residual, monkeypatch):
             slopes()
 
 
-def test_a_channel_without_scale_is_summed_from_the_images():
+@pytest.mark.parametrize("weight", [0.0, 1.4e-45, 1e-30])
+def test_a_channel_with_hardly_a_scale_is_summed_from_the_images(weight):
     case = Case((2, 6, 6, 20))
-    case.weight[3] = 0
+    case.weight[3], case.bias[3] = weight, 0
     case.fold()
     out = case.apply(True, True)
     grad = case.like(out.shape)
@@ -233,6 +279,17 @@ def test_a_channel_without_scale_is_summed_from_the_images():
     for ours, theirs in zip(short, plain, strict=True):
         assert np.isfinite(ours).all()
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_pooled_result_is_not_written_to_before_it_was_read(dtype):
+    case = Case((2, 6, 6, 20), dtype)
+    x = ts.Tensor(case.x.transpose(0, 3, 1, 2), requires_grad=True)
+    out = ts.ops.batch_norm_block(x, case.weight, case.bias, None, None, True, pool=True)
+    assert out.data.flags.writeable is (dtype is np.float64)
+    out.sum().backward()
+    out.data[...] = 0
+    assert out.data.flags.writeable and not out.numpy().any()
 
 
 @pytest.mark.parametrize("training", [False, True])

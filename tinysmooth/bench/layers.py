@@ -176,7 +176,7 @@ def _layer_sides(torch: Any, layer: Layer) -> tuple[Sides, int]:
         if grad is None:
             return [out]
         numbers = (scale, bias - mean * scale, mean, inv_std, weight)
-        result = out if layer.pool else None
+        result = out if layer.pool and residual is None else None
         return [out, *kernels.batch_norm_backward(grad, x, *numbers, *flags, True, result)]
 
     def max_pool(grad: Array | None) -> list[Array]:

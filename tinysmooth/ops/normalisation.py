@@ -5,7 +5,8 @@ For each channel, over the batch and the image: ``(x - mean) / sqrt(var + eps) *
 and the variance depend on x too, which takes out of the gradient its mean and its part along x.
 
 ``batch_norm_block`` is the same followed by ReLU, a 2x2 max-pool and the addition of a residual, in
-one pass over memory: it keeps only x, and works out the mask and the winners of the pool again.
+one pass over memory: it keeps only x, and its result if that is pooled, and works out the mask and
+the winners of the pool again.
 ``conv2d_block`` begins with a convolution, which takes the statistics while it writes.
 """
 
@@ -245,7 +246,7 @@ def _normalise(
     scale = scale64.astype(x.dtype)
     shift = (bias - mean * scale64).astype(x.dtype)
     out = kernels.batch_norm_apply(x, scale, shift, relu, pool, residual)
-    result = out if pool and residual is None else None
+    result = out if pool and residual is None and x.dtype == np.float32 else None
 
     # All rules share one sweep over x; the first that is asked pays for it.
     sweep: dict[str, Array] = {}

@@ -1,4 +1,4 @@
-"""Batch norm backward: two sweeps over ``x`` and the gradient; the forward pass keeps nothing else.
+"""Batch norm backward: two sweeps over ``x`` and the gradient, with little kept from the forward.
 
 With ``d`` the gradient of the normalised image (see the reference for the formulas)::
 
@@ -10,14 +10,16 @@ where, per channel and over M pixels, ::
     direct = weight * inv_std      constant = -direct * dbias / M
                                    slope    = -direct * dweight * inv_std / M
 
-Both sweeps find ``d`` anew: they compute ``x * scale + shift`` exactly as the forward pass did, and
-with it where ReLU cut off and which tap of each 2x2 window was the maximum. That costs less than
-reading a stored mask would. Pooling is the tournament of its four taps: left against right in both
-rows, then the two winners, where the later tap needs to be larger, so that the first maximum wins.
+Sweeps over ``x`` find ``d`` anew: they compute ``x * scale + shift`` exactly as the forward pass
+did, and with it where ReLU cut off and which tap of each 2x2 window was the maximum. That costs
+less than reading a stored mask would. Pooling is the tournament of its four taps: left against
+right in both rows, then the two winners, where the later tap needs to be larger, so that the first
+maximum wins.
 
 Through pooling ``d`` is zero but for one pixel of a window, whose ``x * scale + shift`` is the
-result of the forward pass. Where that is at hand, sweep 1 reads it in the place of ``x``, a quarter
-of the memory: ``x - mean`` is ``(result - centre) / scale``, ``centre = mean * scale + shift``.
+result of the forward pass. If that is at hand, sweep 1 reads it in the place of ``x``, a quarter of
+the memory: ``x - mean`` is ``(result - centre) / scale``, ``centre = mean * scale + shift``. Not if
+rounding would tell: see `FARTHEST` and `SMALLEST`, which every channel must keep to.
 
 Without statistics of this batch (``training=False``) slope and constant are zero.
 """
@@ -60,8 +62,11 @@ from tinysmooth.kernels.vectors import fma, load, splat
 Array = NDArray[Any]
 
 FARTHEST = 64
-"""Standard deviations from zero up to which `centre` may be for that: so many times as large may be
-the rounding error of ``result - centre``, in float32, as that of ``x - mean``."""
+"""So many times as large as its weight may the centre of a channel be: the result, which is both of
+them added up, then has six binary digits fewer for what the weight makes of the images."""
+
+SMALLEST = 1e-20
+"""What is made with a weight or scale below may underflow in float32, or not be divided by it."""
 
 
 @jit
@@ -186,16 +191,16 @@ def batch_norm_backward(
     table = pad_channels(channels, scale, shift, mean, 0, 0, 0)
     floor = floor_of(relu)
     parts = plan_parts(2 * x.size * NANOSECONDS_PER_FLOAT)
-    centre = mean * scale + shift
-    if not pool:
-        dbias, product = _sums(*arrays, table, channels, floor, parts)
-    elif result is not None and (np.abs(centre) < FARTHEST * np.abs(weight)).all():
+    centre = None
+    if pool and result is not None:
+        centre = _centre_of_result(table[:, :channels], mean, weight)
+    if result is not None and centre is not None:
         as_is = pad_channels(channels, 1, 0, centre, 0, 0, 0)
-        dbias, product = _sums(result.reshape(-1), arrays[1], as_is, channels, floor, parts)
-        product = product / scale
+        dbias, product = _sums(result.reshape(-1), arrays[1], as_is, centre, floor, parts)
+        product = product / table[SCALE, :channels]
     else:
-        windows = (count * (height // 2), height, width)
-        dbias, product = _sums(*arrays, table, channels, floor, parts, windows)
+        windows = (count * (height // 2), height, width) if pool else None
+        dbias, product = _sums(*arrays, table, mean, floor, parts, windows)
     dweight = product * inv_std
     direct = np.multiply(weight, inv_std, dtype=np.float64)
     table[DIRECT, :channels] = direct
@@ -212,19 +217,30 @@ def batch_norm_backward(
     return dx, dweight.astype(weight.dtype), dbias.astype(weight.dtype)
 
 
+def _centre_of_result(table: Array, mean: Array, weight: Array) -> Array | None:
+    """Return mean * scale + shift, float64 (C,); None where rounding forbids to sum the result."""
+    scale, size = table[SCALE].astype(np.float64), np.abs(weight)
+    centre: Array = mean * scale + table[SHIFT]
+    if (size > SMALLEST).all() and (np.abs(scale) > SMALLEST).all():
+        if (np.abs(centre) < FARTHEST * size).all():
+            return centre
+    return None
+
+
 def _sums(
     x: Array,
     grad: Array,
     table: Array,
-    channels: int,
+    mean: Array,
     floor: np.float32,
     parts: int,
     windows: tuple[int, int, int] | None = None,
 ) -> tuple[Array, Array]:
     """Return sum(d) and sum(d * (x - mean)), float64 (C,), of flat arrays.
 
-    `windows` are the rows of windows, height and width of the images where d comes from pooling.
+    `windows` are the rows of windows, height and width of x, if it is yet to be pooled.
     """
+    channels = mean.size
     pixels = x.size // channels
     together = 1 if windows else pixels_together(pixels, channels)
     tables = repeat_channels(table, channels, together)
@@ -237,4 +253,5 @@ def _sums(
         size = (pixels // together, together * channels)
         run_parallel(sum_parts, x, grad, *size, tables, floor, block_sums, sums, parts=parts)
     total, product = sums.reshape(-1, 2, together, channels).sum(axis=(0, 2))
-    return total, product
+    with np.errstate(invalid="ignore"):  # the kernels subtract a rounded mean, always the same one
+        return total, product + total * (table[MEAN, :channels] - mean)
