@@ -1,6 +1,6 @@
 """Gradients that a rule gives away: a leaf keeps the very array, and nobody else holds it.
 
-And the gradient that a caller hands to ``backward``: it is read where it lies, and stays his own.
+And the gradient that a caller hands to ``backward``: read where it lies, it stays the caller's.
 """
 
 import numpy as np

@@ -193,13 +193,8 @@ def kernels_run(monkeypatch):
     return names
 
 
-FAR = [
-    0,
-    1,
-    50,
-    70,
-    3e3,
-]  # biases, in weights: near enough to sum the result, and too far from zero
+# Biases, in weights: three near enough to zero for the result to be summed, and two too far.
+FAR = [0, 1, 50, 70, 3e3]
 
 
 @pytest.mark.parametrize("training", [False, True])

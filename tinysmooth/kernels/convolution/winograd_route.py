@@ -78,6 +78,20 @@ def _tile_block(tiles: int, parts: int, most: int) -> int:
     return round_up(-(-share // blocks), 12)
 
 
+def _most_tiles(sums: int) -> int:
+    """Return the tiles to take at a time for the gradient, whose sums are so many a position.
+
+    The sums are read and written once for each block: where they are large, blocks are too; and
+    where they are those of a single tile of the microkernel, to begin and to end that takes its
+    time.
+    """
+    if sums >= 2**16 or (WIDE and sums <= LANES**2):
+        return 144
+    if sums >= 2**12:
+        return 72
+    return 48 if WIDE else 24
+
+
 def _table(depth: Depth, block: int) -> np.ndarray:
     """Return the offsets of the tiles of a slice of V, and then those of a tile's channels.
 
@@ -200,13 +214,7 @@ def _plan_gradient(
 
     whole = POSITIONS * round_up(depth.used, ROWS_STEP) * padded
     parts = plan_parts(tiles * whole / PRODUCTS_PER_NANOSECOND, limit=tiles)
-    # The sums are read and written once for each block: where they are large, blocks are too; and
-    # where they are a single tile, to begin and to end it takes its time.
-    small = 48 if WIDE else 24
-    if WIDE and depth.row * padded <= LANES**2:
-        small = 144
-    most = small if depth.row * padded < 2**12 else 72 if depth.row * padded < 2**16 else 144
-    block = _tile_block(tiles, parts, most)
+    block = _tile_block(tiles, parts, _most_tiles(depth.row * padded))
     floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + _patch(depth)
     written = parts * whole / TRANSFORMED_PER_NANOSECOND
     parts_of_both = (parts, plan_parts(written, limit=-(-channels // LANES)))
