@@ -26,6 +26,11 @@ def arrays(rows, depth, width, seed=0):
     return [rng.standard_normal(s).astype(np.float32) for s in ((rows, depth), (depth, width))]
 
 
+def lines_ahead(array):
+    """Return the last arguments of a product: lines to ask for, which may lie anywhere."""
+    return array.reshape(-1), 1 << 40, 1 << 40
+
+
 def product(a, rows, columns, b, c, *, offsets=(0, 0, 0), first=0, add=0):
     """Run ``c[offsets[2]:] (+)= A @ b`` with rows first to the last of A."""
     at_a, at_b, at_c = offsets
@@ -33,6 +38,7 @@ def product(a, rows, columns, b, c, *, offsets=(0, 0, 0), first=0, add=0):
     panels.panel_product(
         *(a.reshape(-1), at_a, rows, first, rows.size, columns, columns.size),
         *(b.reshape(-1), at_b, width, width, c.reshape(-1), at_c, c_rows, 0, add),
+        *lines_ahead(b),
     )
 
 
@@ -52,21 +58,34 @@ def test_a_panel_product_writes_or_adds_the_matrix_product(width, rows, depth, a
 
 @needs_compilation
 @pytest.mark.parametrize(
-    ("height", "vectors", "neighbours"),
-    [(6, 4, False), (8, 3, False), (8, 2, False), (12, 1, False), (6, 1, False), (16, 1, True)],
+    ("height", "vectors", "neighbours", "asks"),
+    [
+        *((6, 4, False, False), (8, 3, False, False), (8, 2, False, False)),
+        *((12, 1, False, False), (6, 1, False, True), (16, 1, True, False)),
+        *((6, 4, False, True), (9, 2, True, True)),
+    ],
 )
-def test_llvm_unrolls_no_loop_of_a_tile(height, vectors, neighbours):
-    tile = microkernel.make_microkernel(height, vectors, neighbours)
+def test_llvm_unrolls_no_loop_of_a_tile(height, vectors, neighbours, asks):
+    tile = microkernel.make_microkernel(height, vectors, neighbours, asks)
+    if asks:
 
-    @numba.njit
-    def run(a, rows, columns, b, c):
-        tile(a, 0, rows, 0, columns, columns.size, b, 0, 64, c, 0, rows, 0, 0)
+        @numba.njit
+        def run(a, rows, columns, b, c):
+            tile(a, 0, rows, 0, columns, columns.size, b, 0, 64, c, 0, rows, 0, 0, b, 0)
+
+    else:
+
+        @numba.njit
+        def run(a, rows, columns, b, c):
+            tile(a, 0, rows, 0, columns, columns.size, b, 0, 64, c, 0, rows, 0, 0)
 
     floats, table = numba.float32[::1], numba.int64[::1]
     run.compile((floats, table, table, floats, floats))
     (code,) = run.inspect_llvm().values()
     # Two steps in the loop, and one behind it for an odd depth.
     assert len(re.findall(r"call .*<16 x float> @llvm\.fma", code)) == 3 * height * vectors
+    # A line in two steps.
+    assert len(re.findall(r"call .*@llvm\.prefetch", code)) == asks
 
 
 @needs_compilation
@@ -83,6 +102,7 @@ def test_rows_of_a_result_lie_anywhere_and_the_last_may_be_repeated(width, rows,
     panels.panel_product(
         *(a.reshape(-1), 0, filled * depth, 0, rows, np.arange(depth), depth),
         *(b.reshape(-1), 0, width, width, c.reshape(-1), 0, places[filled] * width, 0, add),
+        *lines_ahead(c),
     )
     expected = np.full_like(c, 7)
     expected[places] = a @ b + 7 * add
@@ -101,6 +121,7 @@ def test_rows_of_a_result_may_be_evenly_spaced(width, rows, depth):
     panels.panel_product(
         *(a.reshape(-1), 0, starts, 0, rows, np.arange(depth), depth),
         *(b.reshape(-1), 0, width, width, c.reshape(-1), 3, starts, 100, 0),
+        *lines_ahead(a),
     )
     expected = np.full_like(c, 7)
     expected[:rows, 3 : 3 + width] = a @ b
@@ -138,6 +159,41 @@ def test_tables_that_only_nearly_count_up_pick_the_right_numbers(width, changed,
 
 @needs_compilation
 @pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("runs", [1, 3, 5])
+@pytest.mark.parametrize("add", [0, 1])
+def test_rows_in_runs_of_nine_as_those_of_a_first_layer(width, runs, add):
+    rng = np.random.default_rng(4)
+    image = rng.standard_normal(40 * runs).astype(np.float32)
+    rows, columns = (np.arange(runs)[:, None] * 30 + np.arange(9)).ravel(), np.arange(8) * 3
+    filled = np.minimum(np.arange(-(-rows.size // 4) * 4), rows.size - 1)
+    _, b = arrays(1, 8, width)
+    c = np.full((rows.size + 1, width), 7, np.float32)
+    panels.panel_product(
+        *(image, 0, rows[filled], 0, rows.size, columns, 8),
+        *(b.reshape(-1), 0, width, width, c.reshape(-1), 0, filled * width, 0, add),
+        *lines_ahead(b),
+    )
+    expected = image[rows[:, None] + columns] @ b + 7 * add
+    np.testing.assert_allclose(c[:-1], expected, rtol=0, atol=1e-4)
+    assert (c[-1] == 7).all(), "wrote beyond its rows"
+
+
+@needs_compilation
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("place", [1, 8, 9, 17, 26, 35])
+def test_rows_in_runs_of_nine_but_for_one(width, place):
+    rng = np.random.default_rng(5)
+    image = rng.standard_normal(200).astype(np.float32)
+    rows, columns = (np.arange(4)[:, None] * 20 + np.arange(9)).ravel(), np.arange(8) * 3
+    rows[place] = 99
+    _, b = arrays(1, 8, width)
+    c = np.zeros((36, width), np.float32)
+    product(image, rows, columns, b, c)
+    np.testing.assert_allclose(c, image[rows[:, None] + columns] @ b, rtol=0, atol=1e-4)
+
+
+@needs_compilation
+@pytest.mark.parametrize("width", WIDTHS)
 def test_tables_in_any_order_pick_any_number(width):
     rng = np.random.default_rng(1)
     image = rng.standard_normal(500).astype(np.float32)
@@ -164,6 +220,7 @@ def test_offsets_and_strides_pick_parts_of_larger_matrices(depth, exchanged, add
     panels.panel_product(
         *(a.reshape(-1), 3 * 40 + 5, rows, 4, 28, columns, depth),
         *(b.reshape(-1), 2 * 64 + 3, 64, width, c.reshape(-1), 107, c_rows, 0, add),
+        *lines_ahead(b),
     )
     part = a[3 : 3 + depth, 9:33].T if exchanged else a[7:31, 5 : 5 + depth]
     expected = np.ones_like(c)

@@ -43,7 +43,7 @@ def rehearse(batch_size: int = 8, size: int = 64) -> None:
     """
     # The other side needs this in its first convolution. With no rows there is nothing to compute.
     none, table = np.zeros(1, np.float32), np.zeros(1, np.int64)
-    no_rows = (none, 0, table, 0, 0, table, 0, none, 0, 0, PANEL, none, 0, table, 0, 0)
+    no_rows = (none, 0, table, 0, 0, table, 0, none, 0, 0, PANEL, none, 0, table, 0, 0, none, 0, 0)
     panel_product(*no_rows)
 
     rng = np.random.default_rng(0)

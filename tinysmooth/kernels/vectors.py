@@ -114,6 +114,17 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, [a, b, c])
 
 
+L1, L2 = 3, 2  # how LLVM calls the caches that a line may be asked into
+
+
+def ask_for(builder: Any, pointer: Any, cache: int) -> None:
+    """Ask for the line that a pointer is in, wherever that is; it comes into that cache."""
+    how = [ir.IntType(32)(value) for value in (0, cache, 1)]  # read, near, data
+    kind = ir.FunctionType(ir.VoidType(), [value.type for value in (pointer, *how)])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, *how])
+
+
 def keep_rolled(builder: Any, branch: Any) -> None:
     """Tell LLVM not to unroll the loop that `branch` goes round."""
     module = builder.module
@@ -214,11 +225,7 @@ def prefetch(context: Any, array: Any, offset: Any) -> Any:
     """Ask for the cache line of an element, which may lie outside: ``prefetch(array, offset)``."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = element(context, builder, sig.args[0], args[0], args[1])
-        how = [ir.IntType(32)(value) for value in (0, 3, 1)]  # read, near, data
-        kind = ir.FunctionType(ir.VoidType(), [value.type for value in (pointer, *how)])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, *how])
+        ask_for(builder, element(context, builder, sig.args[0], args[0], args[1]), L1)
         return context.get_dummy_value()
 
     return (types.void(array, types.intp), generate) if _is_float32_array(array) else None

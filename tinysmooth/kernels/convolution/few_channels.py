@@ -30,7 +30,7 @@ from tinysmooth.kernels.convolution.geometry import (
 from tinysmooth.kernels.convolution.packing import fill_up, zero_rows
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP
-from tinysmooth.kernels.panels import columns_cost, panel_product, panel_width
+from tinysmooth.kernels.panels import TILE_ROWS, columns_cost, panel_product, panel_width
 from tinysmooth.kernels.threads import plan_parts, run_parallel
 from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
 from tinysmooth.kernels.views import behind
@@ -129,6 +129,7 @@ def gather_rows(
             panel_product(
                 grad, 0, pixels, 0, count, all_filters, filters,
                 b, first * filters, size, size, c, first, pixels, lanes, 0,
+                grad, at + TILE_ROWS * filters, TILE_ROWS * filters,
             )  # fmt: skip
             first += size
         gather_band(c, out, sizes, image, first_y, stop_y, i0, i1)

@@ -38,19 +38,23 @@ from tinysmooth.kernels.convolution.packing import (
 )
 from tinysmooth.kernels.convolution.statistics import add_pixels
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.panels import PANEL, panel_product, panel_width
-from tinysmooth.kernels.vectors import LANES, WIDE, ZEN, load, store, store_tail
+from tinysmooth.kernels.microkernel import ASKED
+from tinysmooth.kernels.panels import PANEL, TILE_ROWS, panel_product, panel_width
+from tinysmooth.kernels.vectors import LANES, WIDE, load, store, store_tail
 from tinysmooth.kernels.views import behind
 
 DEPTH_BLOCK = 768
 """Rows of a panel of filters taken at a time: 192 KB, which stay in the L2 cache for all windows
 of a block."""
 
-APART = 2**62 if ZEN and WIDE else 256
+APART = 2**62 if WIDE else 256
 """Channels from which on even windows that need no zeros are copied for the gradient of filters:
-pixels as far apart as that compete for the same places of the L1 cache. Never on Zen with AVX-512:
-on Zen 5 the competition costs less than the copies, without which 1x1 filters take 0.83 to 0.98 of
-the time."""
+pixels as far apart as that compete for the same places of the L1 cache. Never with AVX-512: on Zen
+5 and on Intel's processors the competition costs less than the copies, without which 1x1 filters
+take 0.83 to 0.98 of the time."""
+
+HALF_STEP = 24
+"""Rows of which tiles of 6, of 8 and of 12 rows make a whole number."""
 
 
 @jit
@@ -121,6 +125,7 @@ def convolve_block(
         for i in range(count):
             zero_rows(out, outs[i] + begin, 0, 1, min(stop, filters) - begin)
         return
+    following = windows[min(TILE_ROWS, count - 1)]
     first = begin
     while first < stop:
         width = panel_width(first, padded)
@@ -134,6 +139,7 @@ def convolve_block(
                 panel_product(
                     images, 0, windows, 0, count, columns, some,
                     b, packed + row * width, width, width, to, at, outs, step, r + k,
+                    images, following + columns[0], following - windows[0],
                 )  # fmt: skip
         if not whole:
             store_lanes(c, width, out, outs, count, first, filters - first)
@@ -205,6 +211,11 @@ def filter_gradient_windows(
         fill_up(taps, depth)
         find_sum_rows(grid, padded, sum_rows)
         fill_up(sum_rows, depth)
+        # Ahead of the next product each panel asks for its share of the gradient and, where pixels
+        # are read where they lie and one after the other, for its share of them.
+        middle = depth
+        if inside and depth == grid.source_channels and depth >= HALF_STEP:
+            middle = (depth + HALF_STEP) // (2 * HALF_STEP) * HALF_STEP
         in_order = grid.windows_across == grid.out_width and grid.windows_down == grid.out_height
         rows = grid.batch * grid.windows_down
         stop = rows * (share + 1) // shares
@@ -225,10 +236,19 @@ def filter_gradient_windows(
                         for i in range(some):
                             copy_filled(grad, outs[start + i] + first, b, i * width, used)
                         panel, at, step = b, 0, width
+                    last_window = start + some - 1
                     panel_product(
-                        images, 0, taps, 0, depth, behind(windows, start), some,
+                        images, 0, taps, 0, middle, behind(windows, start), some,
                         panel, at, step, width, total, first, sum_rows, 0, add,
+                        grad, outs[last_window] + filters + some * first, some * ASKED,
                     )  # fmt: skip
+                    if middle < depth:
+                        share_of_pixels = some * depth * first // padded
+                        panel_product(
+                            images, 0, taps, middle, depth, behind(windows, start), some,
+                            panel, at, step, width, total, first, sum_rows, 0, add,
+                            images, windows[last_window] + depth + share_of_pixels, some * ASKED,
+                        )  # fmt: skip
                     first += width
                 add = 1
 

@@ -39,6 +39,7 @@ from tinysmooth.kernels.convolution.winograd_patches import (
 )
 from tinysmooth.kernels.convolution.winograd_tiles import SLICE_GAP, input_tiles
 from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.microkernel import ASKED
 from tinysmooth.kernels.panels import PANEL, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
 from tinysmooth.kernels.views import behind
@@ -104,6 +105,7 @@ def forward_few_tiles(
                 panel_product(
                     v, p * v_slice + c, tiles_of_v, 0, filled, channels_of_v, depth,
                     u, p * u_slice, size, size, m, p * m_slice, tiles_of_v, PANEL, c,
+                    u, (p + 1) * u_slice, depth * ASKED,
                 )  # fmt: skip
         across, down, pixels = (columns + 3) // 4, (rows + 3) // 4, 0
         for tile in range(count):
@@ -172,6 +174,7 @@ def filter_gradient_few_tiles(
                 panel_product(
                     v, p * v_slice + c, channels_of_v, 0, depth, tiles_of_v, count,
                     d, p * d_slice, size, size, total[0], p * slice_size, channels_of_v, size, 0,
+                    d, (p + 1) * d_slice, count * ASKED,
                 )  # fmt: skip
             for k in range(0, size, LANES):
                 for i in range(0, some, LANES):

@@ -41,8 +41,8 @@ from tinysmooth.kernels.convolution.winograd_patches import (
     output_tile,
 )
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import ROWS_STEP
-from tinysmooth.kernels.panels import panel_product, panel_width
+from tinysmooth.kernels.microkernel import ASKED, ROWS_STEP
+from tinysmooth.kernels.panels import TILE_ROWS, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
 from tinysmooth.kernels.views import behind
 
@@ -131,10 +131,13 @@ def forward_tiles(
                 while k < size:
                     columns_of_u = panel_width(k, size)
                     panel = (p * padded_filters + first + k) * depth
+                    # It asks for the same filters at the next position: what it needs next would
+                    # come too late where U does not fit the L2 cache.
                     panel_product(
                         v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, used,
                         u, panel, columns_of_u, columns_of_u,
                         m, p * m_slice + k, tiles_of_v, m_row, 0,
+                        u, panel + padded_filters * depth, used * ASKED,
                     )  # fmt: skip
                     k += columns_of_u
             pixels = 0
@@ -202,9 +205,11 @@ def filter_gradient_tiles(
                 size = panel_width(first, padded_filters)
                 panel = p * d_slice + first * block
                 to = p * filled * padded_filters + first
+                # It asks for the sums that it adds to: they rarely fit the L2 cache.
                 panel_product(
                     v, p * v_slice, channels_of_v, 0, used, tiles_of_v, count,
                     d, panel, size, size, total, to,
                     channels_of_v, padded_filters, start - begin,
+                    total, to, TILE_ROWS * padded_filters,
                 )  # fmt: skip
                 first += size
