@@ -119,10 +119,12 @@ def many_parts(monkeypatch):
 
 
 def forget_plans():
-    for plan in ("plan_forward", "plan_backward", "plan_gradient", "_cut"):
-        getattr(windows_plans, plan).cache_clear()
-    for plan in ("_plan_convolution", "_plan_gradient"):
-        getattr(winograd_route, plan).cache_clear()
+    windows_plans._cut.cache_clear()
+    few_channels._prepare.cache_clear()
+    for calls in ("_prepare_forward", "_prepare_backward", "_prepare_gradient"):
+        getattr(windows_route, calls).cache_clear()
+    for calls in ("_prepare_convolution", "_prepare_gradient"):
+        getattr(winograd_route, calls).cache_clear()
     for route in ("_forward", "_backward_data", "_backward_weight"):
         getattr(fast, route).cache_clear()
 

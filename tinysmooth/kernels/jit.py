@@ -135,11 +135,15 @@ class Kernel:
     def prepare(self, args: tuple[Any, ...], parallel: bool) -> tuple[Code, np.ndarray, list[Any]]:
         """Return the machine code for these arguments, the arguments, and what to keep alive."""
         key, numbers, alive = take_apart(args)
+        return self.code_for(key, parallel), np.array(numbers, np.int64), alive
+
+    def code_for(self, key: tuple[Any, ...], parallel: bool) -> Code:
+        """Return the machine code for arguments with such a key of `take_apart`."""
         code = self._codes.get((parallel, key))
         if code is None:
             code = machine_code(self.ready_dispatcher, key, parallel)
             self._codes[parallel, key] = code
-        return code, np.array(numbers, np.int64), alive
+        return code
 
     @property
     def ready_dispatcher(self) -> Any:

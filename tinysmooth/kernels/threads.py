@@ -332,6 +332,12 @@ def run_parallel(
             kernel(part, parts, *args)
         return
     code, numbers, alive = kernel.prepare(args, parallel=True)
+    run_prepared(kernel, code, numbers, parts)
+    del alive
+
+
+def run_prepared(kernel: Kernel, code: Code, numbers: np.ndarray, parts: int) -> None:
+    """Run all parts of a kernel whose arguments are written out, as `run_parallel` does."""
     team = _team or _the_team()
     if parts == 1 or not team.in_use.acquire(blocking=False):
         task = (code.entry, code.address, numbers, parts, _NO_BOXES, 0, 0)
@@ -343,4 +349,3 @@ def run_parallel(
         team.run(kernel, code, numbers, parts)
     finally:
         team.in_use.release()
-    del alive

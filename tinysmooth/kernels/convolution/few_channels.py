@@ -18,6 +18,8 @@ Bands overlap: the rows of out that reach two bands are multiplied twice, R - 1 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from tinysmooth.kernels import memory
@@ -31,7 +33,8 @@ from tinysmooth.kernels.convolution.packing import fill_up, zero_rows
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import TILE_ROWS, columns_cost, panel_product, panel_width
-from tinysmooth.kernels.threads import plan_parts, run_parallel
+from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat
+from tinysmooth.kernels.threads import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
 from tinysmooth.kernels.views import behind
 
@@ -43,6 +46,9 @@ GATHERED_TAP = 8
 
 FILTERS_AS_PIXELS = 85
 """Packing the filters takes as long as the products of this many pixels."""
+
+PLANS = 256
+"""Shapes whose calls are remembered."""
 
 PACKED_TAP = 1.5
 """Nanoseconds it takes one core to pack a number of the filters, roughly."""
@@ -179,30 +185,44 @@ def gather_band(
                 j, s = j + 1, 0
 
 
+@functools.lru_cache(maxsize=PLANS)
+def _prepare(
+    grad: Shape, weight: Shape, images: Shape, stride: Pair, padding: Pair, num_threads: int
+) -> Calls:
+    filters, channels, *kernel = weight
+    batch, height = images[:2]
+    rows, columns = grad[1:3]
+    taps = kernel[0] * kernel[1] * channels
+    lanes = round_up(taps, LANES)
+    packed = filters * lanes
+
+    bands = batch * -(-height // BAND)
+    work = batch * rows * columns * (packed / PRODUCTS_PER_NANOSECOND + taps / channels)
+    parts = plan_parts(work, limit=bands)
+    reach = min(rows, (BAND + kernel[0] - 2) // stride[0] + 1)
+    most = round_up(reach * columns, ROWS_STEP)
+
+    b = Piece(0, (packed,))
+    workspace = Piece(b.stop, (parts, most * lanes + LANES))
+    tables = Piece(workspace.stop, (parts, most + filters), INT)
+    bank = (flat(weight), (filters, channels, kernel[0] * kernel[1]), b)
+    sizes = (*images, rows, columns, filters, *kernel, *stride, *padding, lanes, most)
+    arrays = (flat(grad), b, flat(images), workspace, tables)
+    steps = (
+        Prepared(pack_taps, plan_parts(PACKED_TAP * packed), *bank),
+        Prepared(gather_rows, parts, *arrays, sizes),
+    )
+    return Calls(steps, tables.stop, parts)
+
+
 def convolve_backward(
     grad: np.ndarray, weight: np.ndarray, input_shape: Shape, stride: Pair, padding: Pair
 ) -> np.ndarray:
     """Return the gradient of the images (N, H, W, C)."""
-    filters, channels, *kernel = weight.shape
-    batch, height = input_shape[:2]
-    rows, columns = grad.shape[1:3]
-    taps = kernel[0] * kernel[1] * channels
-    lanes = round_up(taps, LANES)
-
-    bands = batch * -(-height // BAND)
-    work = batch * rows * columns * (filters * lanes / PRODUCTS_PER_NANOSECOND + taps / channels)
-    parts = plan_parts(work, limit=bands)
-    reach = min(rows, (BAND + kernel[0] - 2) // stride[0] + 1)
-    most = round_up(reach * columns, ROWS_STEP)
-    packed, part = filters * lanes, most * lanes + LANES
-    floats = memory.workspace(packed + parts * part)
-    b, workspace = floats[:packed], floats[packed:].reshape(parts, part)
-
-    bank = (weight.reshape(-1), (filters, channels, kernel[0] * kernel[1]), b)
-    run_parallel(pack_taps, *bank, work=PACKED_TAP * packed)
+    shapes = (grad.shape, weight.shape, tuple(input_shape))
+    calls = _prepare(*shapes, stride, padding, get_num_threads())
     out = memory.empty(input_shape, np.float32)
-    tables = memory.empty((parts, most + filters), np.int64)
-    sizes = (*input_shape, rows, columns, filters, *kernel, *stride, *padding, lanes, most)
-    arrays = (grad.reshape(-1), b, out.reshape(-1), workspace, tables)
-    run_parallel(gather_rows, *arrays, sizes, parts=parts)
+    floats, (pack, gathering) = memory.workspace(calls.floats), calls.steps
+    pack.run(floats, weight)
+    gathering.run(floats, grad, out)
     return out

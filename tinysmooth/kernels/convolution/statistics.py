@@ -20,6 +20,7 @@ import numpy as np
 
 from tinysmooth.kernels.convolution.winograd_patches import TILE
 from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.prepared import Given
 from tinysmooth.kernels.vectors import LANES, fma, load, load_tail, splat, store
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "add_pixels",
     "add_tile",
     "flush",
+    "given",
     "mean_and_variance",
     "sums_for",
 ]
@@ -143,6 +145,12 @@ def add_pixels(
 def sums_for(parts: int, padded: int) -> Sums:
     """Return moments and totals for so many parts, with room for `padded` channels."""
     return np.zeros((parts, 3, padded), np.float32), np.zeros((parts, 3, padded))
+
+
+def given(parts: int, padded: int) -> tuple[Given, Given]:
+    """Return what stands for such sums in a prepared call."""
+    shape = (parts, 3, padded)
+    return Given(shape), Given(shape, np.dtype(np.float64))
 
 
 def mean_and_variance(sums: Sums, channels: int) -> tuple[np.ndarray, np.ndarray] | None:

@@ -231,7 +231,6 @@ def _plan(whole: Sequence[Grid], orders: Sequence[Order], filters: int) -> Plan:
     )
 
 
-@functools.lru_cache(maxsize=PLANS)
 def plan_forward(
     x_shape: Shape, weight_shape: Shape, size: Pair, stride: Pair, padding: Pair, num_threads: int
 ) -> Plan:
@@ -241,7 +240,6 @@ def plan_forward(
     return _plan([grid], [Order(0, rows, columns, 0, columns, 1)], filters)
 
 
-@functools.lru_cache(maxsize=PLANS)
 def plan_backward(
     grad_shape: Shape,
     weight_shape: Shape,
@@ -268,7 +266,6 @@ class GradientPlan(NamedTuple):
     sizes: tuple[int, int, int, int]  # filters, windows of a block, of a product, by_filters
 
 
-@functools.lru_cache(maxsize=PLANS)
 def plan_gradient(
     x_shape: Shape, weight_shape: Shape, size: Pair, stride: Pair, padding: Pair, num_threads: int
 ) -> GradientPlan:

@@ -1,8 +1,8 @@
-"""Runs the kernels of `windows`: workspaces, threads."""
+"""Runs the kernels of `windows`: their calls, prepared once for each shape, and workspaces."""
 
 from __future__ import annotations
 
-import math
+import functools
 
 import numpy as np
 
@@ -12,41 +12,80 @@ from tinysmooth.kernels.convolution.filters import pack_filters, sum_filter_grad
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, round_up
 from tinysmooth.kernels.convolution.windows import convolve_windows, filter_gradient_windows
 from tinysmooth.kernels.convolution.windows_plans import (
+    PLANS,
     Plan,
     plan_backward,
     plan_forward,
     plan_gradient,
 )
-from tinysmooth.kernels.threads import get_num_threads, run_parallel
+from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat
+from tinysmooth.kernels.threads import get_num_threads
 from tinysmooth.kernels.vectors import LANES
 
 
-def _run_windows(
-    source: np.ndarray,
-    weight: np.ndarray,
-    out: np.ndarray,
-    plan: Plan,
-    backward: bool,
-    wanted: bool = False,
-) -> statistics.Sums:
-    """Pack the filters, convolve every grid of the plan; sums for the statistics if wanted."""
-    filters, channels, rows, columns = weight.shape
+def _prepare(
+    source: Shape, weight: Shape, out: Shape, plan: Plan, backward: bool, wanted: bool
+) -> Calls:
+    """Prepare packing the filters and convolving every grid of the plan."""
+    filters, channels, rows, columns = weight
     area = rows * columns
-    taps = LANES * LANES * area
-    floats = memory.workspace(plan.packed + plan.packing * taps + plan.parts * plan.workspace)
-    b, rest = floats[: plan.packed], floats[plan.packed :]
-    workspace = rest[: plan.packing * taps].reshape(plan.packing, taps)
-    bank = (weight.reshape(-1), (filters, channels, area), int(backward))
-    run_parallel(pack_filters, *bank, plan.orders, b, workspace, parts=plan.packing)
-
-    workspace = rest[plan.packing * taps :].reshape(plan.parts, plan.workspace)
-    tables = np.empty((plan.parts, plan.tables), np.int64)
-    sums = statistics.NONE
+    b = Piece(0, (plan.packed,))
+    taps = Piece(b.stop, (plan.packing, LANES * LANES * area))
+    workspace = Piece(taps.stop, (plan.parts, plan.workspace))
+    tables = Piece(workspace.stop, (plan.parts, plan.tables), INT)
+    bank = (flat(weight), (filters, channels, area), int(backward))
+    sums: tuple[object, ...] = statistics.NONE
     if wanted:
-        sums = statistics.sums_for(plan.parts, round_up(out.shape[3], LANES))
-    arrays = (source.reshape(-1), b, out.reshape(-1), *sums, workspace, tables, plan.grids)
-    run_parallel(convolve_windows, *arrays, plan.sizes, parts=plan.parts)
-    return sums
+        sums = statistics.given(plan.parts, round_up(out[3], LANES))
+    arrays = (flat(source), b, flat(out), *sums, workspace, tables, plan.grids)
+    steps = (
+        Prepared(pack_filters, plan.packing, *bank, plan.orders, b, taps),
+        Prepared(convolve_windows, plan.parts, *arrays, plan.sizes),
+    )
+    return Calls(steps, tables.stop, plan.parts)
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _prepare_forward(
+    x: Shape,
+    weight: Shape,
+    size: Pair,
+    stride: Pair,
+    padding: Pair,
+    wanted: bool,
+    num_threads: int,
+) -> Calls:
+    plan = plan_forward(x, weight, size, stride, padding, num_threads)
+    out = (x[0], *size, weight[0])
+    return _prepare(x, weight, out, plan, backward=False, wanted=wanted)
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _prepare_backward(
+    grad: Shape, weight: Shape, images: Shape, stride: Pair, padding: Pair, num_threads: int
+) -> Calls:
+    plan = plan_backward(grad, weight, images, stride, padding, num_threads)
+    return _prepare(grad, weight, images, plan, backward=True, wanted=False)
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _prepare_gradient(
+    x: Shape, grad: Shape, weight: Shape, stride: Pair, padding: Pair, num_threads: int
+) -> Calls:
+    """Prepare adding up the products of each part, and then over the parts."""
+    plan = plan_gradient(x, weight, (grad[1], grad[2]), stride, padding, num_threads)
+    filters, channels, rows, columns = weight
+    shape = (filters, channels, rows * columns)
+    workspace = Piece(0, (plan.parts, plan.workspace))
+    sums = Piece(workspace.stop, plan.sums)
+    taps = Piece(sums.stop, (plan.adding, LANES * LANES * shape[2]))
+    tables = Piece(taps.stop, (plan.parts, plan.tables), INT)
+    arrays = (flat(x), flat(grad), sums, workspace, tables, plan.grids)
+    steps = (
+        Prepared(filter_gradient_windows, plan.parts, *arrays, plan.sizes),
+        Prepared(sum_filter_gradients, plan.adding, sums, flat(weight), shape, taps),
+    )
+    return Calls(steps, tables.stop, plan.parts)
 
 
 def convolve(
@@ -67,19 +106,29 @@ def convolve_with_statistics(
 def _convolve(
     x: np.ndarray, weight: np.ndarray, size: Pair, stride: Pair, padding: Pair, wanted: bool
 ) -> tuple[np.ndarray, statistics.Sums]:
+    shapes = (x.shape, weight.shape, size)
+    calls = _prepare_forward(*shapes, stride, padding, wanted, get_num_threads())
     out = memory.empty((x.shape[0], *size, weight.shape[0]), np.float32)
-    plan = plan_forward(x.shape, weight.shape, size, stride, padding, get_num_threads())
-    return out, _run_windows(x, weight, out, plan, backward=False, wanted=wanted)
+    floats, (pack, convolution) = memory.workspace(calls.floats), calls.steps
+    pack.run(floats, weight)
+    if not wanted:
+        convolution.run(floats, x, out)
+        return out, statistics.NONE
+    sums = statistics.sums_for(calls.parts, round_up(weight.shape[0], LANES))
+    convolution.run(floats, x, out, *sums)
+    return out, sums
 
 
 def convolve_backward(
     grad: np.ndarray, weight: np.ndarray, input_shape: Shape, stride: Pair, padding: Pair
 ) -> np.ndarray:
     """Return the gradient of the images (N, H, W, C)."""
-    out = memory.empty(input_shape, np.float32)
     shapes = (grad.shape, weight.shape, tuple(input_shape))
-    plan = plan_backward(*shapes, stride, padding, get_num_threads())
-    _run_windows(grad, weight, out, plan, backward=True)
+    calls = _prepare_backward(*shapes, stride, padding, get_num_threads())
+    out = memory.empty(input_shape, np.float32)
+    floats, (pack, convolution) = memory.workspace(calls.floats), calls.steps
+    pack.run(floats, weight)
+    convolution.run(floats, grad, out)
     return out
 
 
@@ -87,18 +136,10 @@ def filter_gradient(
     x: np.ndarray, grad: np.ndarray, weight_shape: Shape, stride: Pair, padding: Pair
 ) -> np.ndarray:
     """Return the gradient of the filters (K, C, R, S)."""
-    filters, channels, rows, columns = weight_shape
-    shapes = (x.shape, tuple(weight_shape), (grad.shape[1], grad.shape[2]))
-    plan = plan_gradient(*shapes, stride, padding, get_num_threads())
+    shapes = (x.shape, grad.shape, tuple(weight_shape))
+    calls = _prepare_gradient(*shapes, stride, padding, get_num_threads())
     out = memory.empty(weight_shape, np.float32)
-    shape = (filters, channels, rows * columns)
-    taps, strips = LANES * LANES * shape[2], plan.parts * plan.workspace
-    floats = memory.workspace(strips + math.prod(plan.sums) + plan.adding * taps)
-    workspace = floats[:strips].reshape(plan.parts, plan.workspace)
-    sums, rest = floats[strips : -plan.adding * taps], floats[-plan.adding * taps :]
-    sums, gathered = sums.reshape(plan.sums), rest.reshape(plan.adding, taps)
-    tables = np.empty((plan.parts, plan.tables), np.int64)
-    arrays = (x.reshape(-1), grad.reshape(-1), sums, workspace, tables, plan.grids)
-    run_parallel(filter_gradient_windows, *arrays, plan.sizes, parts=plan.parts)
-    run_parallel(sum_filter_gradients, sums, out.reshape(-1), shape, gathered, parts=plan.adding)
+    floats, (products, addition) = memory.workspace(calls.floats), calls.steps
+    products.run(floats, x, grad)
+    addition.run(floats, out)
     return out

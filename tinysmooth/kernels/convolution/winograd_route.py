@@ -1,4 +1,4 @@
-"""Runs the fused Winograd kernels: plans, workspaces, threads."""
+"""Runs the fused Winograd kernels: plans, calls prepared once for each shape, workspaces."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ from tinysmooth.kernels.convolution.winograd_tiles import (
 )
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL
-from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
+from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat
+from tinysmooth.kernels.threads import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 
 TRANSFORMED_PER_NANOSECOND = 8
@@ -175,7 +176,6 @@ def _patch(depth: Depth) -> int:
     return max(pixels * depth.channels, TILE * TILE * PANEL) + LANES
 
 
-@functools.lru_cache(maxsize=PLANS)
 def _plan_convolution(
     x_shape: Shape, weight_shape: Shape, size: Pair, padding: Pair, backward: bool, num_threads: int
 ) -> Plan:
@@ -199,7 +199,6 @@ def _plan_convolution(
     return _plan_blocks(numbers, depth, block, floats, weight_shape, whole, parts_of_both)
 
 
-@functools.lru_cache(maxsize=PLANS)
 def _plan_gradient(
     x_shape: Shape, weight_shape: Shape, size: Pair, padding: Pair, num_threads: int
 ) -> Plan:
@@ -221,14 +220,69 @@ def _plan_gradient(
     return _plan_blocks(numbers, depth, block, floats, weight_shape, whole, parts_of_both)
 
 
-def _take_memory(plan: Plan, whole: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the workspaces and the taps, for each part a row, and `whole` floats more."""
-    first = plan.parts * plan.workspace
-    second = first + plan.transforming * plan.taps
-    floats = memory.workspace(second + whole)
-    workspace = floats[:first].reshape(plan.parts, plan.workspace)
-    taps = floats[first:second].reshape(plan.transforming, plan.taps)
-    return workspace, taps, floats[second:]
+class _Pieces(NamedTuple):
+    """What the workspace holds; `whole` is U, or the sums of all parts."""
+
+    workspace: Piece
+    taps: Piece
+    whole: Piece
+    tables: Piece
+
+
+def _pieces(plan: Plan, whole: tuple[int, ...]) -> _Pieces:
+    workspace = Piece(0, (plan.parts, plan.workspace))
+    taps = Piece(workspace.stop, (plan.transforming, plan.taps))
+    last = Piece(taps.stop, whole)
+    tables = (plan.parts, plan.table.size if plan.few else 0)
+    return _Pieces(workspace, taps, last, Piece(last.stop, tables, INT))
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _prepare_convolution(
+    x: Shape,
+    weight: Shape,
+    size: Pair,
+    padding: Pair,
+    backward: bool,
+    wanted: bool,
+    num_threads: int,
+) -> Calls:
+    plan = _plan_convolution(x, weight, size, padding, backward, num_threads)
+    out = flat((x[0], *size, weight[1] if backward else weight[0]))
+    workspace, taps, u, tables = _pieces(plan, (plan.whole,))
+    sums: tuple[object, ...] = statistics.NONE
+    if wanted:
+        sums = statistics.given(plan.parts, round_up(weight[0], LANES))
+    if plan.few:
+        arrays = (flat(x), flat(weight), out, *sums, workspace, taps, tables)
+        call = Prepared(forward_few_tiles, plan.parts, *arrays, plan.sizes, weight, int(backward))
+        return Calls((call,), tables.stop, plan.parts)
+    bank = (weight, plan.shifts, int(backward))
+    blocks = (workspace, plan.table, plan.sizes)
+    steps = (
+        Prepared(filters_to_tiles, plan.transforming, flat(weight), u, taps, *bank),
+        Prepared(forward_tiles, plan.parts, flat(x), u, out, *sums, *blocks),
+    )
+    return Calls(steps, tables.stop, plan.parts)
+
+
+@functools.lru_cache(maxsize=PLANS)
+def _prepare_gradient(
+    x: Shape, grad: Shape, weight: Shape, padding: Pair, num_threads: int
+) -> Calls:
+    plan = _plan_gradient(x, weight, (grad[1], grad[2]), padding, num_threads)
+    shape = (plan.parts, 1, plan.whole) if plan.few else (plan.parts, plan.whole)
+    workspace, taps, sums, tables = _pieces(plan, shape)
+    if plan.few:
+        arrays = (flat(x), flat(grad), flat(weight), workspace, taps, sums, tables)
+        call = Prepared(filter_gradient_few_tiles, plan.parts, *arrays, plan.sizes, weight)
+        return Calls((call,), tables.stop, plan.parts)
+    blocks, bank = (workspace, plan.table, plan.sizes), (weight, plan.shifts)
+    steps = (
+        Prepared(filter_gradient_tiles, plan.parts, flat(x), flat(grad), sums, *blocks),
+        Prepared(tiles_to_filter_gradient, plan.transforming, sums, flat(weight), taps, *bank),
+    )
+    return Calls(steps, tables.stop, plan.parts)
 
 
 def convolve(
@@ -251,22 +305,19 @@ def _convolve(
 ) -> tuple[np.ndarray, statistics.Sums]:
     """Convolve, with the sums for the statistics if they are wanted."""
     shape = weight.shape
-    plan = _plan_convolution(x.shape, shape, size, padding, backward, get_num_threads())
+    shapes = (x.shape, shape, size)
+    calls = _prepare_convolution(*shapes, padding, backward, wanted, get_num_threads())
     out = memory.empty((x.shape[0], *size, shape[1] if backward else shape[0]), np.float32)
-    workspace, taps, u = _take_memory(plan, plan.whole)
-    flat, filters, flat_out = x.reshape(-1), weight.reshape(-1), out.reshape(-1)
-    sums = statistics.NONE
+    floats, sums = memory.workspace(calls.floats), statistics.NONE
+    given: tuple[np.ndarray, ...] = ()
     if wanted:
-        sums = statistics.sums_for(plan.parts, round_up(shape[0], LANES))
-    if plan.few:
-        tables = np.empty((plan.parts, plan.table.size), np.int64)
-        arrays = (flat, filters, flat_out, *sums, workspace, taps, tables)
-        run_parallel(forward_few_tiles, *arrays, plan.sizes, shape, int(backward), parts=plan.parts)
-        return out, sums
-    bank = (shape, plan.shifts, int(backward))
-    run_parallel(filters_to_tiles, filters, u, taps, *bank, parts=plan.transforming)
-    blocks = (workspace, plan.table, plan.sizes)
-    run_parallel(forward_tiles, flat, u, flat_out, *sums, *blocks, parts=plan.parts)
+        given = sums = statistics.sums_for(calls.parts, round_up(shape[0], LANES))
+    if len(calls.steps) == 1:
+        calls.steps[0].run(floats, x, weight, out, *given)
+    else:
+        transform, convolution = calls.steps
+        transform.run(floats, weight)
+        convolution.run(floats, x, out, *given)
     return out, sums
 
 
@@ -274,21 +325,13 @@ def filter_gradient(
     x: np.ndarray, grad: np.ndarray, weight_shape: Shape, padding: Pair
 ) -> np.ndarray:
     """Return the gradient of the filters (K, C, R, S)."""
-    shape = tuple(weight_shape)
-    size = (grad.shape[1], grad.shape[2])
-    plan = _plan_gradient(x.shape, shape, size, padding, get_num_threads())
-    out = memory.empty(shape, np.float32)
-    workspace, taps, sums = _take_memory(plan, plan.parts * plan.whole)
-    flat, flat_grad, flat_out = x.reshape(-1), grad.reshape(-1), out.reshape(-1)
-    if plan.few:
-        sums = sums.reshape(plan.parts, 1, plan.whole)
-        tables = np.empty((plan.parts, plan.table.size), np.int64)
-        arrays = (flat, flat_grad, flat_out, workspace, taps, sums, tables)
-        run_parallel(filter_gradient_few_tiles, *arrays, plan.sizes, shape, parts=plan.parts)
-        return out
-    sums = sums.reshape(plan.parts, plan.whole)
-    blocks = (workspace, plan.table, plan.sizes)
-    run_parallel(filter_gradient_tiles, flat, flat_grad, sums, *blocks, parts=plan.parts)
-    bank = (shape, plan.shifts)
-    run_parallel(tiles_to_filter_gradient, sums, flat_out, taps, *bank, parts=plan.transforming)
+    shapes = (x.shape, grad.shape, tuple(weight_shape))
+    calls = _prepare_gradient(*shapes, padding, get_num_threads())
+    out, floats = memory.empty(weight_shape, np.float32), memory.workspace(calls.floats)
+    if len(calls.steps) == 1:
+        calls.steps[0].run(floats, x, grad, out)
+    else:
+        products, transform = calls.steps
+        products.run(floats, x, grad)
+        transform.run(floats, out)
     return out
