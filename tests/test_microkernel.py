@@ -158,6 +158,25 @@ def test_tables_that_only_nearly_count_up_pick_the_right_numbers(width, changed,
 
 
 @needs_compilation
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([*range(9)], True),
+        ([*range(9), *range(30, 39)], True),
+        ([*range(18)], True),
+        ([], True),
+        ([*range(8)], False),
+        ([*range(10)], False),
+        ([*range(9), *range(30, 38), 40], False),
+        ([*range(0, 18, 2)], False),
+    ],
+)
+def test_runs_of_nine_are_found(rows, expected):
+    table = np.array([99, *rows, 99])
+    assert panels.are_runs(table, 1, 1 + len(rows), 9) == expected
+
+
+@needs_compilation
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("runs", [1, 3, 5])
 @pytest.mark.parametrize("add", [0, 1])

@@ -290,7 +290,7 @@ def empty_like(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def workspace(floats: int) -> NDArray[np.float32]:
-    """Return a vector of float32, uninitialised, for what is needed only until a kernel has ended.
+    """Return room for so many float32, uninitialised, needed only until a kernel has ended.
 
     Hold it no longer: the next kernel wants the same block. While it is held, others get another.
     """

@@ -5,7 +5,8 @@ shape and strides, and where it begins. In a convolution of the same shapes noth
 but the places where arrays begin. So a route prepares its calls once for each shape, with stand-ins
 for the arrays to come, and then fills in addresses::
 
-    numbers    0, 0, 864, 4, [here: weight], 864, 4,  32, 3, 9,  0, 0, 2304, 4, [here: floats], ...
+    0, 0, 864, 4, [weight], 864, 4,    32, 3, 9,    0, 0, 1024, 4, [floats], 1024, 4
+    `---- 32 x 3 filters of 3x3 ----'  `-sizes-'    `---- where they are packed ----'
 
 Before, a convolution spent 45 microseconds in Python, as long as PyTorch spends on all of a small
 layer; prepared it spends 20.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,12 +26,15 @@ from tinysmooth.kernels.jit import Kernel
 from tinysmooth.kernels.memory import address_of
 from tinysmooth.kernels.threads import run_prepared
 
-__all__ = ["FLOAT", "INT", "Calls", "Given", "Piece", "Prepared", "flat"]
+__all__ = ["INT", "Calls", "Given", "Piece", "Prepared", "flat"]
 
 FLOAT, INT = np.dtype(np.float32), np.dtype(np.int64)
 
 _ADDRESS = 4
 """Where the address is among the numbers of an array."""
+
+LINE = 16
+"""Floats in a cache line."""
 
 _IN_ORDER = 0x0001 | 0x0100
 """NumPy's flags of an array whose rows follow each other, at an address that fits its type."""
@@ -48,7 +53,7 @@ def flat(shape: tuple[int, ...]) -> Given:
 
 
 class Piece(NamedTuple):
-    """Stands for a part of the workspace, from a float on; it begins where its type may begin."""
+    """Stands for a part of the workspace, from a float on: from 0, or where another stops."""
 
     start: int
     shape: tuple[int, ...]
@@ -56,8 +61,13 @@ class Piece(NamedTuple):
 
     @property
     def stop(self) -> int:
-        """The float behind it, at a multiple of a cache line."""
-        return -(-(self.start + math.prod(self.shape) * self.dtype.itemsize // 4) // 16) * 16
+        """The next float at a multiple of a cache line."""
+        return -(-self.end // LINE) * LINE
+
+    @property
+    def end(self) -> int:
+        """The float behind it."""
+        return self.start - (-math.prod(self.shape) * self.dtype.itemsize // FLOAT.itemsize)
 
 
 class Prepared:
@@ -76,6 +86,7 @@ class Prepared:
     def __init__(self, kernel: Kernel, parts: int, *args: Any) -> None:
         self.kernel, self.parts = kernel, parts
         self._kept = args
+        self._least = max((arg.end for arg in args if isinstance(arg, Piece)), default=0)
         self._pieces: list[tuple[int, int]] = []  # where the address goes, bytes from the start
         self._given: list[tuple[int, np.dtype[Any], int]] = []  # that place, type and size
         key: list[Any] = []
@@ -112,9 +123,16 @@ class Prepared:
         ------
         TypeError
             If an array has another type or size than the call was prepared for.
+        ValueError
+            If there are more or fewer arrays, or the workspace is too small.
         RuntimeError
             If a part failed in compiled code.
         """
+        if floats.size < self._least:
+            raise ValueError(
+                f"{self.kernel.name}: the workspace has {floats.size} floats; "
+                f"expected at least {self._least}"
+            )
         numbers, copies = self._numbers.copy(), []
         start = address_of(floats)
         for place, offset in self._pieces:
@@ -143,5 +161,5 @@ class Calls(NamedTuple):
 
 def _describe(shape: tuple[int, ...], itemsize: int) -> list[int]:
     """Return the numbers of an array whose address is not known yet."""
-    behind = list(itertools.accumulate(reversed(shape), initial=itemsize, func=int.__mul__))
-    return [0, 0, math.prod(shape), itemsize, 0, *shape, *behind[-2::-1]]
+    strides = list(itertools.accumulate(reversed(shape), initial=itemsize, func=operator.mul))
+    return [0, 0, math.prod(shape), itemsize, 0, *shape, *strides[-2::-1]]

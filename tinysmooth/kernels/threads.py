@@ -43,7 +43,14 @@ from tinysmooth.kernels import handover
 from tinysmooth.kernels.calls import Code
 from tinysmooth.kernels.jit import ENABLED, Kernel
 
-__all__ = ["get_num_threads", "plan_parts", "run_parallel", "set_num_threads", "usable_cpus"]
+__all__ = [
+    "get_num_threads",
+    "plan_parts",
+    "run_parallel",
+    "run_prepared",
+    "set_num_threads",
+    "usable_cpus",
+]
 
 SMALLEST_PART = 15_000
 """Work that repays a hand-over, in nanoseconds of one core: three times what that costs."""

@@ -19,18 +19,20 @@ shapes.
 2. ``kernels.conv2d_forward`` asks which set is in use: compiled, so `fast.conv2d_forward`. float32,
    stride 1, 16384 tiles: the least `winograd_costs.cost`, and `winograd_route.convolve` runs.
 3. It takes out from the pool of `tinysmooth.kernels.memory`, and from its workspace U and some room
-   for each thread: no new page is touched in a steady step.
+   for each thread: no new page is touched in a steady step. The two calls that follow were prepared
+   when these shapes came for the first time (`tinysmooth.kernels.prepared`).
 4. `winograd_filters.filters_to_tiles` transforms the filters, in one thread because they are few.
    Sixteen filters at a time are transposed to vectors, and their nine taps become 36 numbers:
    U [36][1 panel][32][64].
-5. `run_parallel` calls `winograd_tiles.forward_tiles` in every thread; of two, thread 0 does tiles
-   0 to 8191. It takes 48 of them at a time:
+5. `winograd_tiles.forward_tiles` runs in every thread; of two, thread 0 does tiles 0 to 8191. It
+   takes 48 of them at a time:
 
    a. `winograd_patches.input_tile`, 48 times: 6 x 6 pixels, 16 channels in each vector, through
       `transforms.input_transform`, to V [36][48][32].
    b. `panels.panel_product`, 36 times: M[p] (48, 64) = V[p] (48, 32) @ U[p] (32, 64). Six
       tiles by 64 filters stay in 24 registers while the microkernel walks along the 32 channels;
-      two tables of offsets tell it where the tiles and their channels lie.
+      two tables of offsets tell it where the tiles and their channels lie. Meanwhile it asks for
+      the filters of the next p.
    c. `winograd_patches.output_tile`, 48 times: M through `transforms.output_transform` to 4 x 4
       pixels, and the last instruction of `transforms.make_tile_transform` stores 16 channels of one
       pixel of out. For a BatchNorm behind it `statistics` adds them up while they are at hand.

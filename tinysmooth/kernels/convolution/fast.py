@@ -27,7 +27,7 @@ from tinysmooth.kernels.convolution import (
     winograd_costs,
     winograd_route,
 )
-from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
+from tinysmooth.kernels.convolution.geometry import REMEMBERED, Pair, Shape, Work, output_size
 from tinysmooth.kernels.convolution.grids import grid_of_images, grids_of_gradient
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.threads import get_num_threads
@@ -41,10 +41,6 @@ __all__ = [
 
 winograd_enabled = True
 """Set by ``use_kernels("compiled", winograd=...)``; read once a call."""
-
-ROUTES = 256
-"""Shapes whose route is remembered, for each number of threads, because costs follow that: to find
-it takes as long as a small convolution."""
 
 
 class Route(enum.Enum):
@@ -129,7 +125,7 @@ def conv2d_backward_weight(
     return memory.zeros(weight_shape, np.float32)
 
 
-@functools.lru_cache(maxsize=ROUTES)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _forward(
     x_shape: Shape, weight_shape: Shape, stride: Pair, padding: Pair, winograd: bool, threads: int
 ) -> tuple[Route, int, Pair]:
@@ -144,7 +140,7 @@ def _forward(
     return *_route(work, winograd=winograd), size
 
 
-@functools.lru_cache(maxsize=ROUTES)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _backward_data(
     grad_shape: Shape,
     weight_shape: Shape,
@@ -166,7 +162,7 @@ def _backward_data(
     return *_route(work, gathering=gathering, winograd=winograd), opposite
 
 
-@functools.lru_cache(maxsize=ROUTES)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _backward_weight(
     x_shape: Shape,
     grad_shape: Shape,

@@ -25,6 +25,7 @@ import numpy as np
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
+    REMEMBERED,
     Pair,
     Shape,
     round_up,
@@ -46,9 +47,6 @@ GATHERED_TAP = 8
 
 FILTERS_AS_PIXELS = 85
 """Packing the filters takes as long as the products of this many pixels."""
-
-PLANS = 256
-"""Shapes whose calls are remembered."""
 
 PACKED_TAP = 1.5
 """Nanoseconds it takes one core to pack a number of the filters, roughly."""
@@ -185,7 +183,7 @@ def gather_band(
                 j, s = j + 1, 0
 
 
-@functools.lru_cache(maxsize=PLANS)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _prepare(
     grad: Shape, weight: Shape, images: Shape, stride: Pair, padding: Pair, num_threads: int
 ) -> Calls:

@@ -148,7 +148,7 @@ def sums_for(parts: int, padded: int) -> Sums:
 
 
 def given(parts: int, padded: int) -> tuple[Given, Given]:
-    """Return what stands for such sums in a prepared call."""
+    """Return what stands for the sums of `sums_for` in a prepared call."""
     shape = (parts, 3, padded)
     return Given(shape), Given(shape, np.dtype(np.float64))
 

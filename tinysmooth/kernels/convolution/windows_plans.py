@@ -15,6 +15,7 @@ import numpy as np
 
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
+    REMEMBERED,
     Pair,
     Shape,
     round_up,
@@ -47,9 +48,6 @@ quickly, where 512 windows take 0.8 to 0.95 of the time."""
 
 PACKED_PER_NANOSECOND = 1.5
 """Floats of filters that one core packs in a nanosecond, roughly."""
-
-PLANS = 256
-"""Shapes whose plans are remembered: to make one takes as long as a small convolution."""
 
 FILTERS_AS_WINDOWS = 25
 """Packing filters takes as long as the products of this many windows."""
@@ -167,7 +165,7 @@ def cut_windows(whole: Sequence[Grid], filters: int, chunk: int = 0) -> Cut:
     return _cut(tuple(whole), filters, chunk, get_num_threads())
 
 
-@functools.lru_cache(maxsize=PLANS)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _cut(whole: tuple[Grid, ...], filters: int, chunk: int, num_threads: int) -> Cut:
     padded = round_up(filters, LANES)
     products = sum(_windows(grid) * _depth(grid) for grid in whole) * padded
@@ -232,7 +230,7 @@ def _plan(whole: Sequence[Grid], orders: Sequence[Order], filters: int) -> Plan:
 
 
 def plan_forward(
-    x_shape: Shape, weight_shape: Shape, size: Pair, stride: Pair, padding: Pair, num_threads: int
+    x_shape: Shape, weight_shape: Shape, size: Pair, stride: Pair, padding: Pair
 ) -> Plan:
     """Plan the convolution."""
     filters, _, rows, columns = weight_shape
@@ -246,7 +244,6 @@ def plan_backward(
     input_shape: Shape,
     stride: Pair,
     padding: Pair,
-    num_threads: int,
 ) -> Plan:
     """Plan the gradient of images."""
     kernel = (weight_shape[2], weight_shape[3])
@@ -267,7 +264,7 @@ class GradientPlan(NamedTuple):
 
 
 def plan_gradient(
-    x_shape: Shape, weight_shape: Shape, size: Pair, stride: Pair, padding: Pair, num_threads: int
+    x_shape: Shape, weight_shape: Shape, size: Pair, stride: Pair, padding: Pair
 ) -> GradientPlan:
     """Plan the gradient of filters."""
     filters, channels, rows, columns = weight_shape

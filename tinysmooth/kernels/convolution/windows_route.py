@@ -9,10 +9,9 @@ import numpy as np
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.convolution import statistics
 from tinysmooth.kernels.convolution.filters import pack_filters, sum_filter_gradients
-from tinysmooth.kernels.convolution.geometry import Pair, Shape, round_up
+from tinysmooth.kernels.convolution.geometry import REMEMBERED, Pair, Shape, round_up
 from tinysmooth.kernels.convolution.windows import convolve_windows, filter_gradient_windows
 from tinysmooth.kernels.convolution.windows_plans import (
-    PLANS,
     Plan,
     plan_backward,
     plan_forward,
@@ -45,7 +44,7 @@ def _prepare(
     return Calls(steps, tables.stop, plan.parts)
 
 
-@functools.lru_cache(maxsize=PLANS)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _prepare_forward(
     x: Shape,
     weight: Shape,
@@ -55,25 +54,25 @@ def _prepare_forward(
     wanted: bool,
     num_threads: int,
 ) -> Calls:
-    plan = plan_forward(x, weight, size, stride, padding, num_threads)
+    plan = plan_forward(x, weight, size, stride, padding)
     out = (x[0], *size, weight[0])
     return _prepare(x, weight, out, plan, backward=False, wanted=wanted)
 
 
-@functools.lru_cache(maxsize=PLANS)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _prepare_backward(
     grad: Shape, weight: Shape, images: Shape, stride: Pair, padding: Pair, num_threads: int
 ) -> Calls:
-    plan = plan_backward(grad, weight, images, stride, padding, num_threads)
+    plan = plan_backward(grad, weight, images, stride, padding)
     return _prepare(grad, weight, images, plan, backward=True, wanted=False)
 
 
-@functools.lru_cache(maxsize=PLANS)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _prepare_gradient(
     x: Shape, grad: Shape, weight: Shape, stride: Pair, padding: Pair, num_threads: int
 ) -> Calls:
     """Prepare adding up the products of each part, and then over the parts."""
-    plan = plan_gradient(x, weight, (grad[1], grad[2]), stride, padding, num_threads)
+    plan = plan_gradient(x, weight, (grad[1], grad[2]), stride, padding)
     filters, channels, rows, columns = weight
     shape = (filters, channels, rows * columns)
     workspace = Piece(0, (plan.parts, plan.workspace))

@@ -12,6 +12,7 @@ from tinysmooth.kernels import memory
 from tinysmooth.kernels.convolution import statistics
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
+    REMEMBERED,
     Pair,
     Shape,
     round_up,
@@ -49,9 +50,6 @@ TRANSFORMED_PER_NANOSECOND = 8
 
 FEWEST_AT_ONCE, MOST_AT_ONCE = 32, 64
 """Channels whose filters are transformed at a time."""
-
-PLANS = 256
-"""Shapes whose plans are remembered: to make one takes as long as a small convolution."""
 
 
 def _channels_at_once(tiles: int, channels: int, gradient: bool) -> int:
@@ -177,7 +175,7 @@ def _patch(depth: Depth) -> int:
 
 
 def _plan_convolution(
-    x_shape: Shape, weight_shape: Shape, size: Pair, padding: Pair, backward: bool, num_threads: int
+    x_shape: Shape, weight_shape: Shape, size: Pair, padding: Pair, backward: bool
 ) -> Plan:
     batch, _, _, channels = x_shape
     filters = weight_shape[1] if backward else weight_shape[0]
@@ -199,9 +197,7 @@ def _plan_convolution(
     return _plan_blocks(numbers, depth, block, floats, weight_shape, whole, parts_of_both)
 
 
-def _plan_gradient(
-    x_shape: Shape, weight_shape: Shape, size: Pair, padding: Pair, num_threads: int
-) -> Plan:
+def _plan_gradient(x_shape: Shape, weight_shape: Shape, size: Pair, padding: Pair) -> Plan:
     batch, _, _, channels = x_shape
     filters = weight_shape[0]
     depth = depth_of(channels, (weight_shape[2], weight_shape[3]), gradient=True)
@@ -237,7 +233,7 @@ def _pieces(plan: Plan, whole: tuple[int, ...]) -> _Pieces:
     return _Pieces(workspace, taps, last, Piece(last.stop, tables, INT))
 
 
-@functools.lru_cache(maxsize=PLANS)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _prepare_convolution(
     x: Shape,
     weight: Shape,
@@ -247,7 +243,7 @@ def _prepare_convolution(
     wanted: bool,
     num_threads: int,
 ) -> Calls:
-    plan = _plan_convolution(x, weight, size, padding, backward, num_threads)
+    plan = _plan_convolution(x, weight, size, padding, backward)
     out = flat((x[0], *size, weight[1] if backward else weight[0]))
     workspace, taps, u, tables = _pieces(plan, (plan.whole,))
     sums: tuple[object, ...] = statistics.NONE
@@ -266,11 +262,11 @@ def _prepare_convolution(
     return Calls(steps, tables.stop, plan.parts)
 
 
-@functools.lru_cache(maxsize=PLANS)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _prepare_gradient(
     x: Shape, grad: Shape, weight: Shape, padding: Pair, num_threads: int
 ) -> Calls:
-    plan = _plan_gradient(x, weight, (grad[1], grad[2]), padding, num_threads)
+    plan = _plan_gradient(x, weight, (grad[1], grad[2]), padding)
     shape = (plan.parts, 1, plan.whole) if plan.few else (plan.parts, plan.whole)
     workspace, taps, sums, tables = _pieces(plan, shape)
     if plan.few:

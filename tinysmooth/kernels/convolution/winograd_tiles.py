@@ -205,7 +205,7 @@ def filter_gradient_tiles(
                 size = panel_width(first, padded_filters)
                 panel = p * d_slice + first * block
                 to = p * filled * padded_filters + first
-                # It asks for the sums that it adds to: they rarely fit the L2 cache.
+                # It asks for lines from the first of its sums on: they rarely all fit the L2 cache.
                 panel_product(
                     v, p * v_slice, channels_of_v, 0, used, tiles_of_v, count,
                     d, panel, size, size, total, to,
