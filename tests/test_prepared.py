@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from tinysmooth.kernels import jit, memory, threads
+from tinysmooth.kernels import calls, jit, memory, threads
+from tinysmooth.kernels import prepared as prepared_calls
 from tinysmooth.kernels.prepared import INT, Given, Piece, Prepared, flat
 
 pytestmark = pytest.mark.skipif(not jit.ENABLED, reason="nothing is compiled")
@@ -89,6 +90,15 @@ def test_a_workspace_that_is_too_small_is_refused():
 def test_a_call_with_an_array_too_few_is_refused():
     with pytest.raises(ValueError, match="zip"):
         prepared(1).run(np.empty(40, np.float32), numbers())
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 3), (4, 1, 3), (1, 5)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_an_array_to_come_is_described_as_one_that_is_there(shape, dtype):
+    array = np.empty(shape, dtype)
+    _, numbers, _ = calls.take_apart((array,))
+    numbers[prepared_calls._ADDRESS] = 0
+    assert prepared_calls._describe(shape, array.itemsize) == numbers
 
 
 def test_pieces_follow_each_other_at_whole_lines():
