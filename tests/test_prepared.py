@@ -83,7 +83,7 @@ def test_other_types_and_sizes_are_refused(x):
 
 def test_a_workspace_that_is_too_small_is_refused():
     prepared(1).run(np.empty(33, np.float32), numbers(), np.empty((6, 5), np.float32))
-    with pytest.raises(ValueError, match="weigh: the workspace has 32 floats; expected at least 3"):
+    with pytest.raises(ValueError, match="weigh: the workspace has 32 floats; expected .* 33"):
         prepared(1).run(np.empty(32, np.float32), numbers(), np.empty((6, 5), np.float32))
 
 

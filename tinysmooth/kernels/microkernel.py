@@ -49,9 +49,9 @@ Asking ahead. While a tile multiplies, for hundreds of cycles, the way to memory
 next tile, or the next block of B, is wanted at once and the multiplying waits. So a tile can ask,
 in each turn, for one cache line of what comes next, wherever its caller says that is: a wish that
 needs no register for an answer, and that nothing waits for. On an Intel processor 1x1 convolutions
-took 0.9 to 0.95 of the time, the gradients of their filters and of a first layer 0.8 to 0.9, and
-Winograd's convolution of 128 channels and more, whose filters do not fit the L2 cache, 0.85 to
-0.95. It takes a pointer more: a tile of 8 x 2 or 8 x 3 has no register for it, would fetch its
+took 0.88 to 0.96 of the time, the gradients of their filters and of a first layer 0.8 to 0.9, and
+Winograd's convolution of 128 channels and more, whose filters do not fit the L2 cache, 0.87 to
+1.0. It takes a pointer more: a tile of 8 x 2 or 8 x 3 has no register for it, would fetch its
 pointers from memory in each step, and take up to twice as long. So a first layer of three channels,
 whose rows lie side by side in runs of nine, has a tile of 9 x 2 with a single pointer.
 

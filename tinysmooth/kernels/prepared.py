@@ -97,7 +97,7 @@ class Prepared:
                 if isinstance(arg, Given):
                     self._given.append((place, arg.dtype, math.prod(arg.shape)))
                 else:
-                    self._pieces.append((place, 4 * arg.start))
+                    self._pieces.append((place, arg.start * FLOAT.itemsize))
                 key += (arg.dtype, len(arg.shape), "C")
                 numbers += _describe(arg.shape, arg.dtype.itemsize)
             else:

@@ -212,16 +212,15 @@ class _Team:
         self.patience = self.short = self.long = 0
         self.run_task = handover.run.wrapped
 
-    def run(self, kernel: Kernel, code: Code, numbers: np.ndarray, parts: int) -> None:
-        """Run all parts of a kernel; return, or raise what interrupted, when the last has ended.
+    def run(self, code: Code, numbers: np.ndarray, parts: int) -> int:
+        """Run all parts of a kernel; return how many failed, or raise what interrupted, at the end.
 
         Workers write to the caller's arrays, so nothing may leave before. Python raises interrupts
         wherever a call begins or ends: all calls are inside the `try`.
         """
         helpers = self._helpers(min(parts - 1, MOST_WORKERS))
         self.tasks += 1
-        boxes = self.boxes[: len(helpers)]
-        task = (code.entry, code.address, numbers, parts, boxes, self.tasks)
+        task = (code.entry, code.address, numbers, parts, self.boxes[: len(helpers)], self.tasks)
         failed, error = 0, None
         unsettled = 1  # this call's own part, at first
         while unsettled:
@@ -235,8 +234,7 @@ class _Team:
                 error = raised
         if error is not None:
             raise error
-        if failed:
-            raise _failure(kernel, failed)
+        return failed
 
     def _hand_over(self, helpers: list[_Worker], task: tuple[Any, ...]) -> tuple[int, int]:
         """Post a task, do the caller's part; see `handover.run`."""
@@ -273,10 +271,6 @@ class _Team:
             except RuntimeError:  # the system gives no more threads: the caller does their parts
                 break
         return self.workers[:count]
-
-
-def _failure(kernel: Kernel, failed: int) -> RuntimeError:
-    return RuntimeError(f"{kernel.name}: {failed} of its parts failed in compiled code")
 
 
 _team: _Team | None = None
@@ -338,21 +332,19 @@ def run_parallel(
         for part in range(parts):
             kernel(part, parts, *args)
         return
-    code, numbers, alive = kernel.prepare(args, parallel=True)
+    code, numbers, _kept_alive = kernel.prepare(args, parallel=True)
     run_prepared(kernel, code, numbers, parts)
-    del alive
 
 
 def run_prepared(kernel: Kernel, code: Code, numbers: np.ndarray, parts: int) -> None:
     """Run all parts of a kernel whose arguments are written out, as `run_parallel` does."""
     team = _team or _the_team()
     if parts == 1 or not team.in_use.acquire(blocking=False):
-        task = (code.entry, code.address, numbers, parts, _NO_BOXES, 0, 0)
-        failed, _ = team.run_task(*task)
-        if failed:
-            raise _failure(kernel, failed)
-        return
-    try:
-        team.run(kernel, code, numbers, parts)
-    finally:
-        team.in_use.release()
+        failed, _ = team.run_task(code.entry, code.address, numbers, parts, _NO_BOXES, 0, 0)
+    else:
+        try:
+            failed = team.run(code, numbers, parts)
+        finally:
+            team.in_use.release()
+    if failed:
+        raise RuntimeError(f"{kernel.name}: {failed} of its parts failed in compiled code")
