@@ -87,6 +87,7 @@ RULES = {
     "object": Square,
     "bound method": lambda x: Square(x).method,
     "partial": lambda x: partial(lambda saved, grad: 2 * grad * saved, x),
+    "view": lambda x: (lambda view: lambda grad: 2 * grad * view)(x[:]),
     "attribute": lambda x: (lambda kept: lambda grad: 2 * grad * kept.x)(Square(x)),
     "containers": lambda x: (lambda kept: lambda grad: 2 * grad * kept[0]["a"][0][0])(
         [{"a": [(x,)]}]
@@ -107,6 +108,20 @@ def test_whatever_way_a_rule_keeps_an_array_it_is_protected(kind, primitives):
     y.backward()
     assert x.grad.tolist() == [2, 2, 2]
     x.data[...] = 50
+
+
+def test_a_result_that_looks_into_what_a_rule_keeps_is_protected(primitives):
+    @ts.primitive
+    def square(x):
+        both = np.concatenate([x * x, x])
+        return both[:3], {"x": lambda grad: 2 * grad * both[3:]}
+
+    x = ones()
+    y = square(x)
+    with pytest.raises(ValueError, match="read-only"):
+        y.data[...] = 50
+    y.sum().backward()
+    assert x.grad.tolist() == [2, 2, 2]
 
 
 # ------------------------------------------------------------------ what is refused

@@ -457,6 +457,20 @@ def test_zero_grad_forgets_the_gradients_of_frozen_parameters_too():
     np.testing.assert_array_equal(model[0].weight.data, frozen)
 
 
+def test_zero_grad_leaves_alone_what_is_no_parameter():
+    class Keeps(nn.Linear):
+        def forward(self, x):
+            self.result = super().forward(x).retain_grad()
+            return self.result
+
+    model = nn.Sequential(Keeps(2, 1))
+    model[0]._private = ts.Tensor([1.0], requires_grad=True)
+    (model(np.ones((1, 2), np.float32)) * model[0]._private).sum().backward()
+    model.zero_grad()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert model[0].result.grad is not None and model[0]._private.grad is not None
+
+
 def test_a_residual_runs_a_forward_that_somebody_put_on_its_branch():
     branch = nn.Sequential(nn.ReLU())
     branch.forward = lambda x: x * 10

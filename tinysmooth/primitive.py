@@ -86,6 +86,10 @@ class no_grad(ContextDecorator):  # noqa: N801  (PyTorch's spelling)
         _state.recording = self._before.pop()
 
 
+_NO_TENSORS = frozenset({int, float, bool, str, type(None), np.ndarray})
+"""Types that most arguments have which are no Tensors; asked first, because every call asks."""
+
+
 def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
     """Turn a function on arrays, with its gradient rules, into an operation on tensors.
 
@@ -132,7 +136,11 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
     @functools.wraps(function)
     def operation(*args: Any, **kwargs: Any) -> Tensor:
         given = parameters.bind(args, kwargs)
-        inputs = {name: value for name, value in given.items() if has_tensor(value)}
+        inputs = {
+            name: value
+            for name, value in given.items()
+            if type(value) not in _NO_TENSORS and has_tensor(value)
+        }
         recording = is_grad_enabled() and any(map(_requires_grad, inputs.values()))
         arrays = parameters.unwrap(given, own=recording)
         out, pullbacks = _checked(name, function(**arrays))
@@ -226,13 +234,20 @@ def _hold_saved(
     for tensor in itertools.chain((result,), *map(tensors_in, inputs.values())):
         data = tensor._data
         for array in captured:
-            if array is data or np.may_share_memory(array, data):
+            if array is data or _may_share(array, data):
                 memory = tensor._shared_memory()
                 memories[id(memory)] = memory
                 break
     for memory in memories.values():
         memory.hold()
     return tuple((memory, memory.version) for memory in memories.values())
+
+
+def _may_share(one: Array, other: Array) -> bool:
+    """Tell whether two arrays may overlap, which two that own their memory do not."""
+    if one.base is None and other.base is None:
+        return False
+    return bool(np.may_share_memory(one, other))
 
 
 _HOLD_NOTHING = frozenset({int, float, bool, str, bytes, type(None), np.dtype})

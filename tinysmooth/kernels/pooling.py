@@ -11,6 +11,7 @@ the additions, whatever the number of threads.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
+from tinysmooth.kernels.prepared import DOUBLE, REMEMBERED, Calls, Given, Piece, Prepared
 from tinysmooth.kernels.reference.pooling import pooled_size
-from tinysmooth.kernels.threads import plan_parts, run_parallel
+from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
 
 __all__ = [
     "avg_pool2d_backward",
@@ -158,26 +160,37 @@ def avg_pool2d_backward(
     return dx
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
+def _prepare_global(
+    images: tuple[int, ...], dtype: np.dtype[Any], backward: bool, threads: int
+) -> Calls:
+    """Prepare the means of images, or the way back from the gradient of the means."""
+    count, height, width, channels = images
+    pixels, means = Given((count, height * width, channels), dtype), Given((count, channels), dtype)
+    work = math.prod(images) * NANOSECONDS_PER_TAP
+    parts = plan_parts(work, count)
+    room = Piece(0, (parts, channels + APART), dtype if backward else DOUBLE)
+    if backward:
+        scale = dtype.type(1 / (height * width))
+        call = Prepared(_global_spread_parts, parts, means, scale, room, pixels)
+    else:
+        call = Prepared(_global_mean_parts, parts, pixels, room, means)
+    return Calls((call,), room.stop, parts)
+
+
 def global_avg_pool_forward(x: Array) -> Array:
     """Return the mean of each channel of each image; see the reference."""
-    count, height, width, channels = x.shape
-    out = memory.empty((count, channels), x.dtype)
-    pixels = x.reshape(count, height * width, channels)
-    parts = plan_parts(pooling_work(x, (1, 1)), count)
-    totals = memory.empty((parts, channels + APART), np.float64)
-    run_parallel(_global_mean_parts, pixels, totals, out, parts=parts)
+    calls = _prepare_global(x.shape, x.dtype, False, get_num_threads())
+    out = memory.empty((x.shape[0], x.shape[3]), x.dtype)
+    calls.steps[0].run(memory.workspace(calls.floats), x, out)
     return out
 
 
 def global_avg_pool_backward(grad: Array, input_shape: tuple[int, ...]) -> Array:
     """Spread the gradient of each mean evenly over its pixels; see the reference."""
-    count, height, width, channels = input_shape
+    calls = _prepare_global(input_shape, grad.dtype, True, get_num_threads())
     dx = memory.empty(input_shape, grad.dtype)
-    pixels = dx.reshape(count, height * width, channels)
-    scale = grad.dtype.type(1 / (height * width))
-    parts = plan_parts(pooling_work(dx, (1, 1)), count)
-    shares = memory.empty((parts, channels + APART), grad.dtype)
-    run_parallel(_global_spread_parts, grad, scale, shares, pixels, parts=parts)
+    calls.steps[0].run(memory.workspace(calls.floats), grad, dx)
     return dx
 
 

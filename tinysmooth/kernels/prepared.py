@@ -26,9 +26,27 @@ from tinysmooth.kernels.jit import Kernel
 from tinysmooth.kernels.memory import address_of
 from tinysmooth.kernels.threads import run_prepared
 
-__all__ = ["INT", "Calls", "Given", "Piece", "Prepared", "flat"]
+__all__ = [
+    "DOUBLE",
+    "FLOAT",
+    "INT",
+    "NO_FLOATS",
+    "REMEMBERED",
+    "Calls",
+    "Given",
+    "Piece",
+    "Prepared",
+    "flat",
+]
 
-FLOAT, INT = np.dtype(np.float32), np.dtype(np.int64)
+FLOAT, DOUBLE, INT = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
+
+REMEMBERED = 256
+"""Shapes for which an operation remembers its calls: to prepare them takes as long as a small
+convolution."""
+
+NO_FLOATS = np.empty(0, np.float32)
+"""The workspace of a call that has none."""
 
 _ADDRESS = 4
 """Where the address is among the numbers of an array."""

@@ -196,9 +196,10 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters, also of those that are not learnt now."""
-        for _, value in self._named_state():
-            if isinstance(value, Tensor):
-                value.zero_grad()
+        for module in self.modules():
+            for name, value in vars(module).items():
+                if not name.startswith("_") and _is_state(value) and isinstance(value, Tensor):
+                    value.zero_grad()
 
     def __repr__(self) -> str:
         """Show the tree of modules."""

@@ -27,9 +27,10 @@ from tinysmooth.kernels.convolution import (
     winograd_costs,
     winograd_route,
 )
-from tinysmooth.kernels.convolution.geometry import REMEMBERED, Pair, Shape, Work, output_size
+from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
 from tinysmooth.kernels.convolution.grids import grid_of_images, grids_of_gradient
 from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.prepared import REMEMBERED
 from tinysmooth.kernels.threads import get_num_threads
 
 __all__ = [

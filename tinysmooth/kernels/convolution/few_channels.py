@@ -25,7 +25,6 @@ import numpy as np
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
-    REMEMBERED,
     Pair,
     Shape,
     round_up,
@@ -34,7 +33,7 @@ from tinysmooth.kernels.convolution.packing import fill_up, zero_rows
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import TILE_ROWS, columns_cost, panel_product, panel_width
-from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat
+from tinysmooth.kernels.prepared import INT, REMEMBERED, Calls, Piece, Prepared, flat
 from tinysmooth.kernels.threads import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
 from tinysmooth.kernels.views import behind

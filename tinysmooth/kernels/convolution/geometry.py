@@ -68,8 +68,5 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-REMEMBERED = 256
-"""Shapes for which a route remembers what it found: that takes as long as a small convolution."""
-
 PRODUCTS_PER_NANOSECOND = 50
 """Multiply-adds that one core does in a nanosecond, roughly: the unit of `plan_parts`."""

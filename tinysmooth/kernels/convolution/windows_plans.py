@@ -15,7 +15,6 @@ import numpy as np
 
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
-    REMEMBERED,
     Pair,
     Shape,
     round_up,
@@ -30,6 +29,7 @@ from tinysmooth.kernels.convolution.packing import Grid
 from tinysmooth.kernels.convolution.windows import APART
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL, columns_cost
+from tinysmooth.kernels.prepared import REMEMBERED
 from tinysmooth.kernels.threads import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE, ZEN
 

@@ -9,7 +9,7 @@ import numpy as np
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.convolution import statistics
 from tinysmooth.kernels.convolution.filters import pack_filters, sum_filter_gradients
-from tinysmooth.kernels.convolution.geometry import REMEMBERED, Pair, Shape, round_up
+from tinysmooth.kernels.convolution.geometry import Pair, Shape, round_up
 from tinysmooth.kernels.convolution.windows import convolve_windows, filter_gradient_windows
 from tinysmooth.kernels.convolution.windows_plans import (
     Plan,
@@ -17,7 +17,7 @@ from tinysmooth.kernels.convolution.windows_plans import (
     plan_forward,
     plan_gradient,
 )
-from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat
+from tinysmooth.kernels.prepared import INT, REMEMBERED, Calls, Piece, Prepared, flat
 from tinysmooth.kernels.threads import get_num_threads
 from tinysmooth.kernels.vectors import LANES
 

@@ -12,7 +12,6 @@ from tinysmooth.kernels import memory
 from tinysmooth.kernels.convolution import statistics
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
-    REMEMBERED,
     Pair,
     Shape,
     round_up,
@@ -41,7 +40,7 @@ from tinysmooth.kernels.convolution.winograd_tiles import (
 )
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL
-from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat
+from tinysmooth.kernels.prepared import INT, REMEMBERED, Calls, Piece, Prepared, flat
 from tinysmooth.kernels.threads import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 

@@ -26,7 +26,9 @@ Without statistics of this batch (``training=False``) slope and constant are zer
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,36 +39,42 @@ from tinysmooth.kernels.normalisation.backward_sums import (
     CONSTANT,
     DIRECT,
     MEAN,
+    NOTHING,
     SCALE,
     SHIFT,
     SLOPE,
+    WEIGHT,
+    finish_sums,
     sum_parts,
     sum_pool_parts,
 )
 from tinysmooth.kernels.normalisation.forward import NANOSECONDS_PER_FLOAT
 from tinysmooth.kernels.normalisation.lanes import (
+    FOUR,
     LANES,
     floor_of,
-    pad_channels,
     pixels_together,
     read,
-    repeat_channels,
     select_above,
     select_larger,
     write,
 )
+from tinysmooth.kernels.prepared import (
+    DOUBLE,
+    INT,
+    REMEMBERED,
+    Calls,
+    Given,
+    Piece,
+    Prepared,
+    flat,
+)
 from tinysmooth.kernels.reference import normalisation as reference
-from tinysmooth.kernels.threads import plan_parts, run_parallel
+from tinysmooth.kernels.threads import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import fma, load, splat
 
 Array = NDArray[Any]
-
-FARTHEST = 64
-"""So many times as large as its weight may the centre of a channel be: the result, which is both of
-them added up, then has six binary digits fewer for what the weight makes of the images."""
-
-SMALLEST = 1e-20
-"""What is made with a weight or scale below may underflow in float32, or not be divided by it."""
+Shape = tuple[int, ...]
 
 
 @jit
@@ -75,13 +83,19 @@ def _dx_parts(
     parts: int,
     x: Array,
     grad: Array,
-    pixels: int,
-    channels: int,
-    table: Array,
-    floor: float,
+    numbers: Array,
+    found: Array,
+    gradients: Array,
     dx: Array,
+    sizes: tuple[int, int, int, int, int],
+    floor: float,
+    tables: Array,
+    sums: Array,
 ) -> None:
-    """Write dx for this part's pixels."""
+    """Write dx for this part's pixels; and dweight and dbias, each part to a row of its own."""
+    count, height, width, channels, training = sizes
+    pixels, table = count * height * width, tables[part]
+    finish_sums(sums, found, pixels * training, channels, numbers, table, gradients[part])
     zero = splat(np.float32(0))
     low = splat(floor)
     for pixel in range(pixels * part // parts, pixels * (part + 1) // parts):
@@ -103,18 +117,23 @@ def _dx_pool_parts(
     parts: int,
     x: Array,
     grad: Array,
-    rows: int,
-    height: int,
-    width: int,
-    channels: int,
-    table: Array,
-    floor: float,
+    numbers: Array,
+    found: Array,
+    gradients: Array,
     dx: Array,
+    sizes: tuple[int, int, int, int, int],
+    floor: float,
+    tables: Array,
+    sums: Array,
 ) -> None:
-    """Do as `_dx_parts` through the pooling; ``rows`` are pairs of rows, an odd last one alone."""
+    """Do as `_dx_parts` through the pooling, for pairs of rows; an odd last one is alone."""
+    count, height, width, channels, training = sizes
+    pixels, table = count * height * width, tables[part]
+    finish_sums(sums, found, pixels * training, channels, numbers, table, gradients[part])
     out_height = height // 2
     out_width = width // 2
     pairs = (height + 1) // 2
+    rows = count * pairs
     below = width * channels
     zero = splat(np.float32(0))
     low = splat(floor)
@@ -126,20 +145,18 @@ def _dx_pool_parts(
         for column in range(windows):
             for c in range(0, channels, LANES):
                 count = channels - c
-                scale = load(table[SCALE], c)
-                shift = load(table[SHIFT], c)
-                mean = load(table[MEAN], c)
-                slope = load(table[SLOPE], c)
-                constant = load(table[CONSTANT], c)
+                factor, summand = load(table[SCALE], c), load(table[SHIFT], c)
+                middle = load(table[MEAN], c)
+                slope, constant = load(table[SLOPE], c), load(table[CONSTANT], c)
                 corner = top + 2 * column * channels + c
                 x0 = read(x, corner, count)
                 x1 = read(x, corner + channels, count)
                 x2 = read(x, corner + below, count)
                 x3 = read(x, corner + below + channels, count)
-                y0 = fma(x0, scale, shift)
-                y1 = fma(x1, scale, shift)
-                y2 = fma(x2, scale, shift)
-                y3 = fma(x3, scale, shift)
+                y0 = fma(x0, factor, summand)
+                y1 = fma(x1, factor, summand)
+                y2 = fma(x2, factor, summand)
+                y3 = fma(x3, factor, summand)
                 upper = select_larger(y1, y0, y1, y0)
                 lower = select_larger(y3, y2, y3, y2)
                 best = select_larger(lower, upper, lower, upper)
@@ -148,10 +165,10 @@ def _dx_pool_parts(
                 d = select_above(best, low, d, zero)
                 d_upper = select_larger(lower, upper, zero, d)
                 d_lower = select_larger(lower, upper, d, zero)
-                d0 = select_larger(y1, y0, zero, d_upper) + fma(x0 - mean, slope, constant)
-                d1 = select_larger(y1, y0, d_upper, zero) + fma(x1 - mean, slope, constant)
-                d2 = select_larger(y3, y2, zero, d_lower) + fma(x2 - mean, slope, constant)
-                d3 = select_larger(y3, y2, d_lower, zero) + fma(x3 - mean, slope, constant)
+                d0 = select_larger(y1, y0, zero, d_upper) + fma(x0 - middle, slope, constant)
+                d1 = select_larger(y1, y0, d_upper, zero) + fma(x1 - middle, slope, constant)
+                d2 = select_larger(y3, y2, zero, d_lower) + fma(x2 - middle, slope, constant)
+                d3 = select_larger(y3, y2, d_lower, zero) + fma(x3 - middle, slope, constant)
                 write(dx, corner, d0, count)
                 write(dx, corner + channels, d1, count)
                 write(dx, corner + below, d2, count)
@@ -164,6 +181,60 @@ def _dx_pool_parts(
                     value = read(x, start + c, channels - c) - load(table[MEAN], c)
                     value = fma(value, load(table[SLOPE], c), load(table[CONSTANT], c))
                     write(dx, start + c, value, channels - c)
+
+
+class _Room(NamedTuple):
+    """What both sweeps share of the workspace."""
+
+    tables: Piece
+    block_sums: Piece
+    sums: Piece
+
+
+def _room(channels: int, parts: int) -> _Room:
+    width = max(FOUR, -(-channels // LANES) * LANES)
+    tables = Piece(0, (parts, CONSTANT + 1, width))
+    block_sums = Piece(tables.stop, (parts, 2, width))
+    return _Room(tables, block_sums, Piece(block_sums.stop, (parts, 2, width), DOUBLE))
+
+
+def _parts(images: Shape) -> int:
+    return plan_parts(2 * math.prod(images) * NANOSECONDS_PER_FLOAT)
+
+
+def _numbers_and_found(channels: int) -> tuple[Given, Given]:
+    return Given((WEIGHT + 1, channels), DOUBLE), Given((1,), INT)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _prepare_sums(images: Shape, relu: bool, pool: bool, of_result: bool, threads: int) -> Prepared:
+    """Prepare sweep 1 over the images or, `of_result`, over what they became."""
+    count, height, width, channels = images
+    windows = (count, height // 2, width // 2, channels)
+    parts, read = _parts(images), windows if of_result else images
+    arrays = (flat(read), flat(windows if pool else images), *_numbers_and_found(channels))
+    room = _room(channels, parts)
+    if pool and not of_result:
+        kernel, sizes = sum_pool_parts, (count * windows[1], height, width, channels)
+    else:
+        pixels = math.prod(read[:3])
+        kernel = sum_parts
+        sizes = (pixels, channels, pixels_together(pixels, channels), int(of_result))
+    return Prepared(kernel, parts, *arrays, sizes, floor_of(relu), *room)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _prepare_dx(images: Shape, relu: bool, pool: bool, training: bool, threads: int) -> Calls:
+    """Prepare sweep 2."""
+    count, height, width, channels = images
+    parts = _parts(images)
+    room, numbers = _room(channels, parts), _numbers_and_found(channels)
+    grad = flat((count, height // 2, width // 2, channels) if pool else images)
+    gradients = Given((parts, 2, channels), DOUBLE)
+    arrays = (flat(images), grad, *numbers, gradients, flat(images))
+    rest = ((*images, int(training)), floor_of(relu), room.tables, room.sums)
+    call = Prepared(_dx_pool_parts if pool else _dx_parts, parts, *arrays, *rest)
+    return Calls((call,), room.sums.stop, parts)
 
 
 def batch_norm_backward(
@@ -184,74 +255,16 @@ def batch_norm_backward(
         return reference.batch_norm_backward(
             grad, x, scale, shift, mean, inv_std, weight, relu, pool, training
         )
-    count, height, width, channels = x.shape
-    pixels = count * height * width
-    dx = memory.empty(x.shape, x.dtype)
-    arrays = (np.asarray(x).reshape(-1), np.asarray(grad).reshape(-1))
-    table = pad_channels(channels, scale, shift, mean, 0, 0, 0)
-    floor = floor_of(relu)
-    parts = plan_parts(2 * x.size * NANOSECONDS_PER_FLOAT)
-    centre = None
+    threads = get_num_threads()
+    calls = _prepare_dx(x.shape, relu, pool, training, threads)
+    dx, floats = memory.empty(x.shape, x.dtype), memory.workspace(calls.floats)
+    found, gradients = np.zeros(1, np.int64), np.empty((calls.parts, 2, x.shape[3]))
+    numbers = np.array((scale, shift, mean, inv_std, weight), np.float64)
     if pool and result is not None:
-        centre = _centre_of_result(table[:, :channels], mean, weight)
-    if result is not None and centre is not None:
-        as_is = pad_channels(channels, 1, 0, centre, 0, 0, 0)
-        dbias, product = _sums(result.reshape(-1), arrays[1], as_is, centre, floor, parts)
-        product = product / table[SCALE, :channels]
-    else:
-        windows = (count * (height // 2), height, width) if pool else None
-        dbias, product = _sums(*arrays, table, mean, floor, parts, windows)
-    dweight = product * inv_std
-    direct = np.multiply(weight, inv_std, dtype=np.float64)
-    table[DIRECT, :channels] = direct
-    if training:
-        table[SLOPE, :channels] = -direct * dweight * inv_std / pixels
-        table[CONSTANT, :channels] = -direct * dbias / pixels
-
-    if pool:
-        size: tuple[int, ...] = (count * ((height + 1) // 2), height, width, channels)
-        run_parallel(_dx_pool_parts, *arrays, *size, table, floor, dx.reshape(-1), parts=parts)
-    else:
-        size = (pixels, channels)
-        run_parallel(_dx_parts, *arrays, *size, table, floor, dx.reshape(-1), parts=parts)
-    return dx, dweight.astype(weight.dtype), dbias.astype(weight.dtype)
-
-
-def _centre_of_result(table: Array, mean: Array, weight: Array) -> Array | None:
-    """Return mean * scale + shift, float64 (C,); None where rounding forbids to sum the result."""
-    scale, size = table[SCALE].astype(np.float64), np.abs(weight)
-    centre: Array = mean * scale + table[SHIFT]
-    if (size > SMALLEST).all() and (np.abs(scale) > SMALLEST).all():
-        if (np.abs(centre) < FARTHEST * size).all():
-            return centre
-    return None
-
-
-def _sums(
-    x: Array,
-    grad: Array,
-    table: Array,
-    mean: Array,
-    floor: np.float32,
-    parts: int,
-    windows: tuple[int, int, int] | None = None,
-) -> tuple[Array, Array]:
-    """Return sum(d) and sum(d * (x - mean)), float64 (C,), of flat arrays.
-
-    `windows` are the rows of windows, height and width of x, if it is yet to be pooled.
-    """
-    channels = mean.size
-    pixels = x.size // channels
-    together = 1 if windows else pixels_together(pixels, channels)
-    tables = repeat_channels(table, channels, together)
-    block_sums = np.empty((parts, 2, tables.shape[1]), np.float32)
-    sums = np.zeros((parts, 2, together * channels), np.float64)
-    if windows:
-        size: tuple[int, ...] = (*windows, channels)
-        run_parallel(sum_pool_parts, x, grad, *size, table, floor, block_sums, sums, parts=parts)
-    else:
-        size = (pixels // together, together * channels)
-        run_parallel(sum_parts, x, grad, *size, tables, floor, block_sums, sums, parts=parts)
-    total, product = sums.reshape(-1, 2, together, channels).sum(axis=(0, 2))
-    with np.errstate(invalid="ignore"):  # the kernels subtract a rounded mean, always the same one
-        return total, product + total * (table[MEAN, :channels] - mean)
+        sums = _prepare_sums(x.shape, relu, pool, True, threads)
+        sums.run(floats, result, grad, numbers, found)
+    if found[0] == NOTHING:
+        _prepare_sums(x.shape, relu, pool, False, threads).run(floats, x, grad, numbers, found)
+    calls.steps[0].run(floats, x, grad, numbers, found, gradients, dx)
+    dweight, dbias = gradients[0].astype(weight.dtype)
+    return dx, dweight, dbias

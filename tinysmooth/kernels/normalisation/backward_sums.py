@@ -26,8 +26,49 @@ from tinysmooth.kernels.vectors import fma, load, splat, store
 
 Array = NDArray[Any]
 
-SCALE, SHIFT, MEAN, DIRECT, SLOPE, CONSTANT = range(6)
-"""Rows of the table of coefficients, one number a channel each."""
+SCALE, SHIFT, MEAN, INV_STD, WEIGHT = range(5)
+"""Rows of the numbers that come in, float64, one number a channel each."""
+
+DIRECT, SLOPE, CONSTANT = 3, 4, 5
+"""Rows of the table of coefficients, float32, behind the first three. Each part fills its own: to
+do that in NumPy, between the sweeps, took as long as the sweeps over a small layer."""
+
+NOTHING, IMAGES, RESULT = range(3)
+"""What sums are of: see `sum_parts`."""
+
+FARTHEST = 64
+"""So many times as large as its weight may the centre of a channel be: the result, which is both of
+them added up, then has six binary digits fewer for what the weight makes of the images."""
+
+SMALLEST = 1e-20
+"""What is made with a weight or scale below may underflow in float32, or not be divided by it."""
+
+
+@jit
+def _fill_table(
+    table: Array,
+    channels: int,
+    together: int,
+    numbers: Array,
+    of_result: int,
+) -> bool:
+    """Write scale, shift and mean, for as many pixels as are read together.
+
+    If the result is summed, which has been scaled and shifted: 1, 0 and what the mean has become;
+    return False if rounding would tell. Lanes behind the last channel may hold anything.
+    """
+    for c in range(together * channels):
+        k = c % channels
+        scale, shift = np.float32(numbers[SCALE, k]), np.float32(numbers[SHIFT, k])
+        mean = numbers[MEAN, k]
+        if of_result:
+            size, mean = abs(numbers[WEIGHT, k]), mean * scale + shift
+            large = size > SMALLEST and abs(scale) > SMALLEST
+            if not (large and abs(mean) < FARTHEST * size):
+                return False
+            scale, shift = np.float32(1), np.float32(0)
+        table[SCALE, c], table[SHIFT, c], table[MEAN, c] = scale, shift, mean
+    return True
 
 
 @jit
@@ -99,27 +140,42 @@ def sum_parts(
     parts: int,
     x: Array,
     grad: Array,
-    pixels: int,
-    channels: int,
-    table: Array,
+    numbers: Array,
+    found: Array,
+    sizes: tuple[int, int, int, int],
     floor: float,
+    tables: Array,
     block_sums: Array,
     sums: Array,
 ) -> None:
-    """Sum d and d * (x - mean) over this part's pixels into ``sums[part]``."""
+    """Sum d and d * (x - mean) over this part's pixels into ``sums[part]``.
+
+    ``found`` becomes what the sums are of: `NOTHING` if x is the result of the forward pass and
+    rounding would tell.
+    """
+    pixels, channels, together, of_result = sizes
+    table, low, what = tables[part], splat(floor), RESULT if of_result else IMAGES
+    if not _fill_table(table, channels, together, numbers, of_result):
+        what = NOTHING
+    if part == 0:
+        found[0] = what
+    if what == NOTHING:
+        return
+    for c in range(channels):
+        sums[part, 0, c] = sums[part, 1, c] = 0
+    pixels, wide = pixels // together, channels * together
     begin = pixels * part // parts
     end = pixels * (part + 1) // parts
-    low = splat(floor)
     for first in range(begin, end, BLOCK):
         last = min(first + BLOCK, end)
-        fours = channels // FOUR * FOUR
+        fours = wide // FOUR * FOUR
         for c in range(0, fours, FOUR):
-            _sum_four(x, grad, first, last, channels, c, table, low, block_sums[part])
-        for c in range(fours, channels, LANES):
-            _sum_one(x, grad, first, last, channels, c, table, low, block_sums[part])
-        for c in range(channels):
-            sums[part, 0, c] += block_sums[part, 0, c]
-            sums[part, 1, c] += block_sums[part, 1, c]
+            _sum_four(x, grad, first, last, wide, c, table, low, block_sums[part])
+        for c in range(fours, wide, LANES):
+            _sum_one(x, grad, first, last, wide, c, table, low, block_sums[part])
+        for c in range(wide):
+            sums[part, 0, c % channels] += block_sums[part, 0, c]
+            sums[part, 1, c % channels] += block_sums[part, 1, c]
 
 
 @jit
@@ -128,16 +184,22 @@ def sum_pool_parts(
     parts: int,
     x: Array,
     grad: Array,
-    rows: int,
-    height: int,
-    width: int,
-    channels: int,
-    table: Array,
+    numbers: Array,
+    found: Array,
+    sizes: tuple[int, int, int, int],
     floor: float,
+    tables: Array,
     block_sums: Array,
     sums: Array,
 ) -> None:
     """Do as `sum_parts` through the pooling, for this part's rows of windows."""
+    rows, height, width, channels = sizes
+    table = tables[part]
+    _fill_table(table, channels, 1, numbers, 0)
+    if part == 0:
+        found[0] = IMAGES
+    for c in range(channels):
+        sums[part, 0, c] = sums[part, 1, c] = 0
     out_height = height // 2
     out_width = width // 2
     below = width * channels
@@ -154,21 +216,20 @@ def sum_pool_parts(
             for column in range(first, last):
                 for c in range(0, channels, LANES):
                     count = channels - c
-                    scale = load(table[SCALE], c)
-                    shift = load(table[SHIFT], c)
+                    factor, summand = load(table[SCALE], c), load(table[SHIFT], c)
                     corner = top + 2 * column * channels + c
                     x_best = read(x, corner, count)
-                    best = fma(x_best, scale, shift)
+                    best = fma(x_best, factor, summand)
                     x_next = read(x, corner + channels, count)
-                    value = fma(x_next, scale, shift)
+                    value = fma(x_next, factor, summand)
                     x_best = select_larger(value, best, x_next, x_best)
                     best = select_larger(value, best, value, best)
                     x_next = read(x, corner + below, count)
-                    value = fma(x_next, scale, shift)
+                    value = fma(x_next, factor, summand)
                     x_best = select_larger(value, best, x_next, x_best)
                     best = select_larger(value, best, value, best)
                     x_next = read(x, corner + below + channels, count)
-                    value = fma(x_next, scale, shift)
+                    value = fma(x_next, factor, summand)
                     x_best = select_larger(value, best, x_next, x_best)
                     best = select_larger(value, best, value, best)
                     d = read(grad, (row * out_width + column) * channels + c, count)
@@ -179,3 +240,38 @@ def sum_pool_parts(
             for c in range(channels):
                 sums[part, 0, c] += total[c]
                 sums[part, 1, c] += product[c]
+
+
+@jit
+def finish_sums(
+    sums: Array,
+    found: Array,
+    pixels: int,
+    channels: int,
+    numbers: Array,
+    table: Array,
+    gradients: Array,
+) -> None:
+    """Add up the sums of all parts: dweight and dbias, and from them the table of coefficients.
+
+    ``pixels`` are those that the statistics are of: 0 if they are constants.
+    """
+    _fill_table(table, channels, 1, numbers, 0)
+    for c in range(channels):
+        total = product = 0.0
+        for part in range(sums.shape[0]):
+            total += sums[part, 0, c]
+            product += sums[part, 1, c]
+        # The kernels subtract a rounded mean, or centre, always the same one.
+        mean, inv_std, scale = numbers[MEAN, c], numbers[INV_STD, c], table[SCALE, c]
+        if found[0] == RESULT:
+            mean = mean * scale + table[SHIFT, c]
+        product += total * (np.float32(mean) - mean)
+        if found[0] == RESULT:
+            product /= scale
+        dweight, direct = product * inv_std, numbers[WEIGHT, c] * inv_std
+        through_statistics = -direct / pixels if pixels else 0.0
+        table[DIRECT, c] = direct
+        table[SLOPE, c] = through_statistics * dweight * inv_std
+        table[CONSTANT, c] = through_statistics * total
+        gradients[0, c], gradients[1, c] = dweight, total

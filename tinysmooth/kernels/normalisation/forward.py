@@ -15,6 +15,8 @@ several pixels were one (`lanes.pixels_together`), and their sums added up.
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -33,13 +35,16 @@ from tinysmooth.kernels.normalisation.lanes import (
     select_above,
     select_larger,
     store_four,
+    whole_vectors,
     write,
 )
+from tinysmooth.kernels.prepared import NO_FLOATS, REMEMBERED, Given, Prepared, flat
 from tinysmooth.kernels.reference import normalisation as reference
-from tinysmooth.kernels.threads import plan_parts, run_parallel
+from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
 from tinysmooth.kernels.vectors import fma, load, splat, store
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 
 BLOCK = 128
 """Pixels summed in float32 before the sum goes to float64: keeps the rounding error near 1e-6."""
@@ -131,15 +136,14 @@ def _apply_parts(
     x: Array,
     pixels: int,
     channels: int,
-    coefficients: Array,
+    scale: Array,
+    shift: Array,
     floor: float,
     residual: Array,
-    add: bool,
+    add: int,
     out: Array,
 ) -> None:
     """Write max(x * scale + shift, floor), plus the residual if ``add``, for this part's pixels."""
-    scale = coefficients[0]
-    shift = coefficients[1]
     low = splat(floor)
     for pixel in range(pixels * part // parts, pixels * (part + 1) // parts):
         start = pixel * channels
@@ -161,15 +165,14 @@ def _apply_pool_parts(
     height: int,
     width: int,
     channels: int,
-    coefficients: Array,
+    scale: Array,
+    shift: Array,
     floor: float,
     residual: Array,
-    add: bool,
+    add: int,
     out: Array,
 ) -> None:
     """Do as `_apply_parts`, with the maximum of each 2x2 window, for this part's output rows."""
-    scale = coefficients[0]
-    shift = coefficients[1]
     low = splat(floor)
     out_height = height // 2
     out_width = width // 2
@@ -224,31 +227,33 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     return pivot[0, :channels] + offset, np.maximum(square - offset * offset, 0)
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
+def _prepare_apply(
+    images: Shape, relu: bool, pool: bool, add: bool, threads: int
+) -> tuple[Prepared, Shape]:
+    """Prepare sweep 2; return also the shape of the result."""
+    count, height, width, channels = images
+    shape = (count, height // 2, width // 2, channels) if pool else images
+    out, coefficient = flat(shape), Given((-(-channels // LANES) * LANES,))
+    kernel, sizes = _apply_parts, [count * height * width, channels]
+    if pool:
+        kernel, sizes = _apply_pool_parts, [count * shape[1], height, width, channels]
+    parts = plan_parts(math.prod(images) * NANOSECONDS_PER_FLOAT)
+    arrays = (coefficient, coefficient, floor_of(relu), out, int(add), out)
+    return Prepared(kernel, parts, flat(images), *sizes, *arrays), shape
+
+
 def batch_norm_apply(
     x: Array, scale: Array, shift: Array, relu: bool, pool: bool, residual: Array | None
 ) -> Array:
     """Return ``x * scale + shift`` after ReLU, pooling and residual; see the reference."""
     if x.dtype != np.float32:
         return reference.batch_norm_apply(x, scale, shift, relu, pool, residual)
-    count, height, width, channels = x.shape
-    size = (height // 2, width // 2) if pool else (height, width)
-    out = memory.empty((count, *size, channels), x.dtype)
-    if out.size == 0:
-        return out
-    flat = np.asarray(x).reshape(-1)
-    added = out if residual is None else np.asarray(residual)
-    shared = (
-        channels,
-        pad_channels(channels, scale, shift),
-        floor_of(relu),
-        added.reshape(-1),
-        residual is not None,
-        out.reshape(-1),
-    )
-    work = x.size * NANOSECONDS_PER_FLOAT
-    if pool:
-        rows = count * size[0]
-        run_parallel(_apply_pool_parts, flat, rows, height, width, *shared, work=work)
-    else:
-        run_parallel(_apply_parts, flat, count * height * width, *shared, work=work)
+    add = residual is not None
+    call, size = _prepare_apply(x.shape, relu, pool, add, get_num_threads())
+    out = memory.empty(size, x.dtype)
+    if out.size:
+        coefficients = (whole_vectors(x.shape[3], values) for values in (scale, shift))
+        added = out if residual is None else residual
+        call.run(NO_FLOATS, x, *coefficients, added, out)
     return out

@@ -32,6 +32,7 @@ __all__ = [
     "select_above",
     "select_larger",
     "store_four",
+    "whole_vectors",
     "write",
 ]
 
@@ -66,6 +67,13 @@ def pad_channels(channels: int, *rows: Any) -> NDArray[np.float32]:
     for row, values in zip(padded, rows, strict=True):
         row[:channels] = values
     return padded
+
+
+def whole_vectors(channels: int, values: Any) -> NDArray[np.float32]:
+    """Return one number a channel as float32, padded if they do not fill whole vectors."""
+    if channels % LANES == 0:
+        return np.asarray(values, np.float32)
+    return pad_channels(channels, values)[0]
 
 
 def floor_of(relu: bool) -> np.float32:
