@@ -125,7 +125,7 @@ def forget_plans():
         getattr(windows_route, calls).cache_clear()
     for calls in ("_prepare_convolution", "_prepare_gradient"):
         getattr(winograd_route, calls).cache_clear()
-    for route in ("_forward", "_backward_data", "_backward_weight"):
+    for route in ("_forward", "_backward_data", "route_of_weight"):
         getattr(fast, route).cache_clear()
 
 

@@ -136,11 +136,7 @@ def primitive(function: Callable[..., Recorded]) -> Callable[..., Tensor]:
     @functools.wraps(function)
     def operation(*args: Any, **kwargs: Any) -> Tensor:
         given = parameters.bind(args, kwargs)
-        inputs = {
-            name: value
-            for name, value in given.items()
-            if type(value) not in _NO_TENSORS and has_tensor(value)
-        }
+        inputs = {n: v for n, v in given.items() if type(v) not in _NO_TENSORS and has_tensor(v)}
         recording = is_grad_enabled() and any(map(_requires_grad, inputs.values()))
         arrays = parameters.unwrap(given, own=recording)
         out, pullbacks = _checked(name, function(**arrays))

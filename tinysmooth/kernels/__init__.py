@@ -19,6 +19,7 @@ from tinysmooth.checks import check_choice, check_flag
 from tinysmooth.kernels import (
     activation,
     augmentation,
+    blocks,
     loss,
     max_pooling,
     memory,
@@ -31,6 +32,7 @@ from tinysmooth.kernels.convolution import reference as reference_convolution
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.reference import activation as reference_activation
 from tinysmooth.kernels.reference import augmentation as reference_augmentation
+from tinysmooth.kernels.reference import blocks as reference_blocks
 from tinysmooth.kernels.reference import loss as reference_loss
 from tinysmooth.kernels.reference import normalisation as reference_normalisation
 from tinysmooth.kernels.reference import optimisation as reference_optimisation
@@ -45,6 +47,7 @@ REFERENCE_ROOMS: tuple[ModuleType, ...] = (
     reference_pooling,
     reference_activation,
     reference_normalisation,
+    reference_blocks,
     reference_optimisation,
     reference_loss,
     reference_augmentation,
@@ -56,6 +59,7 @@ COMPILED_ROOMS: tuple[ModuleType, ...] = (
     pooling,
     activation,
     normalisation,
+    blocks,
     optimisation,
     loss,
     augmentation,
@@ -184,6 +188,7 @@ relu_backward = _chosen(reference_activation.relu_backward)
 batch_norm_statistics = _chosen(reference_normalisation.batch_norm_statistics)
 batch_norm_apply = _chosen(reference_normalisation.batch_norm_apply)
 batch_norm_backward = _chosen(reference_normalisation.batch_norm_backward)
+conv2d_block_backward_weight = _chosen(reference_blocks.conv2d_block_backward_weight)
 sgd_update = _chosen(reference_optimisation.sgd_update)
 adamw_update = _chosen(reference_optimisation.adamw_update)
 move_towards = _chosen(reference_optimisation.move_towards)
@@ -206,6 +211,7 @@ __all__ = [
     "batch_norm_statistics",
     "conv2d_backward_data",
     "conv2d_backward_weight",
+    "conv2d_block_backward_weight",
     "conv2d_forward",
     "conv2d_with_statistics",
     "crop_and_flip",

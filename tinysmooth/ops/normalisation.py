@@ -7,12 +7,14 @@ and the variance depend on x too, which takes out of the gradient its mean and i
 ``batch_norm_block`` is the same followed by ReLU, a 2x2 max-pool and the addition of a residual, in
 one pass over memory: it keeps only x, and its result if that is pooled, and works out the mask and
 the winners of the pool again.
-``conv2d_block`` begins with a convolution, which takes the statistics while it writes.
+``conv2d_block`` begins with a convolution, which takes the statistics while it writes. Where its
+images need no gradient, the filters get theirs while that of the batch norm is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -101,10 +103,8 @@ def batch_norm_block(
         As :func:`batch_norm`; or if ``residual`` has not the shape of the result.
     """
     relu, pool = check_flag("batch_norm", "relu", relu), check_flag("batch_norm", "pool", pool)
-    return _batch_norm(
-        *(x, weight, bias, running_mean, running_var, training, momentum, eps),
-        *(relu, pool, residual),
-    )
+    numbers = (weight, bias, running_mean, running_var, training, momentum, eps)
+    return _batch_norm(x, *numbers, relu=relu, pool=pool, residual=residual)
 
 
 @primitive
@@ -149,15 +149,16 @@ def conv2d_block(
         convolved, statistics = kernels.conv2d_with_statistics(*convolution)
     else:
         convolved = kernels.conv2d_forward(*convolution)
-    out, swept = _normalise(
+    out, swept, filters_swept = _normalise(
         *(channels_first(convolved), weight, bias, running_mean, running_var, training),
         *(momentum, eps, relu, pool, residual, statistics),
         users=("x", "filters"),
     )
-    to_images, to_filters = convolution.gradients()
+    to_images, _ = convolution.gradients()
+    images, shape_and_steps = convolution.images, (filters.shape, *convolution[2:])
     return channels_first(out), {
         "x": fresh(lambda grad: channels_first(to_images(swept(grad, "x")))),
-        "filters": fresh(lambda grad: to_filters(swept(grad, "filters"))),
+        "filters": fresh(lambda grad: filters_swept(grad, images, *shape_and_steps)),
         "weight": lambda grad: swept(grad, "weight"),
         "bias": lambda grad: swept(grad, "bias"),
         "residual": lambda grad: grad,
@@ -165,19 +166,12 @@ def conv2d_block(
 
 
 def _batch_norm(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    running_mean: Array | None,
-    running_var: Array | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-    relu: bool = False,
-    pool: bool = False,
-    residual: Array | None = None,
+    x: Array, *numbers: Any, relu: bool = False, pool: bool = False, residual: Array | None = None
 ) -> Recorded:
-    """Normalise images, or features, which are images of one pixel."""
+    """Normalise images, or features, which are images of one pixel.
+
+    `numbers` are the arguments of `batch_norm` behind x.
+    """
     flat = x.ndim == 2
     if pool and (flat or min(x.shape[2:], default=0) < 2):
         raise ValueError(
@@ -190,10 +184,7 @@ def _batch_norm(
         )
     if flat and residual is not None:
         residual = residual[:, :, None, None]
-    out, swept = _normalise(
-        *(x, weight, bias, running_mean, running_var, training, momentum, eps),
-        *(relu, pool, residual),
-    )
+    out, swept, _ = _normalise(x, *numbers, relu=relu, pool=pool, residual=residual)
 
     def x_rule(grad: Array) -> Array:
         back = channels_first(swept(grad[:, :, None, None] if flat else grad, "x"))
@@ -222,8 +213,8 @@ def _normalise(
     residual: Array | None,
     statistics: Statistics | None = None,
     users: tuple[str, ...] = ("x",),
-) -> tuple[Array, Callable[[Array, str], Array]]:
-    """Return the block's result (N, H, W, C), and its gradients by name.
+) -> tuple[Array, Callable[[Array, str], Array], Callable[..., Array]]:
+    """Return the block's result (N, H, W, C), its gradients by name, and that of filters before it.
 
     `statistics` are the batch's own, if they are known already. `users` are the names under which
     the gradient of x will be asked for, once each.
@@ -250,17 +241,26 @@ def _normalise(
 
     # All rules share one sweep over x; the first that is asked pays for it.
     sweep: dict[str, Array] = {}
+    kept = (x, scale, shift, mean, inv_std, weight, relu, pool, training, result)
 
     def swept(grad: Array, which: str) -> Array:
         if which not in sweep:
             dx, sweep["weight"], sweep["bias"] = kernels.batch_norm_backward(
-                *(channels_last(grad), x, scale, shift, mean, inv_std, weight),
-                *(relu, pool, training, result),
+                channels_last(grad), *kept
             )
             sweep.update(dict.fromkeys(users, dx))
         return sweep.pop(which)
 
-    return out, swept
+    def filters_swept(grad: Array, images: Array, *shape_and_steps: Any) -> Array:
+        if "filters" in sweep:  # the gradient of the images was asked for before
+            dx = sweep.pop("filters")
+            return kernels.conv2d_backward_weight(images, dx, *shape_and_steps)
+        filters, sweep["weight"], sweep["bias"] = kernels.conv2d_block_backward_weight(
+            channels_last(grad), *kept, images, *shape_and_steps
+        )
+        return filters
+
+    return out, swept, filters_swept
 
 
 def _check_batch(

@@ -114,9 +114,7 @@ def conv2d_backward_weight(
     if x.dtype != np.float32 or not ENABLED:
         return im2col.conv2d_backward_weight(x, grad, weight_shape, stride, padding)
     shapes = (x.shape, grad.shape, tuple(weight_shape))
-    route, together = _backward_weight(
-        *shapes, stride, padding, winograd_enabled, get_num_threads()
-    )
+    route, together = route_of_weight(*shapes, stride, padding, winograd_enabled, get_num_threads())
     if route is Route.WINOGRAD:
         return winograd_route.filter_gradient(x, grad, weight_shape, padding)
     if route is Route.FEW_FILTERS:
@@ -164,7 +162,7 @@ def _backward_data(
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _backward_weight(
+def route_of_weight(
     x_shape: Shape,
     grad_shape: Shape,
     weight_shape: Shape,

@@ -178,8 +178,13 @@ def filter_gradient_windows(
     tables: np.ndarray,
     grids: np.ndarray,
     sizes: tuple[int, int, int, int],
+    add: int,
+    ahead: np.ndarray,
 ) -> None:
-    """Add up A.T @ grad.
+    """Add up A.T @ grad; to what is there, if `add` is not 0.
+
+    `ahead` is read where the gradient of the next product is in `grad`: that, or what else will
+    have to come from memory.
 
     A part is a share of the rows of windows, added up in ``sums[part]``, which is (depth, K); or,
     if `by_filters`, a share of the panels over all windows, added up in ``sums[0]``.
@@ -196,10 +201,10 @@ def filter_gradient_windows(
         panels, share, shares = (padded + PANEL - 1) // PANEL, 0, 1
         left, right = panels * part // parts * PANEL, panels * (part + 1) // parts * PANEL
         right = min(right, padded)
-    if grids.shape[0] > 1 or grid_depth(grid_at(grids, 0)) < grid_at(grids, 0).packed_depth:
+    some_taps = grid_depth(grid_at(grids, 0)) < grid_at(grids, 0).packed_depth
+    if not add and (grids.shape[0] > 1 or some_taps):
         # Zones have some of the taps each: the first product does not write all sums.
         zero_rows(total, left, padded, total.size // padded, right - left)
-    add = 0
     for number in range(grids.shape[0]):
         grid = grid_at(grids, number)
         depth = grid_depth(grid)
@@ -239,14 +244,15 @@ def filter_gradient_windows(
                     if pixel_by_pixel and width == PANEL and depth >= HALF_STEP:
                         middle = (depth + HALF_STEP) // (2 * HALF_STEP) * HALF_STEP
                     a_tile = some * width * TILE_ROWS // middle
+                    following = outs[last_window] + filters
                     panel_product(
                         images, 0, taps, 0, middle, behind(windows, start), some,
                         panel, at, step, width, total, first, sum_rows, 0, add,
-                        grad, outs[last_window] + filters + some * first, min(a_tile, some * ASKED),
+                        ahead, following + some * first, min(a_tile, some * ASKED),
                     )  # fmt: skip
                     if middle < depth:
-                        share = some * depth * width // padded
-                        a_tile = share * TILE_ROWS // (depth - middle)
+                        lines = some * depth * width // padded
+                        a_tile = lines * TILE_ROWS // (depth - middle)
                         pixels = windows[last_window] + depth + some * depth * first // padded
                         panel_product(
                             images, 0, taps, middle, depth, behind(windows, start), some,

@@ -160,9 +160,14 @@ class Cut(NamedTuple):
     kept: float  # share of the time of the grids as they were
 
 
-def cut_windows(whole: Sequence[Grid], filters: int, chunk: int = 0) -> Cut:
-    """Cut the grids of a convolution where that is quicker; `chunk` as in `_time`."""
-    return _cut(tuple(whole), filters, chunk, get_num_threads())
+def cut_windows(
+    whole: Sequence[Grid], filters: int, chunk: int = 0, threads: int | None = None
+) -> Cut:
+    """Cut the grids of a convolution where that is quicker; `chunk` as in `_time`.
+
+    `threads` are the most there may be; those of the library if left out.
+    """
+    return _cut(tuple(whole), filters, chunk, threads or get_num_threads())
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -170,7 +175,7 @@ def _cut(whole: tuple[Grid, ...], filters: int, chunk: int, num_threads: int) ->
     padded = round_up(filters, LANES)
     products = sum(_windows(grid) * _depth(grid) for grid in whole) * padded
     limit = max((_rows(grid) for grid in whole), default=0)
-    parts = plan_parts(products / PRODUCTS_PER_NANOSECOND, limit=limit)
+    parts = plan_parts(products / PRODUCTS_PER_NANOSECOND, limit=min(limit, num_threads))
     windows = max((_windows(grid) for grid in whole), default=0)
     by_filters = _by_filters(windows, padded, parts)
     shares, vectors = parts, padded // LANES
@@ -264,15 +269,20 @@ class GradientPlan(NamedTuple):
 
 
 def plan_gradient(
-    x_shape: Shape, weight_shape: Shape, size: Pair, stride: Pair, padding: Pair
+    x_shape: Shape,
+    weight_shape: Shape,
+    size: Pair,
+    stride: Pair,
+    padding: Pair,
+    threads: int | None = None,
 ) -> GradientPlan:
-    """Plan the gradient of filters."""
+    """Plan the gradient of filters; `threads` as for `cut_windows`."""
     filters, channels, rows, columns = weight_shape
     blocks = _blocks(filters, channels)
     grid = grid_of_images(x_shape, filters, (rows, columns), size, stride, padding)
     depth, padded = round_up(_depth(grid), ROWS_STEP), round_up(filters, LANES)
     chunk = chunk_of(grid, filters)
-    cut = cut_windows([grid], filters, chunk)
+    cut = cut_windows([grid], filters, chunk, threads)
     most, strip = _sizes(cut.grids)
     chunks = -(-most // chunk)
     chunk = -(-most // chunks)

@@ -81,7 +81,7 @@ def _prepare_gradient(
     tables = Piece(taps.stop, (plan.parts, plan.tables), INT)
     arrays = (flat(x), flat(grad), sums, workspace, tables, plan.grids)
     steps = (
-        Prepared(filter_gradient_windows, plan.parts, *arrays, plan.sizes),
+        Prepared(filter_gradient_windows, plan.parts, *arrays, plan.sizes, 0, flat(grad)),
         Prepared(sum_filter_gradients, plan.adding, sums, flat(weight), shape, taps),
     )
     return Calls(steps, tables.stop, plan.parts)
@@ -139,6 +139,6 @@ def filter_gradient(
     calls = _prepare_gradient(*shapes, stride, padding, get_num_threads())
     out = memory.empty(weight_shape, np.float32)
     floats, (products, addition) = memory.workspace(calls.floats), calls.steps
-    products.run(floats, x, grad)
+    products.run(floats, x, grad, grad)
     addition.run(floats, out)
     return out

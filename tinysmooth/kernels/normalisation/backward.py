@@ -78,27 +78,21 @@ Shape = tuple[int, ...]
 
 
 @jit
-def _dx_parts(
-    part: int,
-    parts: int,
+def write_dx(
     x: Array,
     grad: Array,
-    numbers: Array,
-    found: Array,
-    gradients: Array,
-    dx: Array,
-    sizes: tuple[int, int, int, int, int],
+    first: int,
+    last: int,
+    channels: int,
+    table: Array,
     floor: float,
-    tables: Array,
-    sums: Array,
+    dx: Array,
+    origin: int,
 ) -> None:
-    """Write dx for this part's pixels; and dweight and dbias, each part to a row of its own."""
-    count, height, width, channels, training = sizes
-    pixels, table = count * height * width, tables[part]
-    finish_sums(sums, found, pixels * training, channels, numbers, table, gradients[part])
+    """Write dx of pixels first to last, to ``dx`` without the `origin` floats that come first."""
     zero = splat(np.float32(0))
     low = splat(floor)
-    for pixel in range(pixels * part // parts, pixels * (part + 1) // parts):
+    for pixel in range(first, last):
         start = pixel * channels
         for c in range(0, channels, LANES):
             count = channels - c
@@ -108,36 +102,31 @@ def _dx_parts(
             indirect = fma(
                 value - load(table[MEAN], c), load(table[SLOPE], c), load(table[CONSTANT], c)
             )
-            write(dx, start + c, fma(d, load(table[DIRECT], c), indirect), count)
+            write(dx, start - origin + c, fma(d, load(table[DIRECT], c), indirect), count)
 
 
 @jit
-def _dx_pool_parts(
-    part: int,
-    parts: int,
+def write_dx_pool(
     x: Array,
     grad: Array,
-    numbers: Array,
-    found: Array,
-    gradients: Array,
-    dx: Array,
-    sizes: tuple[int, int, int, int, int],
+    first: int,
+    last: int,
+    height: int,
+    width: int,
+    channels: int,
+    table: Array,
     floor: float,
-    tables: Array,
-    sums: Array,
+    dx: Array,
+    origin: int,
 ) -> None:
-    """Do as `_dx_parts` through the pooling, for pairs of rows; an odd last one is alone."""
-    count, height, width, channels, training = sizes
-    pixels, table = count * height * width, tables[part]
-    finish_sums(sums, found, pixels * training, channels, numbers, table, gradients[part])
+    """Do as `write_dx` through the pooling, for pairs of rows; an odd last one is alone."""
     out_height = height // 2
     out_width = width // 2
     pairs = (height + 1) // 2
-    rows = count * pairs
     below = width * channels
     zero = splat(np.float32(0))
     low = splat(floor)
-    for row in range(rows * part // parts, rows * (part + 1) // parts):
+    for row in range(first, last):
         image = row // pairs
         pair = row % pairs
         top = (image * height + pair * 2) * below
@@ -160,6 +149,7 @@ def _dx_pool_parts(
                 upper = select_larger(y1, y0, y1, y0)
                 lower = select_larger(y3, y2, y3, y2)
                 best = select_larger(lower, upper, lower, upper)
+                to = corner - origin
                 target = ((image * out_height + pair) * out_width + column) * channels + c
                 d = read(grad, target, count) * load(table[DIRECT], c)
                 d = select_above(best, low, d, zero)
@@ -169,10 +159,10 @@ def _dx_pool_parts(
                 d1 = select_larger(y1, y0, d_upper, zero) + fma(x1 - middle, slope, constant)
                 d2 = select_larger(y3, y2, zero, d_lower) + fma(x2 - middle, slope, constant)
                 d3 = select_larger(y3, y2, d_lower, zero) + fma(x3 - middle, slope, constant)
-                write(dx, corner, d0, count)
-                write(dx, corner + channels, d1, count)
-                write(dx, corner + below, d2, count)
-                write(dx, corner + below + channels, d3, count)
+                write(dx, to, d0, count)
+                write(dx, to + channels, d1, count)
+                write(dx, to + below, d2, count)
+                write(dx, to + below + channels, d3, count)
         # What no window covers still moves the statistics of the batch.
         for line in range(pair * 2, min(pair * 2 + 2, height)):
             for column in range(2 * windows, width):
@@ -180,61 +170,133 @@ def _dx_pool_parts(
                 for c in range(0, channels, LANES):
                     value = read(x, start + c, channels - c) - load(table[MEAN], c)
                     value = fma(value, load(table[SLOPE], c), load(table[CONSTANT], c))
-                    write(dx, start + c, value, channels - c)
+                    write(dx, start - origin + c, value, channels - c)
 
 
-class _Room(NamedTuple):
-    """What both sweeps share of the workspace."""
+@jit
+def _dx_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    grad: Array,
+    numbers: Array,
+    found: Array,
+    gradients: Array,
+    dx: Array,
+    sizes: tuple[int, int, int, int, int],
+    floor: float,
+    tables: Array,
+    sums: Array,
+) -> None:
+    """Write dx for this part's pixels; and dweight and dbias, each part to a row of its own."""
+    count, height, width, channels, training = sizes
+    pixels, table = count * height * width, tables[part]
+    finish_sums(sums, found, pixels * training, channels, numbers, table, gradients[part])
+    first, last = pixels * part // parts, pixels * (part + 1) // parts
+    write_dx(x, grad, first, last, channels, table, floor, dx, 0)
+
+
+@jit
+def _dx_pool_parts(
+    part: int,
+    parts: int,
+    x: Array,
+    grad: Array,
+    numbers: Array,
+    found: Array,
+    gradients: Array,
+    dx: Array,
+    sizes: tuple[int, int, int, int, int],
+    floor: float,
+    tables: Array,
+    sums: Array,
+) -> None:
+    """Do as `_dx_parts` through the pooling."""
+    count, height, width, channels, training = sizes
+    pixels, table = count * height * width, tables[part]
+    finish_sums(sums, found, pixels * training, channels, numbers, table, gradients[part])
+    rows = count * ((height + 1) // 2)
+    first, last = rows * part // parts, rows * (part + 1) // parts
+    write_dx_pool(x, grad, first, last, height, width, channels, table, floor, dx, 0)
+
+
+class Room(NamedTuple):
+    """What both sweeps share of the workspace, from its beginning on."""
 
     tables: Piece
     block_sums: Piece
     sums: Piece
 
 
-def _room(channels: int, parts: int) -> _Room:
+def room_for(channels: int, parts: int) -> Room:
+    """Return the room for so many channels."""
     width = max(FOUR, -(-channels // LANES) * LANES)
     tables = Piece(0, (parts, CONSTANT + 1, width))
     block_sums = Piece(tables.stop, (parts, 2, width))
-    return _Room(tables, block_sums, Piece(block_sums.stop, (parts, 2, width), DOUBLE))
+    return Room(tables, block_sums, Piece(block_sums.stop, (parts, 2, width), DOUBLE))
 
 
-def _parts(images: Shape) -> int:
+def parts_for(images: Shape) -> int:
+    """Return the parts of both sweeps over images of this shape."""
     return plan_parts(2 * math.prod(images) * NANOSECONDS_PER_FLOAT)
 
 
-def _numbers_and_found(channels: int) -> tuple[Given, Given]:
+def numbers_and_found(channels: int) -> tuple[Given, Given]:
+    """Return what stands for the coefficients that come in, and for what the sums are of."""
     return Given((WEIGHT + 1, channels), DOUBLE), Given((1,), INT)
+
+
+def halved(images: Shape, pool: bool) -> Shape:
+    """Return the shape of the images behind the pooling, if there is one."""
+    count, height, width, channels = images
+    return (count, height // 2, width // 2, channels) if pool else images
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _prepare_sums(images: Shape, relu: bool, pool: bool, of_result: bool, threads: int) -> Prepared:
     """Prepare sweep 1 over the images or, `of_result`, over what they became."""
     count, height, width, channels = images
-    windows = (count, height // 2, width // 2, channels)
-    parts, read = _parts(images), windows if of_result else images
-    arrays = (flat(read), flat(windows if pool else images), *_numbers_and_found(channels))
-    room = _room(channels, parts)
+    windows, parts = halved(images, pool), parts_for(images)
+    read = windows if of_result else images
+    arrays = (flat(read), flat(windows), *numbers_and_found(channels))
     if pool and not of_result:
         kernel, sizes = sum_pool_parts, (count * windows[1], height, width, channels)
     else:
         pixels = math.prod(read[:3])
         kernel = sum_parts
         sizes = (pixels, channels, pixels_together(pixels, channels), int(of_result))
-    return Prepared(kernel, parts, *arrays, sizes, floor_of(relu), *room)
+    return Prepared(kernel, parts, *arrays, sizes, floor_of(relu), *room_for(channels, parts))
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _prepare_dx(images: Shape, relu: bool, pool: bool, training: bool, threads: int) -> Calls:
     """Prepare sweep 2."""
-    count, height, width, channels = images
-    parts = _parts(images)
-    room, numbers = _room(channels, parts), _numbers_and_found(channels)
-    grad = flat((count, height // 2, width // 2, channels) if pool else images)
+    channels, parts = images[3], parts_for(images)
+    room, grad = room_for(channels, parts), flat(halved(images, pool))
     gradients = Given((parts, 2, channels), DOUBLE)
-    arrays = (flat(images), grad, *numbers, gradients, flat(images))
+    arrays = (flat(images), grad, *numbers_and_found(channels), gradients, flat(images))
     rest = ((*images, int(training)), floor_of(relu), room.tables, room.sums)
     call = Prepared(_dx_pool_parts if pool else _dx_parts, parts, *arrays, *rest)
     return Calls((call,), room.sums.stop, parts)
+
+
+def sum_up(
+    floats: Array,
+    grad: Array,
+    x: Array,
+    numbers: Array,
+    relu: bool,
+    pool: bool,
+    result: Array | None,
+) -> Array:
+    """Run sweep 1, which leaves its sums in the workspace; return what they are of."""
+    found, threads = np.zeros(1, np.int64), get_num_threads()
+    if pool and result is not None:
+        call = _prepare_sums(x.shape, relu, pool, True, threads)
+        call.run(floats, result, grad, numbers, found)
+    if found[0] == NOTHING:
+        _prepare_sums(x.shape, relu, pool, False, threads).run(floats, x, grad, numbers, found)
+    return found
 
 
 def batch_norm_backward(
@@ -255,16 +317,11 @@ def batch_norm_backward(
         return reference.batch_norm_backward(
             grad, x, scale, shift, mean, inv_std, weight, relu, pool, training
         )
-    threads = get_num_threads()
-    calls = _prepare_dx(x.shape, relu, pool, training, threads)
+    calls = _prepare_dx(x.shape, relu, pool, training, get_num_threads())
     dx, floats = memory.empty(x.shape, x.dtype), memory.workspace(calls.floats)
-    found, gradients = np.zeros(1, np.int64), np.empty((calls.parts, 2, x.shape[3]))
     numbers = np.array((scale, shift, mean, inv_std, weight), np.float64)
-    if pool and result is not None:
-        sums = _prepare_sums(x.shape, relu, pool, True, threads)
-        sums.run(floats, result, grad, numbers, found)
-    if found[0] == NOTHING:
-        _prepare_sums(x.shape, relu, pool, False, threads).run(floats, x, grad, numbers, found)
+    found = sum_up(floats, grad, x, numbers, relu, pool, result)
+    gradients = np.empty((calls.parts, 2, x.shape[3]))
     calls.steps[0].run(floats, x, grad, numbers, found, gradients, dx)
     dweight, dbias = gradients[0].astype(weight.dtype)
     return dx, dweight, dbias

@@ -1,0 +1,235 @@
+"""The gradient of the filters of a first layer, straight through what stands behind it."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import tinysmooth as ts
+from tinysmooth import kernels
+from tinysmooth.kernels import blocks, memory
+from tinysmooth.kernels.convolution import fast, windows_plans
+from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.prepared import Prepared
+from tinysmooth.kernels.threads import get_num_threads, set_num_threads
+
+# images, filters, stride, padding
+SHAPES = {
+    "first layer": ((16, 24, 24, 3), (32, 3, 3, 3), 1, 1),
+    "odd, no padding": ((17, 27, 30, 3), (20, 3, 3, 3), 1, 0),
+    "grey, 5x5": ((16, 28, 28, 1), (16, 1, 5, 5), 1, 2),
+    "stride 2": ((16, 50, 47, 3), (16, 3, 7, 7), 2, 3),
+    "two strides": ((16, 24, 80, 4), (17, 4, 3, 5), (1, 2), (0, 2)),
+}
+FLAGS = list(itertools.product([False, True], repeat=3))  # relu, pool, training
+FUSED = "_gradient_parts"
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    """How many images are few depends on the threads."""
+    before = get_num_threads()
+    set_num_threads(2)
+    yield
+    set_num_threads(before)
+
+
+@pytest.fixture
+def kernels_run(monkeypatch):
+    """The names of the prepared kernels that run."""
+    names, run = [], Prepared.run
+
+    def spy(call, *args):
+        names.append(call.kernel.name)
+        run(call, *args)
+
+    monkeypatch.setattr(Prepared, "run", spy)
+    return names
+
+
+class Case:
+    """A block, its numbers, and a gradient of what it gives."""
+
+    def __init__(self, images, filters, stride, padding, flags=(True, True, True), seed=0):
+        rng = np.random.default_rng(seed)
+        self.images = rng.standard_normal(images, np.float32)
+        self.filters = rng.standard_normal(filters, np.float32)
+        self.steps = [(n, n) if isinstance(n, int) else n for n in (stride, padding)]
+        self.flags = flags
+        self.x = kernels.conv2d_forward(self.images, self.filters, *self.steps)
+        channels = filters[0]
+        mean, var = kernels.batch_norm_statistics(self.x)
+        weight = rng.uniform(0.5, 1.5, channels).astype(np.float32)
+        self.numbers = [mean, 1 / np.sqrt(var), weight]
+        scale = (weight / np.sqrt(var)).astype(np.float32)
+        shift = (rng.standard_normal(channels) - mean * scale).astype(np.float32)
+        self.folded = [scale, shift]
+        self.result = kernels.batch_norm_apply(self.x, *self.folded, *flags[:2], None)
+        self.grad = rng.standard_normal(self.result.shape, np.float32)
+
+    def gradients(self, dtype=np.float32, result=None):
+        return kernels.conv2d_block_backward_weight(
+            *(self.grad.astype(dtype), self.x.astype(dtype), *self.folded, *self.numbers),
+            *(*self.flags, result, self.images.astype(dtype), self.filters.shape, *self.steps),
+        )
+
+    def exact(self):
+        """All of it in float64, by the reference."""
+        with kernels.use_kernels("reference"):
+            return self.gradients(np.float64)
+
+
+def assert_close(ours, exact, tolerance=2e-5):
+    for array, expected in zip(ours, exact, strict=True):
+        np.testing.assert_allclose(array, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+@pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
+def test_it_is_what_both_steps_give(shapes, flags, kernels_run):
+    case = Case(*shapes, flags)
+    kernels_run.clear()
+    ours = case.gradients(result=case.result if flags[1] else None)
+    if ENABLED:
+        assert FUSED in kernels_run
+    assert [array.dtype for array in ours] == [np.float32] * 3
+    assert ours[0].shape == case.filters.shape
+    assert_close(ours, case.exact())
+
+
+def test_calls_of_one_shape_keep_nothing_of_each_other():
+    for seed in range(3):
+        case = Case(*SHAPES["first layer"], seed=seed)
+        assert_close(case.gradients(), case.exact())
+
+
+@pytest.fixture
+def always_in_zones(monkeypatch):
+    """Cut the windows of an image in zones with other taps each, whatever that costs."""
+    remembered = windows_plans._cut, fast.route_of_weight, blocks._fits, blocks._prepare
+    monkeypatch.setattr(windows_plans, "ZONE", -1e18)
+    for function in remembered:
+        function.cache_clear()
+    yield
+    for function in remembered:
+        function.cache_clear()
+
+
+@pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
+def test_the_zones_of_all_images_add_up(shapes, always_in_zones, kernels_run):
+    case = Case(*shapes)
+    memory.workspace(2**21).fill(np.nan)  # what the next kernel finds there
+    assert_close(case.gradients(), case.exact())
+    if ENABLED:
+        assert FUSED in kernels_run
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_any_number_of_threads_gives_the_gradient(threads):
+    set_num_threads(threads)
+    case = Case((25, 24, 24, 3), *SHAPES["first layer"][1:])
+    once, again = case.gradients(), case.gradients()
+    assert_close(once, case.exact())
+    for one, other in zip(once, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+OTHERS = {
+    "few images": ((3, 64, 64, 3), (32, 3, 3, 3), 1, 1),
+    "small images": ((64, 16, 16, 3), (32, 3, 3, 3), 1, 1),
+    "Winograd": ((16, 24, 24, 16), (32, 16, 3, 3), 1, 1),
+}
+
+
+@pytest.mark.parametrize("shapes", OTHERS.values(), ids=OTHERS)
+def test_where_it_does_not_pay_both_steps_are_taken(shapes, kernels_run):
+    case = Case(*shapes)
+    kernels_run.clear()
+    ours = case.gradients(result=case.result)
+    assert FUSED not in kernels_run
+    assert_close(ours, case.exact(), 1e-4)
+
+
+def test_a_strip_that_fits_no_cache_is_not_made(monkeypatch, kernels_run):
+    case = Case(*SHAPES["first layer"])
+    monkeypatch.setattr(blocks, "LARGEST_STRIP", 24 * 24 * 32 - 1)
+    blocks._fits.cache_clear()
+    try:
+        kernels_run.clear()
+        assert_close(case.gradients(), case.exact())
+        assert FUSED not in kernels_run
+    finally:
+        blocks._fits.cache_clear()
+
+
+def test_float64_takes_the_exact_way():
+    case = Case(*SHAPES["grey, 5x5"])
+    assert_close(case.gradients(np.float64), case.exact(), 1e-12)
+
+
+def test_inputs_are_left_alone_and_may_be_read_only():
+    case = Case(*SHAPES["first layer"])
+    arrays = [case.images, case.grad, case.x, *case.folded, *case.numbers]
+    before = [array.copy() for array in arrays]
+    for array in arrays:
+        array.flags.writeable = False
+    case.gradients(result=case.result)
+    for array, old in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, old)
+
+
+# ------------------------------------------------------------------ in the block
+
+
+def block_gradients(order, needed):
+    """Differentiate a block whose images need a gradient or not, arguments in some order."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((16, 3, 24, 24)).astype(np.float32)
+    arguments = {
+        "x": ts.Tensor(x, requires_grad="x" in needed),
+        "filters": ts.Tensor(rng.standard_normal((16, 3, 3, 3)).astype(np.float32)),
+        "weight": ts.Tensor(rng.uniform(0.5, 1.5, 16).astype(np.float32)),
+        "bias": ts.Tensor(rng.standard_normal(16).astype(np.float32)),
+    }
+    for name in needed:
+        arguments[name].requires_grad = True
+    rest = {"running_mean": None, "running_var": None, "training": True, "pool": True, "padding": 1}
+    out = ts.ops.conv2d_block(**{name: arguments[name] for name in order}, **rest)
+    (out * out).sum().backward()
+    return {name: arguments[name].grad for name in needed}
+
+
+NAMES = ("x", "filters", "weight", "bias")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(NAMES)))
+def test_whoever_asks_first_all_get_their_gradient(order):
+    expected = block_gradients(NAMES, NAMES)
+    for needed in (NAMES, NAMES[1:], NAMES[:2], ("filters",), ("weight", "bias")):
+        for name, gradient in block_gradients(order, needed).items():
+            scale = np.abs(expected[name]).max()
+            np.testing.assert_allclose(gradient, expected[name], rtol=0, atol=2e-5 * scale)
+
+
+def test_a_first_layer_makes_no_gradient_of_what_it_gave(kernels_run):
+    block_gradients(NAMES, NAMES[1:])
+    if ENABLED:
+        assert FUSED in kernels_run and "_dx_pool_parts" not in kernels_run
+        kernels_run.clear()
+        block_gradients(NAMES, NAMES)
+        assert FUSED not in kernels_run and "_dx_pool_parts" in kernels_run
+
+
+def test_a_graph_that_is_kept_gives_the_same_again():
+    x = np.random.default_rng(2).standard_normal((16, 3, 24, 24)).astype(np.float32)
+    model = ts.nn.Sequential(
+        ts.nn.Conv2d(3, 16, 3, bias=False, rng=np.random.default_rng(0)),
+        *(ts.nn.BatchNorm2d(16), ts.nn.ReLU(), ts.nn.MaxPool2d(2)),
+    )
+    out = model(x).sum()
+    out.backward(retain_graph=True)
+    once = [parameter.grad.copy() for parameter in model.parameters()]
+    model.zero_grad()
+    out.backward()
+    for parameter, before in zip(model.parameters(), once, strict=True):
+        np.testing.assert_array_equal(parameter.grad, before)
