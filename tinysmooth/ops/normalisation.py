@@ -27,6 +27,7 @@ from tinysmooth.primitive import Recorded, primitive
 __all__ = ["batch_norm", "batch_norm_block", "conv2d_block"]
 
 Statistics = tuple[Array, Array]
+Numbers = tuple[Array, Array, Array | None, Array | None, bool, float, float]
 
 
 @primitive
@@ -66,7 +67,7 @@ def batch_norm(
         If shapes do not fit, there is one value a channel in training, or the statistics are
         missing in evaluation.
     """
-    return _batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
+    return _batch_norm(x, (weight, bias, running_mean, running_var, training, momentum, eps))
 
 
 @primitive
@@ -104,7 +105,7 @@ def batch_norm_block(
     """
     relu, pool = check_flag("batch_norm", "relu", relu), check_flag("batch_norm", "pool", pool)
     numbers = (weight, bias, running_mean, running_var, training, momentum, eps)
-    return _batch_norm(x, *numbers, relu=relu, pool=pool, residual=residual)
+    return _batch_norm(x, numbers, relu, pool, residual)
 
 
 @primitive
@@ -166,7 +167,11 @@ def conv2d_block(
 
 
 def _batch_norm(
-    x: Array, *numbers: Any, relu: bool = False, pool: bool = False, residual: Array | None = None
+    x: Array,
+    numbers: Numbers,
+    relu: bool = False,
+    pool: bool = False,
+    residual: Array | None = None,
 ) -> Recorded:
     """Normalise images, or features, which are images of one pixel.
 
@@ -184,7 +189,7 @@ def _batch_norm(
         )
     if flat and residual is not None:
         residual = residual[:, :, None, None]
-    out, swept, _ = _normalise(x, *numbers, relu=relu, pool=pool, residual=residual)
+    out, swept, _ = _normalise(x, *numbers, relu, pool, residual)
 
     def x_rule(grad: Array) -> Array:
         back = channels_first(swept(grad[:, :, None, None] if flat else grad, "x"))
