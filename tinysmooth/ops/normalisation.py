@@ -173,21 +173,18 @@ def _batch_norm(
     pool: bool = False,
     residual: Array | None = None,
 ) -> Recorded:
-    """Normalise images, or features, which are images of one pixel.
-
-    `numbers` are the arguments of `batch_norm` behind x.
-    """
+    """Normalise images, or features, which are images of one pixel; `numbers` follow x there."""
     flat = x.ndim == 2
     if pool and (flat or min(x.shape[2:], default=0) < 2):
         raise ValueError(
             f"batch_norm: pool is True for x of shape {x.shape}; expected (N, C, H, W) with H and "
             "W of at least 2"
         )
-    if flat and residual is not None and residual.ndim != 2:
-        raise ValueError(
-            f"batch_norm: residual has shape {residual.shape}; expected {x.shape}, as x has"
-        )
     if flat and residual is not None:
+        if residual.ndim != 2:
+            raise ValueError(
+                f"batch_norm: residual has shape {residual.shape}; expected {x.shape}, as x has"
+            )
         residual = residual[:, :, None, None]
     out, swept, _ = _normalise(x, *numbers, relu, pool, residual)
 
