@@ -156,12 +156,13 @@ def check_steps(channels, classes):
         called = set()
         for name, kernel in plain.items():
             kernels._COMPILED[name] = fencing(name, kernel, at_end, called)
-        graph.set_adder(fencing("add", addition.add, at_end, called))
+        movers = (("add", addition.add), ("copy", addition.copy))
+        graph.set_movers(*(fencing(name, mover, at_end, called) for name, mover in movers))
         for ours, theirs in zip(train(channels, classes), free, strict=True):
             np.testing.assert_array_equal(ours, theirs)
         kernels._COMPILED.update(plain)
-        graph.set_adder(addition.add)
-        expected = {"add", *plain} - NOT_TRAINED
+        graph.set_movers(addition.add, addition.copy)
+        expected = {"add", "copy", *plain} - NOT_TRAINED
         assert called == expected, called ^ expected
         keep.clear()
 

@@ -1,4 +1,4 @@
-"""The parallel sum of gradients: NumPy's bits, whatever the layout, also into one of the two."""
+"""Sums of gradients in all threads, and copies: NumPy's bits in any layout, also in place."""
 
 import numpy as np
 import pytest
@@ -41,6 +41,33 @@ def test_the_sum_has_numpys_bits(first, second, dtype, place):
         np.testing.assert_array_equal(array, expected if number == place else kept[number])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, ">f4"])
+@pytest.mark.parametrize("layout", ["plain", "channels last", "gaps", "repeated"])
+def test_a_copy_is_numpys(layout, dtype):
+    array = arrange((1000 * numbers(0)).astype(dtype), layout)
+    kept, ours, theirs = array.copy(), addition.copy(array), np.array(array, order="K")
+    assert ours.dtype == theirs.dtype and not np.shares_memory(ours, array)
+    np.testing.assert_array_equal(ours, theirs)
+    if layout != "repeated":  # a gradient goes on quicker in the order that it came in
+        assert ours.strides == theirs.strides
+    ours[...] = 7
+    np.testing.assert_array_equal(array, kept)
+
+
+def test_a_copy_keeps_every_bit():
+    bits = np.random.default_rng(0).integers(0, 2**32, LARGE, np.uint32)
+    special = [0x80000000, 0x7FC00001, 0xFFC12345, 0x7F800000, 1]  # -0, NaN twice, infinity, tiny
+    bits.reshape(-1)[:5] = special
+    copy = addition.copy(bits.view(np.float32)).view(np.uint32)
+    np.testing.assert_array_equal(copy, bits)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (3, 1, 2)])
+def test_small_and_empty_arrays_are_copied(shape):
+    array = np.random.default_rng(0).standard_normal(shape)
+    np.testing.assert_array_equal(addition.copy(array), array)
+
+
 @pytest.mark.skipif(not jit.ENABLED, reason="without a compiler NumPy adds")
 @pytest.mark.parametrize("layout", ["plain", "channels last"])
 def test_large_sums_are_shared_among_the_threads(layout, monkeypatch):
@@ -54,9 +81,11 @@ def test_large_sums_are_shared_among_the_threads(layout, monkeypatch):
         threads.set_num_threads(2)
         addition.add(arrange(numbers(0), layout), arrange(numbers(1), layout))
         addition.add(np.ones(9, np.float32), np.ones(9, np.float32))
+        addition.copy(arrange(numbers(0), layout))
+        addition.copy(np.ones(9, np.float32))
     finally:
         threads.set_num_threads(before)
-    assert shares == [2]
+    assert shares == [2, 2]
 
 
 def test_a_gradient_that_two_operations_send_is_right_and_nobody_elses_changes():

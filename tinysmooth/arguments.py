@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from tinysmooth.checks import describe
-from tinysmooth.graph import Array
+from tinysmooth.graph import Array, copied
 from tinysmooth.tensor import Tensor
 
 __all__ = ["Parameters", "has_tensor", "tensors_in"]
@@ -130,7 +130,7 @@ class Parameters:
         if isinstance(value, np.ma.MaskedArray):
             raise self._refusal(name, value, "an array without a mask, as value.filled(0) gives")
         if isinstance(value, np.ndarray):
-            array = np.array(value, order="K") if own else np.asarray(value)
+            array = copied(value) if own else np.asarray(value)
         else:
             if has_tensor(value):
                 raise self._refusal(name, value, "one Tensor. Join them with ts.stack")

@@ -14,6 +14,7 @@ the output to the leaves. Two promises are kept here and nowhere else:
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import weakref
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from tinysmooth.tensor import Tensor
 
-__all__ = ["Array", "Memory", "Node", "Pullback", "fresh", "set_adder", "store", "walk"]
+__all__ = ["Array", "Memory", "Node", "Pullback", "copied", "fresh", "set_movers", "store", "walk"]
 
 Array: TypeAlias = NDArray[Any]
 Pullback: TypeAlias = Callable[[Array], Any]
@@ -282,17 +283,25 @@ class _Sums:
 
 
 Adder: TypeAlias = Callable[[Array, Array, Array | None], Array]
+Copier: TypeAlias = Callable[[Array], Array]
 
 _add: Adder = np.add
+_copy: Copier = functools.partial(np.array, order="K")
 
 
-def set_adder(function: Adder) -> None:
-    """Choose who adds gradients: ``function(one, other, out)``; into a new array if `out` is None.
+def set_movers(add: Adder, copy: Copier) -> None:
+    """Choose who adds and copies the arrays of the graph.
 
-    As ``numpy.add`` does; `out` may be one of the two.
+    ``add(one, other, out)`` does as ``numpy.add``: into a new array if `out` is None, which may be
+    one of the two. ``copy(array)`` does as ``numpy.array(array, order="K")``.
     """
-    global _add
-    _add = function
+    global _add, _copy
+    _add, _copy = add, copy
+
+
+def copied(array: Array) -> Array:
+    """Return a copy of what a caller may change, its axes in the same order in memory."""
+    return _copy(array)
 
 
 def store(tensor: Tensor, grad: Array, own: bool = False) -> None:
@@ -300,4 +309,4 @@ def store(tensor: Tensor, grad: Array, own: bool = False) -> None:
     if tensor.grad is not None:
         tensor.grad = np.asarray(tensor.grad + grad)
         return
-    tensor.grad = grad if own else np.array(grad, order="K")
+    tensor.grad = grad if own else copied(grad)

@@ -1,6 +1,9 @@
-"""Adding two large arrays in all threads: where a residual joins, the walk back adds gradients.
+"""Adding two large arrays in all threads, and copying one: what the graph itself does with arrays.
 
-The sum of two numbers is rounded once, so these are the bits that ``numpy.add`` gives.
+Where a residual joins, the walk back adds gradients. The sum of two numbers is rounded once, so
+these are the bits that ``numpy.add`` gives. A batch that comes as a plain array is copied, because
+the caller may change it before the walk back; by then the other threads, which mostly have fallen
+asleep since the step before, are awake for the first layer.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from tinysmooth.kernels.jit import ENABLED, jit
 from tinysmooth.kernels.normalisation.lanes import LANES, read, write
 from tinysmooth.kernels.threads import plan_parts, run_parallel
 
-__all__ = ["add"]
+__all__ = ["add", "copy"]
 
 Array = NDArray[Any]
 
@@ -24,10 +27,14 @@ NANOSECONDS_PER_FLOAT = 0.5
 
 
 @jit
-def _add_parts(part: int, parts: int, one: Array, other: Array, out: Array) -> None:
+def _add_parts(part: int, parts: int, one: Array, other: Array, both: int, out: Array) -> None:
+    """Write one, plus other if `both`, to this part's share of out."""
     stop = one.size * (part + 1) // parts
     for i in range(one.size * part // parts, stop, LANES):
-        write(out, i, read(one, i, stop - i) + read(other, i, stop - i), stop - i)
+        value = read(one, i, stop - i)
+        if both:
+            value = value + read(other, i, stop - i)
+        write(out, i, value, stop - i)
 
 
 def add(one: Array, other: Array, out: Array | None = None) -> Array:
@@ -41,17 +48,30 @@ def add(one: Array, other: Array, out: Array | None = None) -> Array:
     """
     if out is None:
         out = memory.empty_like(one)
-    alike = one.strides == other.strides == out.strides
-    parts = plan_parts(one.size * NANOSECONDS_PER_FLOAT) if alike else 1
-    if parts > 1 and ENABLED and one.dtype == other.dtype == out.dtype == np.float32:
-        flat = [_in_memory_order(array) for array in (one, other, out)]
-        if flat[0].flags.c_contiguous:
-            run_parallel(_add_parts, *(array.reshape(-1) for array in flat), parts=parts)
-            return out
-    np.add(one, other, out=out)
+    if not _in_parts(one, other, True, out):
+        np.add(one, other, out=out)
     return out
 
 
-def _in_memory_order(array: Array) -> Array:
-    """Return a view whose axes go from the longest step to the shortest."""
-    return array.transpose(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
+def copy(array: Array) -> Array:
+    """Return a copy, its axes in the same order in memory, from the pool of `memory`."""
+    out = memory.empty_like(array)
+    if not _in_parts(array, array, False, out):
+        np.copyto(out, array)
+    return out
+
+
+def _in_parts(one: Array, other: Array, both: bool, out: Array) -> bool:
+    """Do it in several threads and return True, if that pays and the arrays lie alike."""
+    if not (ENABLED and one.strides == other.strides == out.strides):
+        return False
+    parts = plan_parts(one.size * NANOSECONDS_PER_FLOAT)
+    if parts == 1 or not one.dtype == other.dtype == out.dtype == np.float32:
+        return False
+    outermost_first = sorted(range(one.ndim), key=lambda axis: -one.strides[axis])
+    one, other, out = (array.transpose(outermost_first) for array in (one, other, out))
+    if not one.flags.c_contiguous:
+        return False
+    flat = (one.reshape(-1), other.reshape(-1), int(both), out.reshape(-1))
+    run_parallel(_add_parts, *flat, parts=parts)
+    return True

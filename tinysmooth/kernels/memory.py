@@ -286,7 +286,7 @@ def empty_like(array: NDArray[Any]) -> NDArray[Any]:
         return empty(array.shape, array.dtype)
     outermost_first = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
     block = empty([array.shape[axis] for axis in outermost_first], array.dtype)
-    return block.transpose(np.argsort(outermost_first))
+    return block.transpose(sorted(range(array.ndim), key=outermost_first.__getitem__))
 
 
 def workspace(floats: int) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -285,7 +286,7 @@ class Flatten(Module):
         shape = np.shape(x)
         if len(shape) < 2:
             raise ValueError(f"Flatten: x has shape {shape}; expected (batch, ...)")
-        return ops.reshape(x, (shape[0], int(np.prod(shape[1:]))))
+        return ops.reshape(x, (shape[0], math.prod(shape[1:])))
 
 
 class Dropout(Module):

@@ -68,4 +68,4 @@ __all__ = [
 ]
 
 bind_operators()
-graph.set_adder(addition.add)
+graph.set_movers(addition.add, addition.copy)
