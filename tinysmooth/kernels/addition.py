@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysmooth.kernels import memory
+from tinysmooth.kernels.ahead import compile_ahead
 from tinysmooth.kernels.jit import ENABLED, jit
 from tinysmooth.kernels.normalisation.lanes import LANES, read, write
 from tinysmooth.kernels.threads import plan_parts, run_parallel
@@ -55,6 +56,8 @@ def add(one: Array, other: Array, out: Array | None = None) -> Array:
 
 def copy(array: Array) -> Array:
     """Return a copy, its axes in the same order in memory, from the pool of `memory`."""
+    if array.ndim == 4:  # images, for a convolution: its kernels take longer to compile than this
+        compile_ahead()
     out = memory.empty_like(array)
     if not _in_parts(array, array, False, out):
         np.copyto(out, array)
