@@ -14,7 +14,7 @@ import numpy as np
 
 import tinysmooth as ts
 from tinysmooth import graph, kernels
-from tinysmooth.kernels import addition, threads
+from tinysmooth.kernels import addition, blocks, threads
 from tinysmooth.kernels.convolution import fast, im2col
 from tinysmooth.kernels.reference import pooling
 
@@ -63,6 +63,36 @@ def check_convolution(batch, channels, filters, side, kernel, stride, padding):
         ]
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * np.abs(theirs).max())
+
+
+def check_block(batch, channels, filters, side, kernel, stride, padding):
+    """The gradient of filters through a batch norm, an image at a time, against both steps."""
+    blocks.FEWEST_IMAGES = blocks.FEWEST_WINDOWS = 1
+    fast.winograd_enabled = False
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((batch, side, side, channels), np.float32)
+    weight = rng.standard_normal((filters, channels, kernel, kernel), np.float32)
+    how = (stride, stride), (padding, padding)
+    x = im2col.conv2d_forward(images, weight, *how)
+    mean, var = x.mean((0, 1, 2), np.float64), x.var((0, 1, 2), np.float64)
+    factor = rng.uniform(0.5, 1.5, filters).astype(np.float32)
+    scale = (factor / np.sqrt(var)).astype(np.float32)
+    numbers = (scale, (-mean * scale).astype(np.float32), mean, 1 / np.sqrt(var), factor)
+    for at_end, pool in itertools.product((True, False), repeat=2):
+        result = kernels.batch_norm_apply(x, *numbers[:2], True, pool, None)
+        grad = rng.standard_normal(result.shape, np.float32)
+        arrays = [grad, x, *numbers]
+        rest = (True, pool, True, result if pool else None, images, weight.shape, *how)
+        with kernels.use_kernels("reference"):
+            expected = kernels.conv2d_block_backward_weight(*arrays, *rest)
+        fenced_arrays = [fenced(array, at_end) for array in (*arrays, result, images)]
+        *arrays, result, inputs = fenced_arrays
+        rest = (True, pool, True, result if pool else None, inputs, weight.shape, *how)
+        kernels.use_kernels("compiled", winograd=False)
+        found = kernels.conv2d_block_backward_weight(*arrays, *rest)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * np.abs(theirs).max())
+    assert blocks._prepare.cache_info().misses, "no block was taken in one sweep"
 
 
 def check_pool(batch, channels, side, window, stride, padding):
@@ -167,7 +197,12 @@ def check_steps(channels, classes):
         keep.clear()
 
 
-CHECKS = {"convolution": check_convolution, "pool": check_pool, "steps": check_steps}
+CHECKS = {
+    "convolution": check_convolution,
+    "block": check_block,
+    "pool": check_pool,
+    "steps": check_steps,
+}
 
 
 def main(kind="", *shapes):

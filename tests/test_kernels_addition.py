@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinysmooth as ts
-from tinysmooth.kernels import addition, jit, threads
+from tinysmooth.kernels import addition, ahead, jit, threads
 
 LARGE = (5, 37, 41, 19)  # enough for two threads, and no whole number of vectors
 
@@ -41,6 +41,13 @@ def test_the_sum_has_numpys_bits(first, second, dtype, place):
         np.testing.assert_array_equal(array, expected if number == place else kept[number])
 
 
+@pytest.fixture
+def rehearsed(monkeypatch):
+    """Copy as on a machine where all kernels are compiled."""
+    monkeypatch.setattr(addition, "is_rehearsed", lambda: True)
+
+
+@pytest.mark.usefixtures("rehearsed")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, ">f4"])
 @pytest.mark.parametrize("layout", ["plain", "channels last", "gaps", "repeated"])
 def test_a_copy_is_numpys(layout, dtype):
@@ -54,6 +61,7 @@ def test_a_copy_is_numpys(layout, dtype):
     np.testing.assert_array_equal(array, kept)
 
 
+@pytest.mark.usefixtures("rehearsed")
 def test_a_copy_keeps_every_bit():
     bits = np.random.default_rng(0).integers(0, 2**32, LARGE, np.uint32)
     special = [0x80000000, 0x7FC00001, 0xFFC12345, 0x7F800000, 1]  # -0, NaN twice, infinity, tiny
@@ -69,6 +77,7 @@ def test_small_and_empty_arrays_are_copied(shape):
 
 
 @pytest.mark.skipif(not jit.ENABLED, reason="without a compiler NumPy adds")
+@pytest.mark.usefixtures("rehearsed")
 @pytest.mark.parametrize("layout", ["plain", "channels last"])
 def test_large_sums_are_shared_among_the_threads(layout, monkeypatch):
     shares = []
@@ -99,3 +108,17 @@ def test_a_gradient_that_two_operations_send_is_right_and_nobody_elses_changes()
     alone = ts.Tensor(middle.data, requires_grad=True)
     ts.conv2d(alone, w.detach(), padding=1).backward(seed)
     np.testing.assert_allclose(x.grad, 2 * (seed + alone.grad), rtol=1e-12)
+
+
+@pytest.mark.skipif(not jit.ENABLED, reason="without a compiler NumPy copies")
+def test_as_long_as_kernels_are_compiled_numpy_copies(monkeypatch, tmp_path):
+    monkeypatch.setattr(ahead, "_rehearsed", False)
+    monkeypatch.setattr(ahead, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(addition, "run_parallel", lambda *a, **k: pytest.fail("compiles"))
+    array = numbers(0)
+    np.testing.assert_array_equal(addition.copy(array), array)
+    (tmp_path / "rehearsed").touch()
+    with pytest.raises(pytest.fail.Exception, match="compiles"):
+        addition.copy(array)
+    (tmp_path / "rehearsed").unlink()
+    assert ahead.is_rehearsed(), "asks once"

@@ -4,13 +4,14 @@ import itertools
 
 import numpy as np
 import pytest
+from plans import forget_plans
 
 import tinysmooth as ts
 from tinysmooth import kernels
 from tinysmooth.kernels import blocks, memory
-from tinysmooth.kernels.convolution import fast, windows_plans
+from tinysmooth.kernels import threads as parts_of_work
+from tinysmooth.kernels.convolution import windows_plans
 from tinysmooth.kernels.jit import ENABLED
-from tinysmooth.kernels.prepared import Prepared
 from tinysmooth.kernels.threads import get_num_threads, set_num_threads
 
 # images, filters, stride, padding
@@ -32,19 +33,6 @@ def two_threads():
     set_num_threads(2)
     yield
     set_num_threads(before)
-
-
-@pytest.fixture
-def kernels_run(monkeypatch):
-    """The names of the prepared kernels that run."""
-    names, run = [], Prepared.run
-
-    def spy(call, *args):
-        names.append(call.kernel.name)
-        run(call, *args)
-
-    monkeypatch.setattr(Prepared, "run", spy)
-    return names
 
 
 class Case:
@@ -106,13 +94,10 @@ def test_calls_of_one_shape_keep_nothing_of_each_other():
 @pytest.fixture
 def always_in_zones(monkeypatch):
     """Cut the windows of an image in zones with other taps each, whatever that costs."""
-    remembered = windows_plans._cut, fast.route_of_weight, blocks._fits, blocks._prepare
     monkeypatch.setattr(windows_plans, "ZONE", -1e18)
-    for function in remembered:
-        function.cache_clear()
+    forget_plans()
     yield
-    for function in remembered:
-        function.cache_clear()
+    forget_plans()
 
 
 @pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
@@ -124,14 +109,20 @@ def test_the_zones_of_all_images_add_up(shapes, always_in_zones, kernels_run):
         assert FUSED in kernels_run
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_any_number_of_threads_gives_the_gradient(threads):
+@pytest.mark.parametrize("threads", [1, 2, 3, 40])
+def test_any_number_of_threads_gives_the_gradient(threads, monkeypatch, kernels_run):
     set_num_threads(threads)
-    case = Case((25, 24, 24, 3), *SHAPES["first layer"][1:])
+    monkeypatch.setattr(blocks, "FEWEST_IMAGES", 1)
+    monkeypatch.setattr(parts_of_work, "SMALLEST_PART", 1000)
+    forget_plans()
+    case = Case((41, 24, 24, 3), *SHAPES["first layer"][1:])
     once, again = case.gradients(), case.gradients()
     assert_close(once, case.exact())
     for one, other in zip(once, again, strict=True):
         np.testing.assert_array_equal(one, other)
+    if ENABLED:
+        assert kernels_run.count(FUSED) == 2
+    forget_plans()
 
 
 OTHERS = {
@@ -153,13 +144,11 @@ def test_where_it_does_not_pay_both_steps_are_taken(shapes, kernels_run):
 def test_a_strip_that_fits_no_cache_is_not_made(monkeypatch, kernels_run):
     case = Case(*SHAPES["first layer"])
     monkeypatch.setattr(blocks, "LARGEST_STRIP", 24 * 24 * 32 - 1)
-    blocks._fits.cache_clear()
-    try:
-        kernels_run.clear()
-        assert_close(case.gradients(), case.exact())
-        assert FUSED not in kernels_run
-    finally:
-        blocks._fits.cache_clear()
+    forget_plans()
+    kernels_run.clear()
+    assert_close(case.gradients(), case.exact())
+    assert FUSED not in kernels_run
+    forget_plans()
 
 
 def test_float64_takes_the_exact_way():
@@ -181,8 +170,8 @@ def test_inputs_are_left_alone_and_may_be_read_only():
 # ------------------------------------------------------------------ in the block
 
 
-def block_gradients(order, needed):
-    """Differentiate a block whose images need a gradient or not, arguments in some order."""
+def block_arguments(needed):
+    """The arguments of a block, those by name that need a gradient, and the others."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((16, 3, 24, 24)).astype(np.float32)
     arguments = {
@@ -194,6 +183,12 @@ def block_gradients(order, needed):
     for name in needed:
         arguments[name].requires_grad = True
     rest = {"running_mean": None, "running_var": None, "training": True, "pool": True, "padding": 1}
+    return arguments, rest
+
+
+def block_gradients(order, needed):
+    """Differentiate a block whose images need a gradient or not, arguments in some order."""
+    arguments, rest = block_arguments(needed)
     out = ts.ops.conv2d_block(**{name: arguments[name] for name in order}, **rest)
     (out * out).sum().backward()
     return {name: arguments[name].grad for name in needed}
@@ -220,16 +215,21 @@ def test_a_first_layer_makes_no_gradient_of_what_it_gave(kernels_run):
         assert FUSED not in kernels_run and "_dx_pool_parts" in kernels_run
 
 
-def test_a_graph_that_is_kept_gives_the_same_again():
-    x = np.random.default_rng(2).standard_normal((16, 3, 24, 24)).astype(np.float32)
-    model = ts.nn.Sequential(
-        ts.nn.Conv2d(3, 16, 3, bias=False, rng=np.random.default_rng(0)),
-        *(ts.nn.BatchNorm2d(16), ts.nn.ReLU(), ts.nn.MaxPool2d(2)),
-    )
-    out = model(x).sum()
-    out.backward(retain_graph=True)
-    once = [parameter.grad.copy() for parameter in model.parameters()]
-    model.zero_grad()
-    out.backward()
-    for parameter, before in zip(model.parameters(), once, strict=True):
-        np.testing.assert_array_equal(parameter.grad, before)
+@pytest.mark.parametrize("order", list(itertools.permutations(NAMES)))
+def test_a_graph_that_is_kept_may_be_walked_with_another_gradient(order):
+    """Whatever the first walk left over is not taken for the second."""
+    rng = np.random.default_rng(2)
+    seeds = rng.standard_normal((2, 16, 16, 12, 12)).astype(np.float32)
+
+    def walks(*chosen):
+        arguments, rest = block_arguments(NAMES)
+        out = ts.ops.conv2d_block(**{name: arguments[name] for name in order}, **rest)
+        for number in chosen:
+            for tensor in arguments.values():
+                tensor.zero_grad()
+            out.backward(seeds[number], retain_graph=True)
+        return {name: tensor.grad for name, tensor in arguments.items()}
+
+    both, alone = walks(0, 1), walks(1)
+    for name in NAMES:
+        np.testing.assert_array_equal(both[name], alone[name])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from plans import forget_plans
 
 from tinysmooth import kernels
 from tinysmooth.kernels import memory, threads
@@ -116,17 +117,6 @@ def many_parts(monkeypatch):
     yield
     forget_plans()
     threads.set_num_threads(before)
-
-
-def forget_plans():
-    windows_plans._cut.cache_clear()
-    few_channels._prepare.cache_clear()
-    for calls in ("_prepare_forward", "_prepare_backward", "_prepare_gradient"):
-        getattr(windows_route, calls).cache_clear()
-    for calls in ("_prepare_convolution", "_prepare_gradient"):
-        getattr(winograd_route, calls).cache_clear()
-    for route in ("_forward", "_backward_data", "route_of_weight"):
-        getattr(fast, route).cache_clear()
 
 
 def force_zones(monkeypatch, yes):

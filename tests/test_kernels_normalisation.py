@@ -8,7 +8,6 @@ import pytest
 import tinysmooth as ts
 from tinysmooth import kernels
 from tinysmooth.kernels.jit import ENABLED
-from tinysmooth.kernels.prepared import Prepared
 from tinysmooth.kernels.threads import get_num_threads, set_num_threads
 
 FLAGS = list(itertools.product([False, True], repeat=2))  # relu, pool
@@ -179,6 +178,20 @@ def test_both_sets_agree_on_the_gradients(shape, relu, pool, training):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=3e-6 * scale)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the reference's, rightly
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("pool", [False, True])
+def test_without_statistics_a_pixel_spoils_no_other(kernel_set, pool, bad):
+    case = Case((2, 6, 6, 20))
+    grad = case.like(case.apply(False, pool).shape)
+    clean, *_ = case.backward(grad, False, pool, False)
+    case.x[1, 3, 3, 7] = bad
+    spoilt, *_ = case.backward(grad, False, pool, False)
+    window = np.zeros(case.x.shape, bool)
+    window[1, 2:4, 2:4, 7] = True  # its neighbours may win or lose with it
+    np.testing.assert_array_equal(spoilt[~window], clean[~window])
+
+
 @pytest.mark.parametrize(("relu", "pool"), FLAGS)
 def test_calls_of_one_shape_keep_nothing_of_each_other(relu, pool):
     """Far biases give a result of pooling that may not be summed; that of the next call may."""
@@ -212,19 +225,6 @@ def test_coefficients_of_another_dtype_are_rounded_as_in_the_forward_pass(pool):
     assert [array.dtype for array in ours] == [np.float32, np.float64, np.float64]
     for array, same in zip(ours, expected, strict=True):
         np.testing.assert_array_equal(array.astype(np.float32), same)
-
-
-@pytest.fixture
-def kernels_run(monkeypatch):
-    """The names of the kernels that the backward pass runs."""
-    names, run = [], Prepared.run
-
-    def spy(call, *args):
-        names.append(call.kernel.name)
-        run(call, *args)
-
-    monkeypatch.setattr(Prepared, "run", spy)
-    return names
 
 
 # Biases, in weights: three near enough to zero for the result to be summed, and two too far.

@@ -292,8 +292,8 @@ _copy: Copier = functools.partial(np.array, order="K")
 def set_movers(add: Adder, copy: Copier) -> None:
     """Choose who adds and copies the arrays of the graph.
 
-    ``add(one, other, out)`` does as ``numpy.add``: into a new array if `out` is None, which may be
-    one of the two. ``copy(array)`` does as ``numpy.array(array, order="K")``.
+    ``add(one, other, out)`` does as ``numpy.add``: `out` may be one of the two, and if it is None
+    the sum is a new array. ``copy(array)`` does as ``numpy.array(array, order="K")``.
     """
     global _add, _copy
     _add, _copy = add, copy

@@ -241,7 +241,7 @@ def _hold_saved(
 
 def _may_share(one: Array, other: Array) -> bool:
     """Tell whether two arrays may overlap, which two that own their memory do not."""
-    if one.base is None and other.base is None:
+    if one.flags.owndata and other.flags.owndata:
         return False
     return bool(np.may_share_memory(one, other))
 

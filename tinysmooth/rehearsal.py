@@ -16,6 +16,7 @@ forward and backward pass, for what is left, and what an evaluation needs.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import os
@@ -23,8 +24,11 @@ import os
 import numpy as np
 
 from tinysmooth.kernels import move_towards, use_kernels
+from tinysmooth.kernels.addition import add_parts
 from tinysmooth.kernels.ahead import mark_as_done
+from tinysmooth.kernels.blocks import FEWEST_IMAGES
 from tinysmooth.kernels.panels import PANEL, panel_product
+from tinysmooth.kernels.threads import run_parallel
 from tinysmooth.losses import cross_entropy
 from tinysmooth.models import resnet9
 from tinysmooth.nn import Conv2d, GlobalAvgPool2d, Linear, Residual, Sequential
@@ -33,18 +37,19 @@ from tinysmooth.tensor import Tensor
 
 __all__ = ["rehearse"]
 
-LEAST_URGENT = 19
-"""In the scheduler's terms; a wait of the other side for a kernel leaves this one the CPU still."""
+LESS_URGENT = 10
+"""In the scheduler's terms: a tenth of the other side's share of a CPU that both want. What the
+other side waits for is compiled meanwhile, because it then wants no CPU."""
 
 
-def rehearse(batch_size: int = 8, size: int = 64, aside: bool = False) -> None:
+def rehearse(batch_size: int = FEWEST_IMAGES, size: int = 64, aside: bool = False) -> None:
     """Compile or load what training ``resnet9`` needs.
 
     Parameters
     ----------
     batch_size, size : int
         Images and pixels. Small, but large enough that every layer takes the route that it takes
-        in earnest.
+        in earnest, if this side has one thread.
     aside : bool
         Whether this process gives way to the other side, from where that begins to run more than it
         compiles: it then takes a fiftieth less time to its first step.
@@ -53,6 +58,7 @@ def rehearse(batch_size: int = 8, size: int = 64, aside: bool = False) -> None:
     none, table = np.zeros(1, np.float32), np.zeros(1, np.int64)
     no_rows = (none, 0, table, 0, 0, table, 0, none, 0, 0, PANEL, none, 0, table, 0, 0, none, 0, 0)
     panel_product(*no_rows)
+    run_parallel(add_parts, none, none, 0, none, parts=1)  # of small arrays NumPy makes the sum
 
     rng = np.random.default_rng(0)
     images = rng.standard_normal((batch_size, size, size, 3), np.float32).transpose(0, 3, 1, 2)
@@ -69,7 +75,8 @@ def rehearse(batch_size: int = 8, size: int = 64, aside: bool = False) -> None:
     cross_entropy(classifier(x), targets, label_smoothing=0.1).backward()
     _step()
     if aside and hasattr(os, "nice"):
-        os.nice(LEAST_URGENT)
+        with contextlib.suppress(OSError):
+            os.nice(LESS_URGENT)
     for result in others:
         _differentiate(result)
     cross_entropy(model(Tensor(images)), targets, label_smoothing=0.1).backward()

@@ -123,7 +123,8 @@ def memory_rows(torch: Any = None) -> list[dict[str, Any]]:
 
 def _compile_the_rest(cache: dict[str, str]) -> None:
     """Have done what the helper of a process that has ended is still at, or leaves to do."""
-    environment = {**os.environ, "TINYSMOOTH_REHEARSAL": "1", **cache}
+    alone = {"TINYSMOOTH_REHEARSAL": "1", "TINYSMOOTH_NUM_THREADS": "1"}
+    environment = {**os.environ, **alone, **cache}
     command = [sys.executable, "-m", "tinysmooth.rehearsal"]
     subprocess.run(command, env=environment, capture_output=True, check=True, timeout=300)
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysmooth.kernels import memory
-from tinysmooth.kernels.ahead import compile_ahead
+from tinysmooth.kernels.ahead import is_rehearsed
 from tinysmooth.kernels.jit import ENABLED, jit
 from tinysmooth.kernels.normalisation.lanes import LANES, read, write
 from tinysmooth.kernels.threads import plan_parts, run_parallel
 
-__all__ = ["add", "copy"]
+__all__ = ["add", "add_parts", "copy"]
 
 Array = NDArray[Any]
 
@@ -28,7 +28,7 @@ NANOSECONDS_PER_FLOAT = 0.5
 
 
 @jit
-def _add_parts(part: int, parts: int, one: Array, other: Array, both: int, out: Array) -> None:
+def add_parts(part: int, parts: int, one: Array, other: Array, both: int, out: Array) -> None:
     """Write one, plus other if `both`, to this part's share of out."""
     stop = one.size * (part + 1) // parts
     for i in range(one.size * part // parts, stop, LANES):
@@ -56,10 +56,9 @@ def add(one: Array, other: Array, out: Array | None = None) -> Array:
 
 def copy(array: Array) -> Array:
     """Return a copy, its axes in the same order in memory, from the pool of `memory`."""
-    if array.ndim == 4:  # images, for a convolution: its kernels take longer to compile than this
-        compile_ahead()
     out = memory.empty_like(array)
-    if not _in_parts(array, array, False, out):
+    # To compile this first would hold up the second process, which the first convolution starts.
+    if not is_rehearsed() or not _in_parts(array, array, False, out):
         np.copyto(out, array)
     return out
 
@@ -76,5 +75,5 @@ def _in_parts(one: Array, other: Array, both: bool, out: Array) -> bool:
     if not one.flags.c_contiguous:
         return False
     flat = (one.reshape(-1), other.reshape(-1), int(both), out.reshape(-1))
-    run_parallel(_add_parts, *flat, parts=parts)
+    run_parallel(add_parts, *flat, parts=parts)
     return True

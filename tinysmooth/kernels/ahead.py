@@ -22,13 +22,14 @@ from tinysmooth.kernels.cache import cache_folder
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.threads import usable_cpus
 
-__all__ = ["compile_ahead", "mark_as_done", "wait_for_helper"]
+__all__ = ["compile_ahead", "is_rehearsed", "mark_as_done", "wait_for_helper"]
 
 _MARK = "rehearsed"
 _ROOT = Path(__file__).resolve().parents[2]
 
 _waiting: list[threading.Thread] = []  # for the helper
 _starting = threading.Lock()
+_rehearsed = False
 
 
 @functools.cache
@@ -79,6 +80,15 @@ def _run(command: list[str], environment: dict[str, str], quiet: dict[str, int])
         subprocess.run(command, env=environment, check=False, **quiet)  # type: ignore[call-overload]
     except OSError:  # no process to be had: everything is compiled here
         pass
+
+
+def is_rehearsed() -> bool:
+    """Tell whether a helper has ended on this machine, or none has anything to save to."""
+    global _rehearsed
+    if not _rehearsed:
+        folder = cache_folder()
+        _rehearsed = folder is None or (folder / _MARK).exists()
+    return _rehearsed
 
 
 def mark_as_done() -> None:

@@ -8,11 +8,11 @@ Those of a first layer need none. So here each thread makes dx of one image, whi
 cache, adds it to the gradient of the filters, and goes on to the next::
 
     for each image of a thread
-        x, grad    --second sweep of batch norm-->  dx, a strip [H][W][K] in the L2 cache
+        x, grad    --second sweep of batch norm-->  dx, a strip [H][W][K] in the cache
         image, dx  --windows-->                     sums of the filters
 
-While an image's products run, memory is idle, so their tiles ask for x of the next image. With both
-the two gradients take 0.65 to 0.85 of the time.
+While an image's products run, memory is idle, so their tiles ask for x of the next image. On an
+Intel processor the gradients of a first layer and its batch norm take 0.65 to 0.85 of the time.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ FEWEST_WINDOWS = 512
 """Windows of an image, below which it is not worth a round of its own."""
 
 FEWEST_IMAGES = 8
-"""Images of a thread: with fewer, one of them may have much less to do than another."""
+"""Images of a thread: with fewer, one thread may have much less to do than another."""
 
 LARGEST_STRIP = 2**18
-"""Floats of dx of an image: a megabyte, and with more it would not stay in the L2 cache."""
+"""Floats of dx of an image: a megabyte. L2 caches have half of that to two megabytes."""
 
 
 @jit
@@ -100,17 +100,17 @@ def _gradient_parts(
 @functools.lru_cache(maxsize=REMEMBERED)
 def _fits(
     images: Shape,
-    weight: Shape,
+    filters: Shape,
     out: Shape,
     stride: Pair,
     padding: Pair,
     winograd: bool,
     threads: int,
+    parts: int,
 ) -> bool:
     """Tell whether the gradient is one of `windows`, and its images neither too small nor large."""
-    shapes = (images, out, weight)
-    route, _ = fast.route_of_weight(*shapes, stride, padding, winograd, threads)
-    if route is not fast.Route.WINDOWS or out[0] < FEWEST_IMAGES * backward.parts_for(out):
+    route, _ = fast.route_of_weight(images, out, filters, stride, padding, winograd, threads)
+    if route is not fast.Route.WINDOWS or out[0] < FEWEST_IMAGES * parts or out[3] < LANES:
         return False
     return out[1] * out[2] >= FEWEST_WINDOWS and math.prod(out[1:]) <= LARGEST_STRIP
 
@@ -118,32 +118,33 @@ def _fits(
 @functools.lru_cache(maxsize=REMEMBERED)
 def _prepare(
     images: Shape,
-    weight: Shape,
+    filters: Shape,
     out: Shape,
     stride: Pair,
     padding: Pair,
     flags: tuple[bool, bool, bool],
-    threads: int,
+    parts: int,
 ) -> Calls:
     relu, pool, training = flags
-    filters, channels, rows, columns = weight
-    parts, size = backward.parts_for(out), (out[1], out[2])
-    plan = plan_gradient((1, *images[1:]), weight, size, stride, padding, threads=1)
-    room = backward.room_for(filters, parts)
+    count, channels, rows, columns = filters
+    plan = plan_gradient((1, *images[1:]), filters, (out[1], out[2]), stride, padding, threads=1)
+    room = backward.room_for(count, parts)
     strips = Piece(room.sums.stop, (parts, math.prod(out[1:])))
     sums = Piece(strips.stop, (parts, plan.sums[1]))
     workspace = Piece(sums.stop, (parts, plan.workspace))
     taps = Piece(workspace.stop, (plan.adding, LANES * LANES * rows * columns))
     offsets = Piece(taps.stop, (parts, plan.tables), INT)
     arrays = (flat(images), flat(out), flat(backward.halved(out, pool)))
-    found = (*backward.numbers_and_found(filters), Given((parts, 2, filters), DOUBLE))
+    given = (*backward.numbers_and_found(count), Given((parts, 2, count), DOUBLE))
     sizes = (*out, int(training), int(pool), math.prod(images[1:]))
     pieces = (room.tables, room.sums, strips, sums, workspace, offsets)
     rest = (sizes, floor_of(relu), *pieces, plan.grids, plan.sizes)
-    shape = (filters, channels, rows * columns)
     steps = (
-        Prepared(_gradient_parts, parts, *arrays, *found, *rest),
-        Prepared(sum_filter_gradients, plan.adding, sums, flat(weight), shape, taps),
+        Prepared(_gradient_parts, parts, *arrays, *given, *rest),
+        Prepared(
+            *(sum_filter_gradients, plan.adding, sums, flat(filters)),
+            *((count, channels, rows * columns), taps),
+        ),
     )
     return Calls(steps, offsets.stop, parts)
 
@@ -166,18 +167,19 @@ def conv2d_block_backward_weight(
     padding: Pair,
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of the filters, the weight and the bias; see the reference."""
-    shapes, threads = (images.shape, filters_shape, x.shape), get_num_threads()
-    if x.dtype != np.float32 or not _fits(*shapes, stride, padding, fast.winograd_enabled, threads):
+    shapes = (images.shape, tuple(filters_shape), x.shape)
+    parts, found_out = backward.parts_for(x.shape), (fast.winograd_enabled, get_num_threads())
+    if x.dtype != np.float32 or not _fits(*shapes, stride, padding, *found_out, parts):
         dx, dweight, dbias = backward.batch_norm_backward(
             grad, x, scale, shift, mean, inv_std, weight, relu, pool, training, result
         )
         filters = fast.conv2d_backward_weight(images, dx, filters_shape, stride, padding)
         return filters, dweight, dbias
-    calls = _prepare(*shapes, stride, padding, (relu, pool, training), threads)
+    calls = _prepare(*shapes, stride, padding, (relu, pool, training), parts)
     filters, floats = memory.empty(filters_shape, x.dtype), memory.workspace(calls.floats)
     numbers = np.array((scale, shift, mean, inv_std, weight), np.float64)
-    found = backward.sum_up(floats, grad, x, numbers, relu, pool, result)
-    gradients, (products, addition) = np.empty((calls.parts, 2, x.shape[3])), calls.steps
+    found = backward.sum_up(floats, grad, x, numbers, relu, pool, result, parts)
+    gradients, (products, addition) = np.empty((parts, 2, x.shape[3])), calls.steps
     products.run(floats, images, x, grad, numbers, found, gradients)
     addition.run(floats, filters)
     dweight, dbias = gradients[0].astype(weight.dtype)

@@ -167,8 +167,7 @@ def _prepare_global(
     """Prepare the means of images, or the way back from the gradient of the means."""
     count, height, width, channels = images
     pixels, means = Given((count, height * width, channels), dtype), Given((count, channels), dtype)
-    work = math.prod(images) * NANOSECONDS_PER_TAP
-    parts = plan_parts(work, count)
+    parts = plan_parts(math.prod(images) * NANOSECONDS_PER_TAP, count)
     room = Piece(0, (parts, channels + APART), dtype if backward else DOUBLE)
     if backward:
         scale = dtype.type(1 / (height * width))

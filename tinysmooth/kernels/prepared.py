@@ -1,15 +1,17 @@
 """Calls of kernels whose arguments are written out once for all calls of the same shapes.
 
 `tinysmooth.kernels.calls` writes the arguments of a kernel out as numbers: for an array its size,
-shape and strides, and where it begins. In a convolution of the same shapes nothing of it changes
-but the places where arrays begin. So a route prepares its calls once for each shape, with stand-ins
-for the arrays to come, and then fills in addresses::
+shape and strides, and where it begins. In a convolution of the same shapes, or a batch norm,
+nothing of it changes but the places where arrays begin. So an operation prepares its calls once for
+each shape, with stand-ins for the arrays to come, and then fills in addresses::
 
     0, 0, 864, 4, [weight], 864, 4,    32, 3, 9,    0, 0, 1024, 4, [floats], 1024, 4
     `---- 32 x 3 filters of 3x3 ----'  `-sizes-'    `---- where they are packed ----'
 
 Before, a convolution spent 50 microseconds in Python, two thirds of what PyTorch takes for all of a
-small layer; prepared it spends 25.
+small layer; prepared it spends 25. The gradient of a BatchNorm, with what it then did in NumPy
+between its sweeps, spent 110, now 40; in a training step, where kernels leave nothing of Python in
+the processor's caches, two to three times as much.
 """
 
 from __future__ import annotations
@@ -174,7 +176,7 @@ class Calls(NamedTuple):
 
     steps: tuple[Prepared, ...]
     floats: int  # of the workspace
-    parts: int  # of the step that convolves
+    parts: int  # of the step that does most of the work
 
 
 def _describe(shape: tuple[int, ...], itemsize: int) -> list[int]:

@@ -8,13 +8,10 @@ and the variance depend on x too, which takes out of the gradient its mean and i
 one pass over memory: it keeps only x, and its result if that is pooled, and works out the mask and
 the winners of the pool again.
 ``conv2d_block`` begins with a convolution, which takes the statistics while it writes. Where its
-images need no gradient, the filters get theirs while that of the batch norm is made.
+images need no gradient, the filters may get theirs while that of the batch norm is made.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +19,7 @@ from tinysmooth import kernels
 from tinysmooth.checks import check_flag, check_floating, check_real
 from tinysmooth.graph import Array, fresh
 from tinysmooth.ops.spatial import channels_first, channels_last, prepare_convolution
+from tinysmooth.ops.sweep import Sweep
 from tinysmooth.primitive import Recorded, primitive
 
 __all__ = ["batch_norm", "batch_norm_block", "conv2d_block"]
@@ -150,16 +148,16 @@ def conv2d_block(
         convolved, statistics = kernels.conv2d_with_statistics(*convolution)
     else:
         convolved = kernels.conv2d_forward(*convolution)
-    out, swept, filters_swept = _normalise(
+    out, swept = _normalise(
         *(channels_first(convolved), weight, bias, running_mean, running_var, training),
         *(momentum, eps, relu, pool, residual, statistics),
         users=("x", "filters"),
     )
     to_images, _ = convolution.gradients()
-    images, shape_and_steps = convolution.images, (filters.shape, *convolution[2:])
+    images, (steps, frame), shape = convolution.images, convolution[2:], filters.shape
     return channels_first(out), {
         "x": fresh(lambda grad: channels_first(to_images(swept(grad, "x")))),
-        "filters": fresh(lambda grad: filters_swept(grad, images, *shape_and_steps)),
+        "filters": fresh(lambda grad: swept.filters(grad, images, shape, steps, frame)),
         "weight": lambda grad: swept(grad, "weight"),
         "bias": lambda grad: swept(grad, "bias"),
         "residual": lambda grad: grad,
@@ -186,17 +184,17 @@ def _batch_norm(
                 f"batch_norm: residual has shape {residual.shape}; expected {x.shape}, as x has"
             )
         residual = residual[:, :, None, None]
-    out, swept, _ = _normalise(x, *numbers, relu, pool, residual)
+    out, swept = _normalise(x, *numbers, relu, pool, residual)
 
     def x_rule(grad: Array) -> Array:
-        back = channels_first(swept(grad[:, :, None, None] if flat else grad, "x"))
+        back = channels_first(swept(grad, "x"))
         return back[:, :, 0, 0] if flat else back
 
     result = channels_first(out)
     return result[:, :, 0, 0] if flat else result, {
         "x": fresh(x_rule),
-        "weight": lambda grad: swept(grad[:, :, None, None] if flat else grad, "weight"),
-        "bias": lambda grad: swept(grad[:, :, None, None] if flat else grad, "bias"),
+        "weight": lambda grad: swept(grad, "weight"),
+        "bias": lambda grad: swept(grad, "bias"),
         "residual": lambda grad: grad,
     }
 
@@ -215,11 +213,10 @@ def _normalise(
     residual: Array | None,
     statistics: Statistics | None = None,
     users: tuple[str, ...] = ("x",),
-) -> tuple[Array, Callable[[Array, str], Array], Callable[..., Array]]:
-    """Return the block's result (N, H, W, C), its gradients by name, and that of filters before it.
+) -> tuple[Array, Sweep]:
+    """Return the block's result (N, H, W, C), and what its rules share.
 
-    `statistics` are the batch's own, if they are known already. `users` are the names under which
-    the gradient of x will be asked for, once each.
+    `statistics` are the batch's own, if they are known already; `users` as for `Sweep`.
     """
     training = check_flag("batch_norm", "training", training)
     momentum = check_real("batch_norm", "momentum", momentum, low=0.0, high=1.0)
@@ -241,28 +238,8 @@ def _normalise(
     out = kernels.batch_norm_apply(x, scale, shift, relu, pool, residual)
     result = out if pool and residual is None and x.dtype == np.float32 else None
 
-    # All rules share one sweep over x; the first that is asked pays for it.
-    sweep: dict[str, Array] = {}
-    kept = (x, scale, shift, mean, inv_std, weight, relu, pool, training, result)
-
-    def swept(grad: Array, which: str) -> Array:
-        if which not in sweep:
-            dx, sweep["weight"], sweep["bias"] = kernels.batch_norm_backward(
-                channels_last(grad), *kept
-            )
-            sweep.update(dict.fromkeys(users, dx))
-        return sweep.pop(which)
-
-    def filters_swept(grad: Array, images: Array, *shape_and_steps: Any) -> Array:
-        if "filters" in sweep:  # the gradient of the images was asked for before
-            dx = sweep.pop("filters")
-            return kernels.conv2d_backward_weight(images, dx, *shape_and_steps)
-        filters, sweep["weight"], sweep["bias"] = kernels.conv2d_block_backward_weight(
-            channels_last(grad), *kept, images, *shape_and_steps
-        )
-        return filters
-
-    return out, swept, filters_swept
+    numbers = (x, scale, shift, mean, inv_std, weight, relu, pool, training, result)
+    return out, Sweep(numbers, users)
 
 
 def _check_batch(

@@ -183,8 +183,8 @@ def filter_gradient_windows(
 ) -> None:
     """Add up A.T @ grad; to what is there, if `add` is not 0.
 
-    `ahead` is read where the gradient of the next product is in `grad`: that, or what else will
-    have to come from memory.
+    What is asked for ahead is in `ahead` where the gradient of the next product is in `grad`: that,
+    or what else will have to come from memory.
 
     A part is a share of the rows of windows, added up in ``sums[part]``, which is (depth, K); or,
     if `by_filters`, a share of the panels over all windows, added up in ``sums[0]``.
@@ -251,8 +251,8 @@ def filter_gradient_windows(
                         ahead, following + some * first, min(a_tile, some * ASKED),
                     )  # fmt: skip
                     if middle < depth:
-                        lines = some * depth * width // padded
-                        a_tile = lines * TILE_ROWS // (depth - middle)
+                        whole = some * depth * width // padded
+                        a_tile = whole * TILE_ROWS // (depth - middle)
                         pixels = windows[last_window] + depth + some * depth * first // padded
                         panel_product(
                             images, 0, taps, middle, depth, behind(windows, start), some,

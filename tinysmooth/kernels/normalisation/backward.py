@@ -70,7 +70,7 @@ from tinysmooth.kernels.prepared import (
     flat,
 )
 from tinysmooth.kernels.reference import normalisation as reference
-from tinysmooth.kernels.threads import get_num_threads, plan_parts
+from tinysmooth.kernels.threads import plan_parts
 from tinysmooth.kernels.vectors import fma, load, splat
 
 Array = NDArray[Any]
@@ -253,25 +253,25 @@ def halved(images: Shape, pool: bool) -> Shape:
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _prepare_sums(images: Shape, relu: bool, pool: bool, of_result: bool, threads: int) -> Prepared:
+def _prepare_sums(images: Shape, relu: bool, pool: bool, of_result: bool, parts: int) -> Prepared:
     """Prepare sweep 1 over the images or, `of_result`, over what they became."""
     count, height, width, channels = images
-    windows, parts = halved(images, pool), parts_for(images)
-    read = windows if of_result else images
-    arrays = (flat(read), flat(windows), *numbers_and_found(channels))
+    windows = halved(images, pool)
+    summed = windows if of_result else images
+    arrays = (flat(summed), flat(windows), *numbers_and_found(channels))
     if pool and not of_result:
         kernel, sizes = sum_pool_parts, (count * windows[1], height, width, channels)
     else:
-        pixels = math.prod(read[:3])
+        pixels = math.prod(summed[:3])
         kernel = sum_parts
         sizes = (pixels, channels, pixels_together(pixels, channels), int(of_result))
     return Prepared(kernel, parts, *arrays, sizes, floor_of(relu), *room_for(channels, parts))
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _prepare_dx(images: Shape, relu: bool, pool: bool, training: bool, threads: int) -> Calls:
+def _prepare_dx(images: Shape, relu: bool, pool: bool, training: bool, parts: int) -> Calls:
     """Prepare sweep 2."""
-    channels, parts = images[3], parts_for(images)
+    channels = images[3]
     room, grad = room_for(channels, parts), flat(halved(images, pool))
     gradients = Given((parts, 2, channels), DOUBLE)
     arrays = (flat(images), grad, *numbers_and_found(channels), gradients, flat(images))
@@ -288,14 +288,15 @@ def sum_up(
     relu: bool,
     pool: bool,
     result: Array | None,
+    parts: int,
 ) -> Array:
     """Run sweep 1, which leaves its sums in the workspace; return what they are of."""
-    found, threads = np.zeros(1, np.int64), get_num_threads()
+    found = np.full(1, NOTHING, np.int64)
     if pool and result is not None:
-        call = _prepare_sums(x.shape, relu, pool, True, threads)
+        call = _prepare_sums(x.shape, relu, pool, True, parts)
         call.run(floats, result, grad, numbers, found)
     if found[0] == NOTHING:
-        _prepare_sums(x.shape, relu, pool, False, threads).run(floats, x, grad, numbers, found)
+        _prepare_sums(x.shape, relu, pool, False, parts).run(floats, x, grad, numbers, found)
     return found
 
 
@@ -317,11 +318,12 @@ def batch_norm_backward(
         return reference.batch_norm_backward(
             grad, x, scale, shift, mean, inv_std, weight, relu, pool, training
         )
-    calls = _prepare_dx(x.shape, relu, pool, training, get_num_threads())
+    parts = parts_for(x.shape)
+    calls = _prepare_dx(x.shape, relu, pool, training, parts)
     dx, floats = memory.empty(x.shape, x.dtype), memory.workspace(calls.floats)
     numbers = np.array((scale, shift, mean, inv_std, weight), np.float64)
-    found = sum_up(floats, grad, x, numbers, relu, pool, result)
-    gradients = np.empty((calls.parts, 2, x.shape[3]))
+    found = sum_up(floats, grad, x, numbers, relu, pool, result, parts)
+    gradients = np.empty((parts, 2, x.shape[3]))
     calls.steps[0].run(floats, x, grad, numbers, found, gradients, dx)
     dweight, dbias = gradients[0].astype(weight.dtype)
     return dx, dweight, dbias

@@ -1,4 +1,4 @@
-"""Batch norm backward, sweep 1: sum(d) and sum(d * (x - mean)) for each channel.
+"""Batch norm backward, sweep 1: sum(d) and sum(d * (x - mean)) for each channel, and their use.
 
 `tinysmooth.kernels.normalisation.backward` has the formulas. As in the forward sweep, four vectors
 of channels are summed in registers at a time, so that memory is read almost in its order; through
@@ -258,10 +258,13 @@ def finish_sums(
     """
     _fill_table(table, channels, 1, numbers, 0)
     for c in range(channels):
-        total = product = 0.0
-        for part in range(sums.shape[0]):
-            total += sums[part, 0, c]
-            product += sums[part, 1, c]
+        gradients[0, c] = gradients[1, c] = 0
+    for part in range(sums.shape[0]):
+        for c in range(channels):
+            gradients[0, c] += sums[part, 1, c]
+            gradients[1, c] += sums[part, 0, c]
+    for c in range(channels):
+        product, total = gradients[0, c], gradients[1, c]
         # The kernels subtract a rounded mean, or centre, always the same one.
         mean, inv_std, scale = numbers[MEAN, c], numbers[INV_STD, c], table[SCALE, c]
         if found[0] == RESULT:
@@ -270,8 +273,8 @@ def finish_sums(
         if found[0] == RESULT:
             product /= scale
         dweight, direct = product * inv_std, numbers[WEIGHT, c] * inv_std
-        through_statistics = -direct / pixels if pixels else 0.0
-        table[DIRECT, c] = direct
-        table[SLOPE, c] = through_statistics * dweight * inv_std
-        table[CONSTANT, c] = through_statistics * total
-        gradients[0, c], gradients[1, c] = dweight, total
+        gradients[0, c] = dweight
+        table[DIRECT, c], table[SLOPE, c], table[CONSTANT, c] = direct, 0, 0
+        if pixels:  # without: also of a sum that is not finite nothing comes here
+            table[SLOPE, c] = -direct * dweight * inv_std / pixels
+            table[CONSTANT, c] = -direct * total / pixels

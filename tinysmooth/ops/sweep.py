@@ -1,0 +1,69 @@
+"""What the rules of a batch norm share: one sweep over its images gives all their gradients."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+
+from tinysmooth import kernels
+from tinysmooth.graph import Array
+from tinysmooth.ops.spatial import channels_last
+
+__all__ = ["Sweep"]
+
+Pair = tuple[int, int]
+Numbers = tuple[Array, Array, Array, Array, Array, Array, bool, bool, bool, Array | None]
+
+
+class Sweep:
+    """The gradients of a batch norm by name; the first rule that asks pays for all.
+
+    They hold for one gradient of the result. A graph that is kept may be walked again with another:
+    whatever nobody has asked for by then is forgotten.
+
+    Parameters
+    ----------
+    numbers : tuple
+        The arguments of ``kernels.batch_norm_backward`` behind the gradient.
+    users : sequence of str
+        Names under which the gradient of the images is asked for, once each.
+    """
+
+    def __init__(self, numbers: Numbers, users: Sequence[str]) -> None:
+        self._numbers, self._users = numbers, users
+        self._found: dict[str, Array] = {}
+        self._grad: weakref.ref[Array] | None = None
+
+    def __call__(self, grad: Array, which: str) -> Array:
+        """Return ``"weight"``, ``"bias"``, or for a user the gradient of the images, NHWC."""
+        self._begin(grad)
+        if which not in self._found:
+            dx, dweight, dbias = kernels.batch_norm_backward(_images(grad), *self._numbers)
+            self._found = dict.fromkeys(self._users, dx) | {"weight": dweight, "bias": dbias}
+        return self._found.pop(which)
+
+    def filters(
+        self, grad: Array, images: Array, shape: tuple[int, ...], stride: Pair, padding: Pair
+    ) -> Array:
+        """Return the gradient of the filters that gave the images, as the user ``"filters"``.
+
+        If that of the images was asked for before, it serves. Else, for a first layer, whose
+        images need none, it need not be written out.
+        """
+        self._begin(grad)
+        if "filters" in self._found:
+            dx = self._found.pop("filters")
+            return kernels.conv2d_backward_weight(images, dx, shape, stride, padding)
+        gradient, self._found["weight"], self._found["bias"] = kernels.conv2d_block_backward_weight(
+            _images(grad), *self._numbers, images, shape, stride, padding
+        )
+        return gradient
+
+    def _begin(self, grad: Array) -> None:
+        if self._grad is None or self._grad() is not grad:
+            self._found, self._grad = {}, weakref.ref(grad)
+
+
+def _images(grad: Array) -> Array:
+    """Return a gradient of images, or of features, (N, H, W, C)."""
+    return channels_last(grad if grad.ndim == 4 else grad[:, :, None, None])
