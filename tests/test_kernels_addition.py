@@ -13,6 +13,14 @@ def numbers(seed, dtype=np.float32):
     return np.random.default_rng(seed).standard_normal(LARGE).astype(dtype)
 
 
+@pytest.fixture(autouse=True)
+def two_threads():
+    before = threads.get_num_threads()
+    threads.set_num_threads(2)
+    yield
+    threads.set_num_threads(before)
+
+
 def arrange(array, layout):
     """Return the same numbers in another layout."""
     if layout == "channels last":
@@ -71,7 +79,8 @@ def test_a_copy_keeps_every_bit():
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (1,), (3, 1, 2)])
-def test_small_and_empty_arrays_are_copied(shape):
+def test_small_and_empty_arrays_are_copied_and_no_cache_is_looked_for(shape, monkeypatch):
+    monkeypatch.setattr(addition, "is_rehearsed", lambda: pytest.fail("makes a folder"))
     array = np.random.default_rng(0).standard_normal(shape)
     np.testing.assert_array_equal(addition.copy(array), array)
 
@@ -85,15 +94,10 @@ def test_large_sums_are_shared_among_the_threads(layout, monkeypatch):
     monkeypatch.setattr(
         addition, "run_parallel", lambda *a, parts: shares.append(parts) or run(*a, parts=parts)
     )
-    before = threads.get_num_threads()
-    try:
-        threads.set_num_threads(2)
-        addition.add(arrange(numbers(0), layout), arrange(numbers(1), layout))
-        addition.add(np.ones(9, np.float32), np.ones(9, np.float32))
-        addition.copy(arrange(numbers(0), layout))
-        addition.copy(np.ones(9, np.float32))
-    finally:
-        threads.set_num_threads(before)
+    addition.add(arrange(numbers(0), layout), arrange(numbers(1), layout))
+    addition.add(np.ones(9, np.float32), np.ones(9, np.float32))
+    addition.copy(arrange(numbers(0), layout))
+    addition.copy(np.ones(9, np.float32))
     assert shares == [2, 2]
 
 

@@ -49,31 +49,41 @@ def add(one: Array, other: Array, out: Array | None = None) -> Array:
     """
     if out is None:
         out = memory.empty_like(one)
-    if not _in_parts(one, other, True, out):
+    parts = _parts(one, other, out)
+    if parts == 1:
         np.add(one, other, out=out)
+    else:
+        _run(one, other, True, out, parts)
     return out
 
 
 def copy(array: Array) -> Array:
     """Return a copy, its axes in the same order in memory, from the pool of `memory`."""
     out = memory.empty_like(array)
+    parts = _parts(array, array, out)
     # To compile this first would hold up the second process, which the first convolution starts.
-    if not is_rehearsed() or not _in_parts(array, array, False, out):
+    if parts == 1 or not is_rehearsed():
         np.copyto(out, array)
+    else:
+        _run(array, array, False, out, parts)
     return out
 
 
-def _in_parts(one: Array, other: Array, both: bool, out: Array) -> bool:
-    """Do it in several threads and return True, if that pays and the arrays lie alike."""
-    if not (ENABLED and one.strides == other.strides == out.strides):
-        return False
+def _parts(one: Array, other: Array, out: Array) -> int:
+    """Return the parts that pay for arrays that lie alike, without gaps; 1 for all others."""
+    if not (ENABLED and one.dtype == other.dtype == out.dtype == np.float32):
+        return 1
     parts = plan_parts(one.size * NANOSECONDS_PER_FLOAT)
-    if parts == 1 or not one.dtype == other.dtype == out.dtype == np.float32:
-        return False
-    outermost_first = sorted(range(one.ndim), key=lambda axis: -one.strides[axis])
-    one, other, out = (array.transpose(outermost_first) for array in (one, other, out))
-    if not one.flags.c_contiguous:
-        return False
-    flat = (one.reshape(-1), other.reshape(-1), int(both), out.reshape(-1))
-    run_parallel(add_parts, *flat, parts=parts)
-    return True
+    if parts == 1 or not one.strides == other.strides == out.strides:
+        return 1
+    return parts if one.transpose(_outermost_first(one)).flags.c_contiguous else 1
+
+
+def _outermost_first(array: Array) -> list[int]:
+    return sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+
+
+def _run(one: Array, other: Array, both: bool, out: Array, parts: int) -> None:
+    axes = _outermost_first(one)
+    one, other, out = (array.transpose(axes).reshape(-1) for array in (one, other, out))
+    run_parallel(add_parts, one, other, int(both), out, parts=parts)
