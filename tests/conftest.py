@@ -12,6 +12,16 @@ os.environ["TINYSMOOTH_OFFLINE"] = "1"  # no test may download anything
 collect_ignore_glob = ["frozen/*.py"]  # scripts that made the frozen numbers; they need PyTorch
 
 
+@pytest.fixture(autouse=True)
+def as_many_threads_as_before():
+    """Commands that a test runs in this process set the number of threads for all of it."""
+    from tinysmooth.kernels import threads
+
+    before = threads._num_threads
+    yield
+    threads._num_threads = before
+
+
 @pytest.fixture
 def kernels_run(monkeypatch):
     """The names of the prepared kernels that run."""
