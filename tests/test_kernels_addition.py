@@ -15,10 +15,7 @@ def numbers(seed, dtype=np.float32):
 
 @pytest.fixture(autouse=True)
 def two_threads():
-    before = threads.get_num_threads()
     threads.set_num_threads(2)
-    yield
-    threads.set_num_threads(before)
 
 
 def arrange(array, layout):

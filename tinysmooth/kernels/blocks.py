@@ -32,7 +32,7 @@ from tinysmooth.kernels.convolution.windows import filter_gradient_windows
 from tinysmooth.kernels.convolution.windows_plans import plan_gradient
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.normalisation import backward
-from tinysmooth.kernels.normalisation.backward import write_dx, write_dx_pool
+from tinysmooth.kernels.normalisation.backward import write_dx_rows
 from tinysmooth.kernels.normalisation.backward_sums import finish_sums
 from tinysmooth.kernels.normalisation.lanes import floor_of
 from tinysmooth.kernels.prepared import DOUBLE, INT, REMEMBERED, Calls, Given, Piece, Prepared, flat
@@ -80,16 +80,12 @@ def _gradient_parts(
     table, strip, pixels = tables[part], strips[part], height * width
     moved = count * pixels * training
     finish_sums(norm_sums, found, moved, channels, numbers, table, gradients[part])
-    begin, pairs = count * part // parts, (height + 1) // 2
+    rows = (height + 1) // 2 if pool else height
+    shape = (height, width, channels)
+    begin = count * part // parts
     for n in range(begin, count * (part + 1) // parts):
-        after, origin = n + 1, n * pixels * channels
-        if pool:
-            write_dx_pool(
-                x, grad, n * pairs, after * pairs, height, width, channels,
-                table, floor, strip, origin,
-            )  # fmt: skip
-        else:
-            write_dx(x, grad, n * pixels, after * pixels, channels, table, floor, strip, origin)
+        first, last, origin = n * rows, (n + 1) * rows, n * pixels * channels
+        write_dx_rows(x, grad, first, last, shape, pool, table, floor, strip, origin)
         filter_gradient_windows(
             0, 1, behind(images, n * floats), strip, filter_sums[part : part + 1],
             workspace[part : part + 1], offsets[part : part + 1], grids, plan, int(n > begin),

@@ -171,7 +171,7 @@ def _batch_norm(
     pool: bool = False,
     residual: Array | None = None,
 ) -> Recorded:
-    """Normalise images, or features, which are images of one pixel; `numbers` follow x there."""
+    """Normalise images, or features: images of one pixel. `batch_norm` takes `numbers` behind x."""
     flat = x.ndim == 2
     if pool and (flat or min(x.shape[2:], default=0) < 2):
         raise ValueError(

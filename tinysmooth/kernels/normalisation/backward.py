@@ -174,6 +174,27 @@ def write_dx_pool(
 
 
 @jit
+def write_dx_rows(
+    x: Array,
+    grad: Array,
+    first: int,
+    last: int,
+    shape: tuple[int, int, int],
+    pool: int,
+    table: Array,
+    floor: float,
+    dx: Array,
+    origin: int,
+) -> None:
+    """Do as `write_dx` for rows of pixels or, through the pooling, as `write_dx_pool` for pairs."""
+    height, width, channels = shape
+    if pool:
+        write_dx_pool(x, grad, first, last, height, width, channels, table, floor, dx, origin)
+    else:
+        write_dx(x, grad, first * width, last * width, channels, table, floor, dx, origin)
+
+
+@jit
 def _dx_parts(
     part: int,
     parts: int,
@@ -183,41 +204,19 @@ def _dx_parts(
     found: Array,
     gradients: Array,
     dx: Array,
-    sizes: tuple[int, int, int, int, int],
+    sizes: tuple[int, int, int, int, int, int],
     floor: float,
     tables: Array,
     sums: Array,
 ) -> None:
-    """Write dx for this part's pixels; and dweight and dbias, each part to a row of its own."""
-    count, height, width, channels, training = sizes
+    """Write this part's rows of dx; and dweight and dbias, each part to a row of its own."""
+    count, height, width, channels, training, pool = sizes
     pixels, table = count * height * width, tables[part]
     finish_sums(sums, found, pixels * training, channels, numbers, table, gradients[part])
-    first, last = pixels * part // parts, pixels * (part + 1) // parts
-    write_dx(x, grad, first, last, channels, table, floor, dx, 0)
-
-
-@jit
-def _dx_pool_parts(
-    part: int,
-    parts: int,
-    x: Array,
-    grad: Array,
-    numbers: Array,
-    found: Array,
-    gradients: Array,
-    dx: Array,
-    sizes: tuple[int, int, int, int, int],
-    floor: float,
-    tables: Array,
-    sums: Array,
-) -> None:
-    """Do as `_dx_parts` through the pooling."""
-    count, height, width, channels, training = sizes
-    pixels, table = count * height * width, tables[part]
-    finish_sums(sums, found, pixels * training, channels, numbers, table, gradients[part])
-    rows = count * ((height + 1) // 2)
+    rows = count * ((height + 1) // 2 if pool else height)
     first, last = rows * part // parts, rows * (part + 1) // parts
-    write_dx_pool(x, grad, first, last, height, width, channels, table, floor, dx, 0)
+    shape = (height, width, channels)
+    write_dx_rows(x, grad, first, last, shape, pool, table, floor, dx, 0)
 
 
 class Room(NamedTuple):
@@ -275,8 +274,8 @@ def _prepare_dx(images: Shape, relu: bool, pool: bool, training: bool, parts: in
     room, grad = room_for(channels, parts), flat(halved(images, pool))
     gradients = Given((parts, 2, channels), DOUBLE)
     arrays = (flat(images), grad, *numbers_and_found(channels), gradients, flat(images))
-    rest = ((*images, int(training)), floor_of(relu), room.tables, room.sums)
-    call = Prepared(_dx_pool_parts if pool else _dx_parts, parts, *arrays, *rest)
+    sizes = (*images, int(training), int(pool))
+    call = Prepared(_dx_parts, parts, *arrays, sizes, floor_of(relu), room.tables, room.sums)
     return Calls((call,), room.sums.stop, parts)
 
 

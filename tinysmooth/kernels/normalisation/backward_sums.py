@@ -275,6 +275,6 @@ def finish_sums(
         dweight, direct = product * inv_std, numbers[WEIGHT, c] * inv_std
         gradients[0, c] = dweight
         table[DIRECT, c], table[SLOPE, c], table[CONSTANT, c] = direct, 0, 0
-        if pixels:  # without: also of a sum that is not finite nothing comes here
+        if pixels:  # of constants nothing depends on the sums, finite or not
             table[SLOPE, c] = -direct * dweight * inv_std / pixels
             table[CONSTANT, c] = -direct * total / pixels
