@@ -15,11 +15,11 @@ collect_ignore_glob = ["frozen/*.py"]  # scripts that made the frozen numbers; t
 @pytest.fixture(autouse=True)
 def as_many_threads_as_before():
     """Commands that a test runs in this process set the number of threads for all of it."""
-    from tinysmooth.kernels import threads
+    from tinysmooth.kernels import thread_count
 
-    before = threads._num_threads
+    before = thread_count._num_threads
     yield
-    threads._num_threads = before
+    thread_count._num_threads = before
 
 
 @pytest.fixture

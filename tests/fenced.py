@@ -14,7 +14,7 @@ import numpy as np
 
 import tinysmooth as ts
 from tinysmooth import graph, kernels
-from tinysmooth.kernels import addition, blocks, threads
+from tinysmooth.kernels import addition, blocks, thread_count
 from tinysmooth.kernels.convolution import fast, im2col
 from tinysmooth.kernels.reference import pooling
 
@@ -207,14 +207,14 @@ CHECKS = {
 
 def main(kind="", *shapes):
     """Check every shape with one, two and three threads."""
-    threads.SMALLEST_PART = 1  # small shapes in several parts, too
+    thread_count.SMALLEST_PART = 1  # small shapes in several parts, too
     if not kind:
         array = fenced(np.zeros(4, np.float32), at_end=True)
         print("one float further...", flush=True)
         print(np.lib.stride_tricks.as_strided(array, (5,))[4])
     for shape in shapes:
         for num_threads in (1, 2, 3):
-            threads.set_num_threads(num_threads)
+            thread_count.set_num_threads(num_threads)
             CHECKS[kind](*map(int, shape.split(",")))
         print(shape, flush=True)
 

@@ -12,7 +12,7 @@ import pytest
 from tinysmooth.bench.timing import alternate
 from tinysmooth.kernels import ahead, use_kernels
 from tinysmooth.kernels.jit import ENABLED
-from tinysmooth.kernels.threads import usable_cpus
+from tinysmooth.kernels.thread_count import usable_cpus
 from tinysmooth.training import TrainConfig, job
 
 ROOT = Path(__file__).resolve().parents[1]

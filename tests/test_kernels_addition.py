@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinysmooth as ts
-from tinysmooth.kernels import addition, ahead, jit, threads
+from tinysmooth.kernels import addition, ahead, jit, thread_count, threads
 
 LARGE = (5, 37, 41, 19)  # enough for two threads, and no whole number of vectors
 
@@ -15,7 +15,7 @@ def numbers(seed, dtype=np.float32):
 
 @pytest.fixture(autouse=True)
 def two_threads():
-    threads.set_num_threads(2)
+    thread_count.set_num_threads(2)
 
 
 def arrange(array, layout):

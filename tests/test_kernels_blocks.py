@@ -8,11 +8,10 @@ from plans import forget_plans
 
 import tinysmooth as ts
 from tinysmooth import kernels
-from tinysmooth.kernels import blocks, memory
-from tinysmooth.kernels import threads as parts_of_work
+from tinysmooth.kernels import blocks, memory, thread_count
 from tinysmooth.kernels.convolution import windows_plans
 from tinysmooth.kernels.jit import ENABLED
-from tinysmooth.kernels.threads import set_num_threads
+from tinysmooth.kernels.thread_count import set_num_threads
 
 # images, filters, stride, padding
 SHAPES = {
@@ -110,7 +109,7 @@ def test_the_zones_of_all_images_add_up(shapes, always_in_zones, kernels_run):
 def test_any_number_of_threads_gives_the_gradient(threads, monkeypatch, kernels_run):
     set_num_threads(threads)
     monkeypatch.setattr(blocks, "FEWEST_IMAGES", 1)
-    monkeypatch.setattr(parts_of_work, "SMALLEST_PART", 1000)
+    monkeypatch.setattr(thread_count, "SMALLEST_PART", 1000)
     forget_plans()
     case = Case((41, 24, 24, 3), *SHAPES["first layer"][1:])
     once, again = case.gradients(), case.gradients()

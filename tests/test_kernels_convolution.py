@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from plans import forget_plans
 
 from tinysmooth import kernels
-from tinysmooth.kernels import memory, threads
+from tinysmooth.kernels import memory, thread_count
 from tinysmooth.kernels.convolution import (
     definition,
     fast,
@@ -35,6 +35,7 @@ from tinysmooth.kernels.convolution.transforms import (
     output_transform,
 )
 from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.thread_count import set_num_threads, use_threads
 from tinysmooth.kernels.vectors import WIDE
 
 needs_compilation = pytest.mark.skipif(not ENABLED, reason="Winograd's vectors need a compiler")
@@ -110,13 +111,11 @@ def cases(most_channels, most_size):
 
 @pytest.fixture(autouse=True)
 def many_parts(monkeypatch):
-    """Cut small work in parts too, and bring the number of threads back."""
-    monkeypatch.setattr(threads, "SMALLEST_PART", 1)
-    before = threads.get_num_threads()
+    """Cut small work in parts too."""
+    monkeypatch.setattr(thread_count, "SMALLEST_PART", 1)
     forget_plans()
     yield
     forget_plans()
-    threads.set_num_threads(before)
 
 
 def force_zones(monkeypatch, yes):
@@ -164,7 +163,7 @@ def test_float64_rungs_are_exact(case):
 @example(Case(3261, 1, (4, 2), 10, 1, (6, 6), (1, 1), (1, 2)), 1)  # one sum, 555 times too small
 @settings(max_examples=60, deadline=None)
 def test_fast_float32_is_as_exact_as_documented(case, num_threads):
-    threads.set_num_threads(num_threads)
+    set_num_threads(num_threads)
     for name in NAMES:
         exact = case.run(im2col, name)
         # A result of few numbers may happen to cancel; the error of no way of adding follows that.
@@ -208,7 +207,7 @@ ROUTES = [
 @pytest.mark.parametrize("case", ROUTES, ids=lambda case: str(case.weight.shape))
 @pytest.mark.parametrize("num_threads", [1, 2, 3])
 def test_each_route_of_the_fast_rung(case, num_threads):
-    threads.set_num_threads(num_threads)
+    set_num_threads(num_threads)
     for name in NAMES:
         out = case.run(fast, name, np.float32)
         assert error(out, case.run(im2col, name)) < FLOAT32_TOLERANCE[name]
@@ -244,7 +243,7 @@ def test_windows_share_a_vector_where_that_saves_products(filters, across, colum
 )
 def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, route):
     batch, channels, filters, side = shape
-    threads.set_num_threads(2)
+    set_num_threads(2)
     kernel, stride, padding = ((number,) * 2 for number in how)
     shapes = (batch, side, side, channels), (filters, channels, *kernel)
     assert fast._forward(*shapes, stride, padding, True, 2)[0] is fast.Route[route]
@@ -261,7 +260,7 @@ def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, r
     ],
 )
 def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride, route):
-    threads.set_num_threads(2)
+    set_num_threads(2)
     size = output_size(side, side, (kernel,) * 2, (stride,) * 2, (0, 0))
     shapes = (16, *size, filters), (filters, channels, kernel, kernel), (16, side, side, channels)
     found, _, _ = fast._backward_data(*shapes, (stride,) * 2, (0, 0), True, 2)
@@ -285,7 +284,7 @@ def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride
 def test_each_thread_makes_all_of_v_where_that_was_measured_as_the_quickest(
     tiles, channels, filters, gradient, few
 ):
-    threads.set_num_threads(2)
+    set_num_threads(2)
     depth = winograd_costs.depth_of(channels, (3, 3), gradient)
     assert winograd_costs.are_few(tiles, depth, filters, gradient) is few
 
@@ -414,7 +413,7 @@ def test_channels_in_groups_of_any_size(tiles, num_threads, monkeypatch):
     monkeypatch.setattr(winograd_costs, "cost", lambda *a, **k: 0)
     monkeypatch.setattr(winograd_route, "are_few", lambda *a, **k: True)
     forget_plans()
-    threads.set_num_threads(num_threads)
+    set_num_threads(num_threads)
     case = Case(7, tiles, (4, 3), 150, 70, (3, 3), (1, 1), (1, 1))
     for name in NAMES:
         exact = case.run(im2col, name)
@@ -426,7 +425,7 @@ def test_channels_in_groups_of_any_size(tiles, num_threads, monkeypatch):
 @settings(max_examples=40, deadline=None)
 def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
     """Each route on every shape it can do, whatever it costs."""
-    threads.set_num_threads(num_threads)
+    set_num_threads(num_threads)
     exact = {name: case.run(im2col, name) for name in NAMES}
     for route in ("few tiles", "blocks of tiles", "strips", "zones"):
         with pytest.MonkeyPatch.context() as patch:
@@ -456,7 +455,7 @@ DEEP = [
 @pytest.mark.parametrize("num_threads", [1, 2, 3])
 @pytest.mark.parametrize("are_cut", [False, True])
 def test_deep_windows_with_and_without_zones(case, num_threads, are_cut, monkeypatch):
-    threads.set_num_threads(num_threads)
+    set_num_threads(num_threads)
     monkeypatch.setattr(winograd_costs, "cost", lambda *a, **k: math.inf)
     monkeypatch.setattr(few_channels, "cost", lambda *a, **k: math.inf)
     force_zones(monkeypatch, are_cut)
@@ -470,7 +469,7 @@ def test_deep_windows_with_and_without_zones(case, num_threads, are_cut, monkeyp
 @pytest.mark.parametrize("are_cut", [False, True])
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_windows_side_by_side_with_and_without_zones(are_cut, num_threads, monkeypatch):
-    threads.set_num_threads(num_threads)
+    set_num_threads(num_threads)
     force_zones(monkeypatch, are_cut)
     case = Case(44, 3, (8, 8), 6, 4, (3, 3), (1, 1), (1, 1))
     x, weight, grad = (a.astype(np.float32) for a in (case.x, case.weight, case.grad))
@@ -498,7 +497,7 @@ def test_windows_side_by_side_with_and_without_zones(are_cut, num_threads, monke
 def test_windows_are_cut_where_that_was_measured_as_quicker(
     batch, side, channels, filters, how, cut
 ):
-    threads.set_num_threads(2)
+    set_num_threads(2)
     kernel, stride, padding = ((number,) * 2 for number in how)
     size = output_size(side, side, kernel, stride, padding)
     shapes = (batch, side, side, channels), (filters, channels, *kernel)
@@ -519,8 +518,8 @@ def test_what_the_workspace_held_before_reaches_no_result(route, taps, num_threa
         lent[-1][:] = np.nan
         return lent[-1][:floats]
 
-    threads.set_num_threads(num_threads)
-    monkeypatch.setattr(threads, "SMALLEST_PART", 1)
+    set_num_threads(num_threads)
+    monkeypatch.setattr(thread_count, "SMALLEST_PART", 1)
     monkeypatch.setattr(memory, "workspace", full_of_nan)
     monkeypatch.setattr(winograd_route, "are_few", lambda *a, **k: route == "few tiles")
     costs = 0 if "tiles" in route else math.inf
@@ -570,17 +569,13 @@ def test_statistics_taken_on_the_way_are_those_of_the_result(
     if route != "winograd":
         arguments.insert(3, (1, 1))  # the stride
         force_zones(monkeypatch, route == "zones")
-    before = threads.get_num_threads()
-    try:
-        threads.set_num_threads(number)
+    with use_threads(number):
         if route == "winograd":
             out, statistics = winograd_route.convolve_with_statistics(*arguments)
             plain = winograd_route.convolve(*arguments, backward=False)
         else:
             out, statistics = windows_route.convolve_with_statistics(*arguments)
             plain = windows_route.convolve(*arguments)
-    finally:
-        threads.set_num_threads(before)
     np.testing.assert_array_equal(out, plain)
     mean, var = statistics
     wide = out.astype(np.float64)

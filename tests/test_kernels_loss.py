@@ -5,7 +5,7 @@ import pytest
 
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.reference import loss as reference
-from tinysmooth.kernels.threads import get_num_threads, set_num_threads
+from tinysmooth.kernels.thread_count import use_threads
 
 if not ENABLED:
     pytest.skip("kernels are compiled", allow_module_level=True)
@@ -147,19 +147,15 @@ def test_ties_at_the_maximum_count_each():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_value_alone_has_the_same_bits_and_parts_do_not_change_any(dtype):
     logits, targets, _, _ = problem(600, 300, dtype)
-    before = get_num_threads()
-    try:
-        results = []
-        for threads in (1, 2, 3):
-            set_num_threads(threads)
+    results = []
+    for threads in (1, 2, 3):
+        with use_threads(threads):
             results.append(compiled.cross_entropy_rows(logits, targets, None, 0.1, -100, 1.0, True))
             alone, nothing = compiled.cross_entropy_rows(
                 logits, targets, None, 0.1, -100, 1.0, False
             )
-            assert nothing is None
-            np.testing.assert_array_equal(alone, results[0][0])
-    finally:
-        set_num_threads(before)
+        assert nothing is None
+        np.testing.assert_array_equal(alone, results[0][0])
     for losses, gradient in results[1:]:
         np.testing.assert_array_equal(losses, results[0][0])
         np.testing.assert_array_equal(gradient, results[0][1])

@@ -8,7 +8,7 @@ import pytest
 import tinysmooth as ts
 from tinysmooth import kernels
 from tinysmooth.kernels.jit import ENABLED
-from tinysmooth.kernels.threads import get_num_threads, set_num_threads
+from tinysmooth.kernels.thread_count import use_threads
 
 FLAGS = list(itertools.product([False, True], repeat=2))  # relu, pool
 SHAPES = [
@@ -404,18 +404,14 @@ def test_inputs_are_left_alone_and_may_be_read_only(kernel_set):
 def test_a_repetition_gives_the_same_bits_and_threads_the_same_numbers():
     case = Case((16, 24, 24, 40))
     grad = case.like((16, 12, 12, 40))
-    threads = get_num_threads()
 
     def run():
         return *kernels.batch_norm_statistics(case.x), *case.backward(grad, True, True, True)
 
-    try:
-        set_num_threads(3)
+    with use_threads(3):
         first, again = run(), run()
-        set_num_threads(1)
+    with use_threads(1):
         alone = run()
-    finally:
-        set_num_threads(threads)
     for a, b, c in zip(first, again, alone, strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_allclose(a, c, rtol=1e-4, atol=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinysmooth import kernels
-from tinysmooth.kernels import threads
+from tinysmooth.kernels import thread_count
 from tinysmooth.kernels.reference.pooling import argmax_dtype, pooled_size
 
 SETS = ["reference", "compiled"]
@@ -206,14 +206,10 @@ def test_parts_do_not_disturb_each_other(monkeypatch, channels, window):
         yield kernels.max_pool2d_backward(largest, argmax, x.shape, *window)
         yield kernels.global_avg_pool_backward(mean, x.shape)
 
-    monkeypatch.setattr(threads, "SMALLEST_PART", 1)
-    before = threads.get_num_threads()
-    try:
-        threads.set_num_threads(1)
+    monkeypatch.setattr(thread_count, "SMALLEST_PART", 1)
+    with thread_count.use_threads(1):
         alone = list(results())
-        threads.set_num_threads(3)
+    with thread_count.use_threads(3):
         for _ in range(10):
             for found, expected in zip(results(), alone, strict=True):
                 np.testing.assert_array_equal(found, expected)
-    finally:
-        threads.set_num_threads(before)

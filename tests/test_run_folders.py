@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from test_training import OPTIONS, assert_same_bits, assert_same_rows, interrupt
 
 from tinysmooth.__main__ import main
 from tinysmooth.data import WNIDS
-from tinysmooth.kernels import threads
+from tinysmooth.kernels.thread_count import get_num_threads, set_num_threads
 from tinysmooth.training import (
     OptionError,
     RunFolder,
@@ -222,14 +223,39 @@ def a_config():
 
 
 def test_a_run_leaves_the_number_of_threads_as_it_was(tmp_path):
-    threads.set_num_threads(2)
-    try:
-        run = train(CONFIG, tmp_path / "run", progress=False)
-        assert threads.get_num_threads() == 2
-        resume(run.folder.path, progress=False)
-        assert threads.get_num_threads() == 2
-    finally:
-        threads.set_num_threads(threads.usable_cpus())
+    set_num_threads(2)
+    run = train(CONFIG, tmp_path / "run", progress=False)
+    assert get_num_threads() == 2
+    resume(run.folder.path, progress=False)
+    assert get_num_threads() == 2
+
+
+@pytest.mark.parametrize("begin", ["train", "resume", "judge"])
+def test_a_run_has_its_own_number_of_threads_whatever_ends_beside_it(tmp_path, monkeypatch, begin):
+    """As two runs in two threads of a pool: the other one ends, and brings back its number."""
+    if begin != "train":
+        folder = train(CONFIG, tmp_path / "run", progress=False).folder
+        if begin == "judge":
+            folder.checkpoint.unlink()
+    seen = []
+
+    def beside(function):
+        def spy(*args, **kwargs):
+            with ThreadPoolExecutor(1) as other:
+                other.submit(set_num_threads, 3).result()
+                seen.append((get_num_threads(), other.submit(get_num_threads).result()))
+            return function(*args, **kwargs)
+
+        return spy
+
+    for name in ("fit", "evaluate"):
+        monkeypatch.setattr(job, name, beside(getattr(job, name)))
+    if begin == "train":
+        train(CONFIG, tmp_path / "run", progress=False)
+    else:
+        resume(tmp_path / "run", progress=False)
+    assert seen == [(1, 3)] * (1 if begin == "judge" else 2)
+    assert get_num_threads() == 3
 
 
 def test_a_quiet_run_shows_no_bars(tmp_path, monkeypatch):

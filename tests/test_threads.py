@@ -12,17 +12,10 @@ import weakref
 import numpy as np
 import pytest
 
-from tinysmooth.kernels import handover, threads
+from tinysmooth.kernels import handover, thread_count, threads
 from tinysmooth.kernels.jit import ENABLED, jit
 
 needs_compilation = pytest.mark.skipif(not ENABLED, reason="without a compiler parts run in turn")
-
-
-@pytest.fixture(autouse=True)
-def keep_num_threads():
-    before = threads.get_num_threads()
-    yield
-    threads.set_num_threads(before)
 
 
 @jit
@@ -109,18 +102,18 @@ def test_a_thread_falls_asleep_when_nothing_comes():
 
 
 def test_small_work_stays_in_the_callers_thread():
-    threads.set_num_threads(4)
+    thread_count.set_num_threads(4)
     seen, totals = np.zeros(4, np.int64), np.zeros(4, np.int64)
-    threads.run_parallel(count, seen, totals, work=threads.SMALLEST_PART)
+    threads.run_parallel(count, seen, totals, work=thread_count.SMALLEST_PART)
     assert seen.tolist() == [1, 0, 0, 0]
 
 
 def test_work_decides_the_number_of_parts():
-    threads.set_num_threads(4)
-    unit = threads.SMALLEST_PART
-    assert [threads.plan_parts(n * unit) for n in (0, 1, 2, 3, 4, 100)] == [1, 1, 2, 3, 4, 4]
-    assert threads.plan_parts(100 * unit, limit=2) == 2
-    assert threads.plan_parts(100 * unit, limit=0) == 1
+    thread_count.set_num_threads(4)
+    unit = thread_count.SMALLEST_PART
+    assert [thread_count.plan_parts(n * unit) for n in (0, 1, 2, 3, 4, 100)] == [1, 1, 2, 3, 4, 4]
+    assert thread_count.plan_parts(100 * unit, limit=2) == 2
+    assert thread_count.plan_parts(100 * unit, limit=0) == 1
 
 
 def test_a_python_function_runs_its_parts_in_turn_and_its_error_arrives():
@@ -297,34 +290,77 @@ def test_a_forked_child_has_working_threads():
 )
 def test_set_num_threads_names_what_it_refuses(value, kind):
     with pytest.raises(kind, match="set_num_threads: n is .*expected an integer of at least 1"):
-        threads.set_num_threads(value)
+        thread_count.set_num_threads(value)
+    with (
+        pytest.raises(kind, match="use_threads: n is .*expected an integer of at least 1"),
+        thread_count.use_threads(value),
+    ):
+        pass
+
+
+def test_use_threads_counts_in_its_own_thread_and_until_its_end():
+    """Two of them that overlap as two runs of a pool do, and a setting for all meanwhile."""
+    turns, seen = [threading.Barrier(2, timeout=30) for _ in range(4)], {}
+
+    def first():
+        with thread_count.use_threads(1):
+            turns[0].wait()
+            turns[1].wait()
+            seen["inside"] = thread_count.get_num_threads()
+        seen["outside"] = thread_count.get_num_threads()
+        turns[2].wait()
+        turns[3].wait()
+
+    thread_count.set_num_threads(5)
+    thread = threading.Thread(target=first)
+    thread.start()
+    turns[0].wait()
+    with thread_count.use_threads(2):
+        thread_count.set_num_threads(4)
+        assert thread_count.get_num_threads() == 2
+        with thread_count.use_threads(3):
+            assert thread_count.get_num_threads() == 3
+        turns[1].wait()
+        turns[2].wait()
+        assert seen == {"inside": 1, "outside": 4}
+        assert thread_count.plan_parts(1e9) == 2
+    turns[3].wait()
+    thread.join()
+    assert thread_count.get_num_threads() == 4
+
+
+def test_an_error_ends_use_threads():
+    thread_count.set_num_threads(4)
+    with pytest.raises(OSError), thread_count.use_threads(2):
+        raise OSError
+    assert thread_count.get_num_threads() == 4
 
 
 def test_set_num_threads_is_what_get_num_threads_returns():
-    threads.set_num_threads(np.int64(3))
-    assert threads.get_num_threads() == 3
+    thread_count.set_num_threads(np.int64(3))
+    assert thread_count.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("text, expected", [("3", 3), (" 2 ", 2)])
 def test_the_environment_sets_the_number_of_threads(monkeypatch, text, expected):
-    monkeypatch.setattr(threads, "_num_threads", None)
+    monkeypatch.setattr(thread_count, "_num_threads", None)
     monkeypatch.setenv("TINYSMOOTH_NUM_THREADS", text)
-    assert threads.get_num_threads() == expected
+    assert thread_count.get_num_threads() == expected
 
 
 @pytest.mark.parametrize("text", ["0", "many", "1.5"])
 def test_a_wrong_number_in_the_environment_is_named(monkeypatch, text):
-    monkeypatch.setattr(threads, "_num_threads", None)
+    monkeypatch.setattr(thread_count, "_num_threads", None)
     monkeypatch.setenv("TINYSMOOTH_NUM_THREADS", text)
     with pytest.raises(ValueError, match="TINYSMOOTH_NUM_THREADS is"):
-        threads.get_num_threads()
+        thread_count.get_num_threads()
 
 
 def test_by_default_there_is_a_thread_for_each_usable_cpu(monkeypatch):
-    monkeypatch.setattr(threads, "_num_threads", None)
+    monkeypatch.setattr(thread_count, "_num_threads", None)
     monkeypatch.delenv("TINYSMOOTH_NUM_THREADS", raising=False)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert threads.get_num_threads() == usable
+    assert thread_count.get_num_threads() == usable
 
 
 class InterruptedOnce:

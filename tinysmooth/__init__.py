@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tinysmooth import losses, metrics, models, nn, optim
 from tinysmooth.gradcheck import GradcheckError, GradcheckReport, gradcheck
 from tinysmooth.kernels import kernels_in_use, use_kernels
-from tinysmooth.kernels.threads import get_num_threads, set_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads, set_num_threads
 from tinysmooth.losses import *  # noqa: F403  (the heart: its __all__ is public)
 from tinysmooth.ops import (
     abs,

@@ -21,7 +21,7 @@ from tinysmooth import kernels
 from tinysmooth.bench.timing import alternate, check_equal
 from tinysmooth.graph import Array
 from tinysmooth.kernels import memory
-from tinysmooth.kernels.threads import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads
 
 __all__ = ["DIRECTIONS", "SHAPES", "Convolution", "convolution_rows"]
 

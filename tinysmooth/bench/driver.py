@@ -20,7 +20,7 @@ from tinysmooth.bench import (
     training,
 )
 from tinysmooth.kernels.cache import cpu_description
-from tinysmooth.kernels.threads import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads
 
 __all__ = ["PARTS", "Wishes", "describe_machine", "find_torch", "format_rows", "run_parts"]
 

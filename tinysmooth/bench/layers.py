@@ -22,7 +22,7 @@ from tinysmooth import kernels
 from tinysmooth.bench.optimisers import OPTIMISERS, PARAMETERS, Sides, optimiser_sides, pooled
 from tinysmooth.bench.timing import alternate, check_equal
 from tinysmooth.graph import Array
-from tinysmooth.kernels.threads import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads
 
 __all__ = ["LAYERS", "OPTIMISERS", "Layer", "layer_rows"]
 

@@ -10,7 +10,8 @@ from tinysmooth.bench.timing import alternate
 from tinysmooth.graph import Array
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import ENABLED, jit
-from tinysmooth.kernels.threads import get_num_threads, run_parallel
+from tinysmooth.kernels.thread_count import get_num_threads
+from tinysmooth.kernels.threads import run_parallel
 from tinysmooth.kernels.vectors import LANES, WIDE, fma, splat, store
 
 __all__ = ["limit_rows"]

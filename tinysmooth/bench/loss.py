@@ -14,7 +14,7 @@ import numpy as np
 
 from tinysmooth import losses
 from tinysmooth.bench.timing import alternate, check_equal
-from tinysmooth.kernels.threads import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads
 from tinysmooth.tensor import Tensor
 
 __all__ = ["SHAPES", "loss_rows"]

@@ -10,7 +10,7 @@ import tempfile
 from typing import Any
 
 from tinysmooth.kernels.jit import ENABLED
-from tinysmooth.kernels.threads import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads
 
 __all__ = ["memory_rows", "startup_rows"]
 

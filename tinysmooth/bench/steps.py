@@ -14,7 +14,7 @@ import numpy as np
 from tinysmooth import losses, models, nn, optim
 from tinysmooth.bench.timing import alternate
 from tinysmooth.graph import Array
-from tinysmooth.kernels.threads import get_num_threads, set_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads, use_threads
 
 __all__ = ["loss_curves", "scaling_rows", "step_rows", "torch_twin"]
 
@@ -84,14 +84,14 @@ def scaling_rows(torch: Any = None) -> list[dict[str, Any]]:
     cases += [(64, 64, 1)] if threads > 1 else []
     rows = []
     for batch_size, size, count in cases:
-        set_num_threads(count)
         if torch is not None:
             torch.set_num_threads(count)
         batch = _batch(batch_size, size)
-        sides: dict[str, Step] = {"ours": _our_step("resnet9", batch)}
-        if torch is not None:
-            sides["torch"] = _torch_step(torch, "resnet9", batch, channels_last=True)
-        timings = alternate(sides, rounds=3, block=0.0, least_calls=2, warm_up=0.0)
+        with use_threads(count):
+            sides: dict[str, Step] = {"ours": _our_step("resnet9", batch)}
+            if torch is not None:
+                sides["torch"] = _torch_step(torch, "resnet9", batch, channels_last=True)
+            timings = alternate(sides, rounds=3, block=0.0, least_calls=2, warm_up=0.0)
         ours = timings["ours"].median * 1e3
         theirs = timings["torch"].median * 1e3 if torch is not None else None
         rows.append(
@@ -104,7 +104,6 @@ def scaling_rows(torch: Any = None) -> list[dict[str, Any]]:
                 "ratio": ours / theirs if theirs else None,
             }
         )
-    set_num_threads(threads)
     if torch is not None:
         torch.set_num_threads(threads)
     return rows

@@ -20,7 +20,7 @@ from tinysmooth.bench.steps import torch_twin
 from tinysmooth.data import Dataset, choose_source, load
 from tinysmooth.graph import Array
 from tinysmooth.kernels.ahead import wait_for_helper
-from tinysmooth.kernels.threads import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads
 from tinysmooth.tensor import Tensor
 from tinysmooth.training import PRESETS, TrainConfig, decay_groups, evaluate
 from tinysmooth.training.average import WeightAverage, average_share

@@ -23,7 +23,7 @@ from tinysmooth.bench.driver import (
     run_parts,
 )
 from tinysmooth.cli.options import UsageError, whole
-from tinysmooth.kernels.threads import set_num_threads
+from tinysmooth.kernels.thread_count import set_num_threads
 from tinysmooth.plots import benchmark_ratios
 from tinysmooth.report import save_figure
 from tinysmooth.training import PRESETS

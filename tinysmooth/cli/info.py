@@ -10,7 +10,7 @@ from shlex import quote
 
 from tinysmooth import __version__, data, kernels
 from tinysmooth.cli.options import UsageError
-from tinysmooth.kernels import cache, threads
+from tinysmooth.kernels import cache, thread_count
 from tinysmooth.training import RunFolder, load, read_history
 from tinysmooth.training.history import format_header, format_row
 
@@ -55,7 +55,7 @@ def _print_installation(root: str | None) -> None:
         except PackageNotFoundError:
             _line(name, "not installed")
     _line("processor", processor)
-    _line("CPUs", f"{os.cpu_count()}; kernels use {threads.get_num_threads()} threads")
+    _line("CPUs", f"{os.cpu_count()}; kernels use {thread_count.get_num_threads()} threads")
     _line("kernels", kernels.kernels_in_use())
     _line("kernel cache", str(folder) if folder else "none (no folder can be written)")
     _line("Imagenette", found)

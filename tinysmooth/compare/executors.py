@@ -12,7 +12,7 @@ from typing import Any
 
 from tinysmooth.checks import check_int
 from tinysmooth.compare.processes import open_processes
-from tinysmooth.kernels.threads import usable_cpus
+from tinysmooth.kernels.thread_count import usable_cpus
 from tinysmooth.training import OptionError
 
 __all__ = ["EXECUTORS", "check_executor", "count_workers", "open_executor"]

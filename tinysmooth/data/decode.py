@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from tinysmooth.checks import check_int
 from tinysmooth.data.dataset import DataWarning
-from tinysmooth.kernels.threads import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads
 
 __all__ = ["DECODER", "MOST_FAULTS", "decode_files", "read_image", "report_faults"]
 

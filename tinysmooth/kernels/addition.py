@@ -17,7 +17,8 @@ from tinysmooth.kernels import memory
 from tinysmooth.kernels.ahead import is_rehearsed
 from tinysmooth.kernels.jit import ENABLED, jit
 from tinysmooth.kernels.normalisation.lanes import LANES, read, write
-from tinysmooth.kernels.threads import plan_parts, run_parallel
+from tinysmooth.kernels.thread_count import plan_parts
+from tinysmooth.kernels.threads import run_parallel
 
 __all__ = ["add", "add_parts", "copy"]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tinysmooth.kernels.cache import cache_folder
 from tinysmooth.kernels.jit import ENABLED
-from tinysmooth.kernels.threads import usable_cpus
+from tinysmooth.kernels.thread_count import usable_cpus
 
 __all__ = ["compile_ahead", "is_rehearsed", "mark_as_done", "wait_for_helper"]
 

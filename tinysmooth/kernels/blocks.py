@@ -36,7 +36,7 @@ from tinysmooth.kernels.normalisation.backward import write_dx_rows
 from tinysmooth.kernels.normalisation.backward_sums import finish_sums
 from tinysmooth.kernels.normalisation.lanes import floor_of
 from tinysmooth.kernels.prepared import DOUBLE, INT, REMEMBERED, Calls, Given, Piece, Prepared, flat
-from tinysmooth.kernels.threads import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads
 from tinysmooth.kernels.vectors import LANES
 from tinysmooth.kernels.views import behind
 

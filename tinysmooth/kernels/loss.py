@@ -20,7 +20,8 @@ import numpy as np
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.loss_row import row_exps, scale_row
-from tinysmooth.kernels.threads import plan_parts, run_parallel
+from tinysmooth.kernels.thread_count import plan_parts
+from tinysmooth.kernels.threads import run_parallel
 
 __all__ = [
     "cross_entropy_rows",

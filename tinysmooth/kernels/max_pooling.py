@@ -34,7 +34,8 @@ from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.normalisation.lanes import read, select_larger, write
 from tinysmooth.kernels.pooling import empty_pooled, first_inside, pooling_work
 from tinysmooth.kernels.reference import pooling as reference
-from tinysmooth.kernels.threads import plan_parts, run_parallel
+from tinysmooth.kernels.thread_count import plan_parts
+from tinysmooth.kernels.threads import run_parallel
 from tinysmooth.kernels.vectors import (
     LANES,
     load,

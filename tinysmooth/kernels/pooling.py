@@ -22,7 +22,8 @@ from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.prepared import DOUBLE, REMEMBERED, Calls, Given, Piece, Prepared
 from tinysmooth.kernels.reference.pooling import pooled_size
-from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
+from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
+from tinysmooth.kernels.threads import run_parallel
 
 __all__ = [
     "avg_pool2d_backward",

@@ -24,12 +24,11 @@ takes 10 to 60 microseconds::
     caller   --post--[wake]--+---- part 0 ----+--waits--+--> returns
     worker 1   serve ........+------- part 1 -----done--+-- serve ... sleep
 
-A kernel with less than `SMALLEST_PART` of work for a part runs in fewer parts.
+How many threads there are, and how much work is worth one: `tinysmooth.kernels.thread_count`.
 """
 
 from __future__ import annotations
 
-import operator
 import os
 import queue
 import threading
@@ -42,18 +41,9 @@ import numpy as np
 from tinysmooth.kernels import handover
 from tinysmooth.kernels.calls import Code
 from tinysmooth.kernels.jit import ENABLED, Kernel
+from tinysmooth.kernels.thread_count import plan_parts, usable_cpus
 
-__all__ = [
-    "get_num_threads",
-    "plan_parts",
-    "run_parallel",
-    "run_prepared",
-    "set_num_threads",
-    "usable_cpus",
-]
-
-SMALLEST_PART = 15_000
-"""Work that repays a hand-over, in nanoseconds of one core: three times what that costs."""
+__all__ = ["run_parallel", "run_prepared"]
 
 PATIENCE = 400e-6
 """Seconds that a worker watches its box. Python needs 30 to 100 microseconds between two kernels of
@@ -68,91 +58,6 @@ NAP = 50e-6
 
 MOST_WORKERS = 255
 """Further parts run in the caller's thread."""
-
-_num_threads: int | None = None
-
-
-def usable_cpus() -> int:
-    """Return the number of CPUs that this process may use, not that the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _at_least_1(function: str, name: str, number: int) -> int:
-    if number < 1:
-        raise ValueError(f"{function}: {name} is {number}; expected an integer of at least 1")
-    return number
-
-
-def get_num_threads() -> int:
-    """Return the number of threads that kernels use.
-
-    Returns
-    -------
-    int
-        What `set_num_threads` set; else the environment's ``TINYSMOOTH_NUM_THREADS``; else the
-        number of CPUs that this process may use.
-
-    Raises
-    ------
-    ValueError
-        If ``TINYSMOOTH_NUM_THREADS`` is not an integer of at least 1.
-    """
-    global _num_threads
-    if _num_threads is None:
-        name = "TINYSMOOTH_NUM_THREADS"
-        wish = os.environ.get(name, "").strip()
-        if not wish:
-            _num_threads = usable_cpus()
-        elif wish.isdecimal():
-            _num_threads = _at_least_1("get_num_threads", name, int(wish))
-        else:
-            raise ValueError(
-                f"get_num_threads: {name} is {wish!r}; expected an integer of at least 1"
-            )
-    return _num_threads
-
-
-def set_num_threads(n: int) -> None:
-    """Set the number of threads that kernels use, for the whole process.
-
-    Parameters
-    ----------
-    n : int
-        At least 1. More than the CPUs makes nothing faster.
-
-    Raises
-    ------
-    TypeError
-        If `n` is not an integer.
-    ValueError
-        If `n` is less than 1.
-    """
-    global _num_threads
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"set_num_threads: n is {n!r}; expected an integer of at least 1")
-    _num_threads = _at_least_1("set_num_threads", "n", operator.index(n))
-
-
-def plan_parts(work: float, limit: int | None = None) -> int:
-    """Return the number of parts that this much work is worth.
-
-    Parameters
-    ----------
-    work : float
-        Rough cost of the whole in nanoseconds of one core. It decides only whether waking threads
-        pays, so a factor of two does not matter; it must depend on shapes alone.
-    limit : int, optional
-        The most parts the work can be cut into.
-
-    Returns
-    -------
-    int
-        Between 1 and `get_num_threads`.
-    """
-    parts = min(get_num_threads(), int(work // SMALLEST_PART))
-    return max(1, parts if limit is None else min(parts, limit))
 
 
 class _Worker:

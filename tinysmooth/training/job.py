@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import platform
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -18,8 +17,8 @@ import numpy as np
 from tinysmooth import __version__, kernels
 from tinysmooth.data import Dataset, Source, choose_source, find_imagenette
 from tinysmooth.data import load as load_data
-from tinysmooth.kernels import threads
 from tinysmooth.kernels.ahead import compile_ahead
+from tinysmooth.kernels.thread_count import get_num_threads, use_threads
 from tinysmooth.models import MODELS
 from tinysmooth.nn import Module
 from tinysmooth.training.checkpoint import read_rows
@@ -88,7 +87,7 @@ def train(config: TrainConfig, out: str | os.PathLike[str], *, progress: bool = 
     """
     folder = RunFolder.check_new(out)
     if config.threads is None:
-        config = dataclasses.replace(config, threads=threads.get_num_threads())
+        config = dataclasses.replace(config, threads=get_num_threads())
     source = choose_source(config.data, config.root, progress=None if progress else False)
     training, validation = _load_data(config, source, talk=progress)
     notes = {
@@ -221,16 +220,10 @@ def environment() -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def _threads(config: TrainConfig) -> Iterator[None]:
-    """Compute with as many threads as a run has, and with those of before afterwards."""
-    before = threads.get_num_threads()
+def _threads(config: TrainConfig) -> contextlib.AbstractContextManager[None]:
+    """Compute with as many threads as a run has, whatever other runs of the process have."""
     assert config.threads is not None  # `train` chose it, `resume` checked it
-    threads.set_num_threads(config.threads)
-    try:
-        yield
-    finally:
-        threads.set_num_threads(before)
+    return use_threads(config.threads)
 
 
 def _run(

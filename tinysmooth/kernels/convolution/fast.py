@@ -31,7 +31,7 @@ from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_si
 from tinysmooth.kernels.convolution.grids import grid_of_images, grids_of_gradient
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.prepared import REMEMBERED
-from tinysmooth.kernels.threads import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads
 
 __all__ = [
     "conv2d_backward_data",

@@ -34,7 +34,7 @@ from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import TILE_ROWS, columns_cost, panel_product, panel_width
 from tinysmooth.kernels.prepared import INT, REMEMBERED, Calls, Piece, Prepared, flat
-from tinysmooth.kernels.threads import get_num_threads, plan_parts
+from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
 from tinysmooth.kernels.views import behind
 

@@ -30,7 +30,7 @@ from tinysmooth.kernels.convolution.windows import APART
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL, columns_cost
 from tinysmooth.kernels.prepared import REMEMBERED
-from tinysmooth.kernels.threads import get_num_threads, plan_parts
+from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE, ZEN
 
 BLOCK_FLOATS = 2**17 if WIDE else 2**15

@@ -18,7 +18,7 @@ from tinysmooth.kernels.convolution.windows_plans import (
     plan_gradient,
 )
 from tinysmooth.kernels.prepared import INT, REMEMBERED, Calls, Piece, Prepared, flat
-from tinysmooth.kernels.threads import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads
 from tinysmooth.kernels.vectors import LANES
 
 

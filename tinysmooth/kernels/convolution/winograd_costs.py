@@ -18,7 +18,7 @@ from tinysmooth.kernels.convolution.geometry import (
 from tinysmooth.kernels.convolution.winograd_patches import POSITIONS, SHIFT, TILE
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import columns_cost
-from tinysmooth.kernels.threads import plan_parts
+from tinysmooth.kernels.thread_count import plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 
 FEWEST_CHANNELS = 4

@@ -41,7 +41,7 @@ from tinysmooth.kernels.convolution.winograd_tiles import (
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL
 from tinysmooth.kernels.prepared import INT, REMEMBERED, Calls, Piece, Prepared, flat
-from tinysmooth.kernels.threads import get_num_threads, plan_parts
+from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 
 TRANSFORMED_PER_NANOSECOND = 8

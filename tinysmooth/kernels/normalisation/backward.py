@@ -70,7 +70,7 @@ from tinysmooth.kernels.prepared import (
     flat,
 )
 from tinysmooth.kernels.reference import normalisation as reference
-from tinysmooth.kernels.threads import plan_parts
+from tinysmooth.kernels.thread_count import plan_parts
 from tinysmooth.kernels.vectors import fma, load, splat
 
 Array = NDArray[Any]

@@ -40,7 +40,8 @@ from tinysmooth.kernels.normalisation.lanes import (
 )
 from tinysmooth.kernels.prepared import NO_FLOATS, REMEMBERED, Given, Prepared, flat
 from tinysmooth.kernels.reference import normalisation as reference
-from tinysmooth.kernels.threads import get_num_threads, plan_parts, run_parallel
+from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
+from tinysmooth.kernels.threads import run_parallel
 from tinysmooth.kernels.vectors import fma, load, splat, store
 
 Array = NDArray[Any]
