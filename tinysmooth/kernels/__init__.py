@@ -188,6 +188,7 @@ relu_backward = _chosen(reference_activation.relu_backward)
 batch_norm_statistics = _chosen(reference_normalisation.batch_norm_statistics)
 batch_norm_apply = _chosen(reference_normalisation.batch_norm_apply)
 batch_norm_backward = _chosen(reference_normalisation.batch_norm_backward)
+batch_norm_fold = _chosen(reference_normalisation.batch_norm_fold)
 conv2d_block_backward_weight = _chosen(reference_blocks.conv2d_block_backward_weight)
 sgd_update = _chosen(reference_optimisation.sgd_update)
 adamw_update = _chosen(reference_optimisation.adamw_update)
@@ -208,6 +209,7 @@ __all__ = [
     "avg_pool2d_forward",
     "batch_norm_apply",
     "batch_norm_backward",
+    "batch_norm_fold",
     "batch_norm_statistics",
     "conv2d_backward_data",
     "conv2d_backward_weight",

@@ -225,16 +225,18 @@ def _normalise(
     if residual is not None:
         residual = _check_residual(residual, x, pool)
 
+    running = None
+    if running_mean is not None and running_var is not None:
+        running = running_mean, running_var
     if training:
         mean, var = statistics or kernels.batch_norm_statistics(x)
-        _update_running(running_mean, running_var, mean, var, x, momentum)
     else:
-        assert running_mean is not None and running_var is not None
-        mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
-    inv_std = 1.0 / np.sqrt(var + eps)
-    scale64 = weight * inv_std
-    scale = scale64.astype(x.dtype)
-    shift = (bias - mean * scale64).astype(x.dtype)
+        assert running is not None  # `_check_batch` saw to it
+        mean, var = (array.astype(np.float64) for array in running)
+        running = None  # to be read, not to be changed
+    scale, shift, inv_std = kernels.batch_norm_fold(
+        mean, var, weight, bias, eps, x.dtype, running, momentum, x.size // x.shape[3]
+    )
     out = kernels.batch_norm_apply(x, scale, shift, relu, pool, residual)
     result = out if pool and residual is None and x.dtype == np.float32 else None
 
@@ -306,20 +308,3 @@ def _check_residual(residual: Array, x: Array, pool: bool) -> Array:
             f"{x.dtype} of shape {expected}"
         )
     return channels_last(residual)
-
-
-def _update_running(
-    running_mean: Array | None,
-    running_var: Array | None,
-    mean: Array,
-    var: Array,
-    x: Array,
-    momentum: float,
-) -> None:
-    if running_mean is None or running_var is None:
-        return
-    count = x.size // x.shape[-1]
-    running_mean *= 1 - momentum
-    running_mean += (momentum * mean).astype(running_mean.dtype)
-    running_var *= 1 - momentum
-    running_var += (momentum * count / (count - 1) * var).astype(running_var.dtype)

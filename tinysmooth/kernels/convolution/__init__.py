@@ -21,7 +21,7 @@ shapes.
 3. It takes out from the pool of `tinysmooth.kernels.memory`, and from its workspace U and some room
    for each thread: no new page is touched in a steady step. The two calls that follow were prepared
    when these shapes came for the first time (`tinysmooth.kernels.prepared`).
-4. `winograd_filters.filters_to_tiles` transforms the filters, in one thread because they are few.
+4. `winograd_filters.filters_to_tiles` transforms the filters, in as many threads as they are worth.
    Sixteen filters at a time are transposed to vectors, and their nine taps become 36 numbers:
    U [36][1 panel][32][64].
 5. `winograd_tiles.forward_tiles` runs in every thread; of two, thread 0 does tiles 0 to 8191. It

@@ -14,13 +14,14 @@ part's first sixteen pixels: near enough to the mean of all that no digits are l
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 
 from tinysmooth.kernels.convolution.winograd_patches import TILE
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.prepared import Given
+from tinysmooth.kernels.prepared import DOUBLE, NO_FLOATS, REMEMBERED, Given, Prepared
 from tinysmooth.kernels.vectors import LANES, fma, load, load_tail, splat, store
 
 __all__ = [
@@ -150,18 +151,45 @@ def sums_for(parts: int, padded: int) -> Sums:
 def given(parts: int, padded: int) -> tuple[Given, Given]:
     """Return what stands for the sums of `sums_for` in a prepared call."""
     shape = (parts, 3, padded)
-    return Given(shape), Given(shape, np.dtype(np.float64))
+    return Given(shape), Given(shape, DOUBLE)
+
+
+@jit
+def _finish(
+    part: int, parts: int, moments: np.ndarray, totals: np.ndarray, channels: int, found: np.ndarray
+) -> None:
+    """Write the means of all channels, then their variances, and last the sum of these.
+
+    The parts of the work have pivots of their own; what each adds to the squares is taken about
+    the mean of all: sum (x - mean)^2 = sum ((x - pivot) + away)^2 with away = pivot - mean.
+    """
+    everything = 0.0
+    for c in range(channels):
+        pixels = total = square = 0.0
+        for each in range(totals.shape[0]):
+            number = totals[each, PIXELS, c]
+            pixels += number
+            total += totals[each, TOTAL, c] + number * moments[each, PIVOT, c]
+        mean = total / pixels
+        for each in range(totals.shape[0]):
+            away = moments[each, PIVOT, c] - mean
+            twice = 2 * totals[each, TOTAL, c] + totals[each, PIXELS, c] * away
+            square += totals[each, SQUARE, c] + twice * away
+        everything += square
+        found[c], found[channels + c] = mean, max(square / pixels, 0.0)
+    found[2 * channels] = everything
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _prepare_finish(parts: int, padded: int, channels: int) -> Prepared:
+    return Prepared(_finish, 1, *given(parts, padded), channels, Given((2 * channels + 1,), DOUBLE))
 
 
 def mean_and_variance(sums: Sums, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the mean and the biased variance of each channel, or None if they are not finite."""
-    moments, totals = sums
-    pivot, pixels = moments[:, PIVOT], totals[:, PIXELS]
-    total, square = totals[:, TOTAL], totals[:, SQUARE]
-    count, add = np.add.reduce(pixels), np.add.reduce
-    mean = add(total + pixels * pivot) / count
-    away = pivot - mean
-    var = add(square + (2 * total + pixels * away) * away) / count
-    if not math.isfinite(add(var)):
+    moments, _ = sums
+    found = np.empty(2 * channels + 1)
+    _prepare_finish(moments.shape[0], moments.shape[2], channels).run(NO_FLOATS, *sums, found)
+    if not math.isfinite(found[2 * channels]):
         return None
-    return mean[:channels], np.maximum(var[:channels], 0)
+    return found[:channels], found[channels : 2 * channels]

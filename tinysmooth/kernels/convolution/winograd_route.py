@@ -44,8 +44,9 @@ from tinysmooth.kernels.prepared import INT, REMEMBERED, Calls, Piece, Prepared,
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 
-TRANSFORMED_PER_NANOSECOND = 8
-"""Floats of transformed filters that one core writes in a nanosecond, roughly."""
+TRANSFORMED_PER_NANOSECOND = 2
+"""Floats of transformed filters that one core writes in a nanosecond, roughly: 4 where they stay in
+its caches, but in a network other kernels have been there since, and then it is 0.5 to 2."""
 
 FEWEST_AT_ONCE, MOST_AT_ONCE = 32, 64
 """Channels whose filters are transformed at a time."""

@@ -33,6 +33,7 @@ from tinysmooth.kernels.reference.pooling import max_pool2d_backward, max_pool2d
 __all__ = [
     "batch_norm_apply",
     "batch_norm_backward",
+    "batch_norm_fold",
     "batch_norm_statistics",
 ]
 
@@ -57,6 +58,61 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     """
     wide = x.astype(np.float64)
     return wide.mean(axis=PIXELS), wide.var(axis=PIXELS)
+
+
+def running_rates(momentum: float, pixels: int) -> tuple[float, float]:
+    """Return what mean and variance of a batch count for in the running statistics.
+
+    The running variance is meant for one value, the unbiased one: M / (M - 1) times the batch's.
+    """
+    return momentum, momentum * pixels / (pixels - 1)
+
+
+def batch_norm_fold(
+    mean: Array,
+    var: Array,
+    weight: Array,
+    bias: Array,
+    eps: float,
+    dtype: np.dtype[Any],
+    running: tuple[Array, Array] | None = None,
+    momentum: float = 0.0,
+    pixels: int = 0,
+) -> tuple[Array, Array, Array]:
+    """Return scale and shift, and move running statistics towards those of the batch.
+
+    Parameters
+    ----------
+    mean, var : ndarray (C,), float64
+        Of the batch, or what stands for them in evaluation.
+    weight, bias : ndarray (C,)
+        What batch norm learns.
+    eps : float
+        Added to the variance.
+    dtype : dtype
+        Of scale and shift.
+    running : pair of ndarray (C,), optional
+        Running mean and variance, changed in place: ``running = (1 - momentum) running + momentum
+        * batch's``, with the unbiased variance.
+    momentum : float
+        Between 0 and 1.
+    pixels : int
+        M, at least 2 where there are running statistics.
+
+    Returns
+    -------
+    scale, shift : ndarray (C,)
+    inv_std : ndarray (C,), float64
+    """
+    inv_std = 1.0 / np.sqrt(var + eps)
+    scale = weight * inv_std
+    shift = bias - mean * scale
+    if running is not None:
+        rates = running_rates(momentum, pixels)
+        for array, batch, rate in zip(running, (mean, var), rates, strict=True):
+            array *= 1 - momentum
+            array += (rate * batch).astype(array.dtype)
+    return scale.astype(dtype), shift.astype(dtype), inv_std
 
 
 def batch_norm_apply(
