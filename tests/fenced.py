@@ -7,19 +7,23 @@ itself, to show that the fence holds.
 
 import ctypes
 import itertools
+import math
 import mmap
 import sys
 
 import numpy as np
+from plans import forget_plans
 
 import tinysmooth as ts
 from tinysmooth import graph, kernels
 from tinysmooth.kernels import addition, blocks, thread_count
-from tinysmooth.kernels.convolution import fast, im2col
+from tinysmooth.kernels.convolution import fast, im2col, winograd_shared_route
 from tinysmooth.kernels.reference import pooling
 
 NOBODY = 0  # PROT_NONE of mprotect
 LIBC = ctypes.CDLL(None, use_errno=True)
+
+COST = winograd_shared_route.cost
 
 keep = []  # a mapping must live as long as the arrays in it
 
@@ -41,7 +45,7 @@ def fenced(array, at_end):
 
 
 def check_convolution(batch, channels, filters, side, kernel, stride, padding):
-    """All three directions, with and without Winograd, against im2col."""
+    """All three directions, with and without Winograd, and with shared tiles, against im2col."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, side, side, channels), np.float32)
     weight = rng.standard_normal((filters, channels, kernel, kernel), np.float32)
@@ -53,7 +57,10 @@ def check_convolution(batch, channels, filters, side, kernel, stride, padding):
         im2col.conv2d_backward_data(grad, weight, x.shape, *how),
         im2col.conv2d_backward_weight(x, grad, weight.shape, *how),
     ]
-    for at_end, fast.winograd_enabled in itertools.product((True, False), repeat=2):
+    for at_end, way in itertools.product((True, False), ("winograd", "windows", "shared tiles")):
+        fast.winograd_enabled = way != "windows"
+        winograd_shared_route.cost = cheapest if way == "shared tiles" else COST
+        forget_plans()
         fx, fw, fg = (fenced(array, at_end) for array in (x, weight, grad))
         found = [
             fast.conv2d_forward(fx, fw, *how),
@@ -63,6 +70,11 @@ def check_convolution(batch, channels, filters, side, kernel, stride, padding):
         ]
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * np.abs(theirs).max())
+
+
+def cheapest(work, gradient):
+    """Let `winograd_shared_route` run wherever it can."""
+    return 0.0 if work.stride == (1, 1) else math.inf
 
 
 def check_block(batch, channels, filters, side, kernel, stride, padding):

@@ -7,6 +7,7 @@ from tinysmooth.kernels.convolution import (
     windows_plans,
     windows_route,
     winograd_route,
+    winograd_shared_route,
 )
 from tinysmooth.kernels.normalisation import backward, forward
 
@@ -19,6 +20,8 @@ def forget_plans():
         getattr(windows_route, calls).cache_clear()
     for calls in ("_prepare_convolution", "_prepare_gradient"):
         getattr(winograd_route, calls).cache_clear()
+    for calls in ("_prepare", "_prepare_gradient"):
+        getattr(winograd_shared_route, calls).cache_clear()
     for route in ("_forward", "_backward_data", "route_of_weight"):
         getattr(fast, route).cache_clear()
     for calls in ("_fits", "_prepare"):

@@ -24,6 +24,7 @@ from tinysmooth.kernels.convolution import (
     winograd,
     winograd_costs,
     winograd_route,
+    winograd_shared_route,
 )
 from tinysmooth.kernels.convolution.geometry import Work, output_size
 from tinysmooth.kernels.convolution.transforms import (
@@ -33,6 +34,9 @@ from tinysmooth.kernels.convolution.transforms import (
     input_transform,
     output_gradient_transform,
     output_transform,
+    shared_filter_transform,
+    shared_input_transform,
+    shared_output_transform,
 )
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.thread_count import set_num_threads, use_threads
@@ -128,6 +132,20 @@ def force_zones(monkeypatch, yes):
     shapes = (2, 6, 7, 3), (5, 3, 3, 3)
     number = len(windows_plans.plan_forward(*shapes, (6, 7), (1, 1), (1, 1)).grids)
     assert number == (9 if yes else 1)
+
+
+WAYS = ("few tiles", "blocks of tiles", "shared tiles", "strips", "zones")
+
+
+def force_way(monkeypatch, way, stride=(1, 1)):
+    """Let every shape go one way, as far as that is one for its stride."""
+    costs = {"tiles": math.inf, "shared tiles": math.inf}
+    if "tiles" in way and stride == (1, 1):
+        costs["shared tiles" if way == "shared tiles" else "tiles"] = 0
+    monkeypatch.setattr(winograd_route, "are_few", lambda *a, **k: way == "few tiles")
+    monkeypatch.setattr(winograd_costs, "cost", lambda *a: costs["tiles"])
+    monkeypatch.setattr(winograd_shared_route, "cost", lambda *a: costs["shared tiles"])
+    force_zones(monkeypatch, way == "zones")
 
 
 SMALL = [
@@ -236,9 +254,15 @@ def test_windows_share_a_vector_where_that_saves_products(filters, across, colum
         ((64, 64, 128, 32), (3, 2, 1), "WINDOWS"),
         ((64, 64, 64, 32), (1, 1, 0), "WINDOWS"),
         ((64, 1, 8, 28), (5, 1, 0), "FEW_FILTERS"),
-        ((32, 32, 32, 24), (7, 1, 0), "WINOGRAD"),
-        ((32, 32, 32, 9), (7, 1, 3), "WINDOWS"),  # as few products: the others fall on padding
-        ((32, 32, 32, 12), (7, 1, 3), "WINDOWS" if WIDE else "WINOGRAD"),
+        ((32, 32, 64, 32), (5, 1, 2), "WINOGRAD"),
+        ((32, 64, 64, 32), (7, 1, 3), "WINOGRAD"),
+        ((32, 32, 32, 24), (7, 1, 0), "SHARED"),
+        ((32, 32, 32, 15), (7, 1, 3), "SHARED"),
+        ((32, 32, 32, 9), (5, 1, 2), "SHARED"),
+        ((64, 64, 64, 9), (3, 1, 1), "SHARED"),
+        ((64, 64, 64, 10), (3, 1, 1), "WINOGRAD"),
+        ((32, 32, 32, 24), (7, 2, 3), "WINDOWS"),
+        ((2, 32, 32, 9), (7, 1, 3), "WINDOWS"),  # as few products: the others fall on padding
     ],
 )
 def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, route):
@@ -337,9 +361,9 @@ def test_an_empty_batch_gives_an_empty_or_zero_result(name):
 # ---- Winograd's transforms
 
 
-@pytest.mark.parametrize("tile", [2, 4])
+@pytest.mark.parametrize("tile", [2, 3, 4])
 @pytest.mark.parametrize("name", NAMES)
-def test_both_tile_sizes_of_winograd_equal_the_definition(tile, name):
+def test_all_tile_sizes_of_winograd_equal_the_definition(tile, name):
     for case in SMALL[:3]:
 
         class Rung:
@@ -378,17 +402,20 @@ def test_one_dimensional_f4_is_the_correlation():
 
 
 @pytest.mark.parametrize(
-    "function, pick",
+    "function, side, pick",
     [
-        (input_transform, lambda b_t, g, a_t: b_t),
-        (filter_transform, lambda b_t, g, a_t: g),
-        (output_transform, lambda b_t, g, a_t: a_t),
-        (output_gradient_transform, lambda b_t, g, a_t: a_t.T),
-        (filter_gradient_transform, lambda b_t, g, a_t: g.T),
+        (input_transform, 4, lambda b_t, g, a_t: b_t),
+        (filter_transform, 4, lambda b_t, g, a_t: g),
+        (output_transform, 4, lambda b_t, g, a_t: a_t),
+        (output_gradient_transform, 4, lambda b_t, g, a_t: a_t.T),
+        (filter_gradient_transform, 4, lambda b_t, g, a_t: g.T),
+        (shared_input_transform, 3, lambda b_t, g, a_t: b_t),
+        (shared_filter_transform, 3, lambda b_t, g, a_t: g),
+        (shared_output_transform, 3, lambda b_t, g, a_t: a_t),
     ],
 )
-def test_the_written_out_transforms_are_the_matrices(function, pick):
-    matrix = pick(*winograd.matrices(4))
+def test_the_written_out_transforms_are_the_matrices(function, side, pick):
+    matrix = pick(*winograd.matrices(side))
     columns = np.eye(matrix.shape[1])
     np.testing.assert_allclose(np.array(function(*columns)), matrix, atol=1e-15)
     tile = np.random.default_rng(0).standard_normal((matrix.shape[1],) * 2)
@@ -423,20 +450,41 @@ def test_channels_in_groups_of_any_size(tiles, num_threads, monkeypatch):
 
 @given(case=cases(most_channels=70, most_size=6), num_threads=st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
-def test_both_orders_of_winograd_loops_and_the_windows_agree(case, num_threads):
+def test_all_ways_of_winograd_and_the_windows_agree(case, num_threads):
     """Each route on every shape it can do, whatever it costs."""
     set_num_threads(num_threads)
     exact = {name: case.run(im2col, name) for name in NAMES}
-    for route in ("few tiles", "blocks of tiles", "strips", "zones"):
+    for way in WAYS:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(winograd_route, "are_few", lambda *a, **k: route == "few tiles")  # noqa: B023
-            costs = 0 if "tiles" in route and case.stride == (1, 1) else math.inf
-            patch.setattr(winograd_costs, "cost", lambda *a, **k: costs)  # noqa: B023
-            force_zones(patch, route == "zones")
+            force_way(patch, way, case.stride)
             for name in NAMES:
                 out = case.run(fast, name, np.float32)
                 assert error(out, exact[name]) < FLOAT32_TOLERANCE[name]
     forget_plans()
+
+
+@needs_compilation
+@pytest.mark.parametrize("floats", [2**20, 2**17, 1])
+@pytest.mark.parametrize("num_threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(34, 9, (9, 8), 20, 36, (7, 6), (1, 1), (3, 3)),
+        Case(35, 1, (23, 31), 33, 72, (7, 7), (1, 1), (3, 2)),
+        Case(36, 3, (7, 50), 65, 10, (5, 9), (1, 1), (1, 4)),
+        Case(37, 4, (13, 12), 128, 17, (3, 4), (1, 1), (1, 1)),
+    ],
+    ids=lambda case: str(case.weight.shape),
+)
+def test_shared_tiles_of_many_images_and_in_strips(case, num_threads, floats, monkeypatch):
+    """Several images at a time; an image in strips, of several lines and of one; tails in all."""
+    monkeypatch.setattr(winograd_shared_route, "BLOCK_FLOATS", floats)
+    force_way(monkeypatch, "shared tiles")
+    set_num_threads(num_threads)
+    for name in NAMES:
+        out = case.run(fast, name, np.float32)
+        assert error(out, case.run(im2col, name)) < FLOAT32_TOLERANCE[name]
+        assert np.array_equal(out, case.run(fast, name, np.float32)), "same threads, same bits"
 
 
 # Pixels that compete for the same places of the cache (on Zen with AVX-512 they are not copied for
@@ -506,10 +554,10 @@ def test_windows_are_cut_where_that_was_measured_as_quicker(
 
 
 @needs_compilation
-@pytest.mark.parametrize("route", ["few tiles", "blocks of tiles", "strips", "zones"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("taps", [(3, 3), (2, 3), (4, 5), (5, 2), (7, 7), (8, 6)])
 @pytest.mark.parametrize("num_threads", [1, 3])
-def test_what_the_workspace_held_before_reaches_no_result(route, taps, num_threads, monkeypatch):
+def test_what_the_workspace_held_before_reaches_no_result(way, taps, num_threads, monkeypatch):
     """It is full of NaN, and nothing is written behind the floats that were asked for."""
     lent, guard = [], 64
 
@@ -521,10 +569,7 @@ def test_what_the_workspace_held_before_reaches_no_result(route, taps, num_threa
     set_num_threads(num_threads)
     monkeypatch.setattr(thread_count, "SMALLEST_PART", 1)
     monkeypatch.setattr(memory, "workspace", full_of_nan)
-    monkeypatch.setattr(winograd_route, "are_few", lambda *a, **k: route == "few tiles")
-    costs = 0 if "tiles" in route else math.inf
-    monkeypatch.setattr(winograd_costs, "cost", lambda *a, **k: costs)
-    force_zones(monkeypatch, route == "zones")
+    force_way(monkeypatch, way)
     case = Case(31, 2, (13, 10), 19, 21, taps, (1, 1), (1, 2))
     for name in NAMES:
         exact = case.run(im2col, name)
@@ -543,6 +588,29 @@ def test_the_last_positions_leave_out_images_that_meet_no_third_row():
     assert used(5, 5) == (40, 20) and used(4, 3) == (20, 10) and used(7, 7) == (90, 60)
 
 
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("x", "bank", "size", "padding"),
+    [
+        ((1, 15, 15, 32), (32, 32, 7, 7), (15, 15), (3, 3)),
+        ((32, 15, 15, 32), (32, 32, 7, 7), (15, 15), (3, 3)),
+        ((2, 224, 224, 64), (200, 64, 5, 4), (224, 225), (2, 2)),
+        ((3, 4, 5, 700), (9, 700, 4, 4), (1, 2), (0, 0)),
+    ],
+)
+def test_every_tile_of_out_is_in_one_strip(x, bank, size, padding, threads, gradient):
+    set_num_threads(threads)
+    plan = winograd_shared_route._plan(x, bank, size, padding, gradient)
+    lines, strips, _, _, block, tiles, *_ = plan.sizes[11:]
+    down, across = (-(-side // 3) for side in size)
+    assert lines * (strips - 1) < down <= lines * strips and x[0] * strips >= min(threads, x[0])
+    assert block * lines * across <= tiles and (block == 1 or strips == 1)
+    assert 1 <= plan.parts <= min(threads, x[0] * strips)
+    # Few images are cut, so that every thread has some; else only what is too large.
+    assert (strips == 1) == (down == 1 or (x[0] >= threads and x[1] < 200))
+
+
 STATISTICS = [
     (2, 8, 20, 12, 3),  # few tiles, a vector and a rest
     (3, 5, 17, 7, 3),  # tiles over the border
@@ -554,7 +622,7 @@ STATISTICS = [
 
 
 @needs_compilation
-@pytest.mark.parametrize("route", ["winograd", "strips", "zones"])
+@pytest.mark.parametrize("route", ["winograd", "shared", "strips", "zones"])
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize(("batch", "channels", "filters", "size", "taps"), STATISTICS)
@@ -566,13 +634,14 @@ def test_statistics_taken_on_the_way_are_those_of_the_result(
     weight = rng.standard_normal((filters, channels, taps, taps)).astype(np.float32)
     x += np.float32(offset)
     arguments = [x, weight, (size, size), (taps // 2, taps // 2)]
-    if route != "winograd":
+    if route in ("strips", "zones"):
         arguments.insert(3, (1, 1))  # the stride
         force_zones(monkeypatch, route == "zones")
     with use_threads(number):
-        if route == "winograd":
-            out, statistics = winograd_route.convolve_with_statistics(*arguments)
-            plain = winograd_route.convolve(*arguments, backward=False)
+        if route in ("winograd", "shared"):
+            room = winograd_route if route == "winograd" else winograd_shared_route
+            out, statistics = room.convolve_with_statistics(*arguments)
+            plain = room.convolve(*arguments, backward=False)
         else:
             out, statistics = windows_route.convolve_with_statistics(*arguments)
             plain = windows_route.convolve(*arguments)

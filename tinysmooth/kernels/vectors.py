@@ -34,6 +34,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 from tinysmooth.kernels.cache import cpu_description
 
 __all__ = [
+    "HALVED",
     "LANES",
     "WIDE",
     "ZEN",
@@ -58,6 +59,10 @@ WIDE: bool = "+avx512f" in cpu_description()[1].split(",")
 
 ZEN: bool = cpu_description()[0].startswith("znver")
 """True on AMD's processors, some of whose sizes differ from Intel's."""
+
+HALVED: bool = WIDE and cpu_description()[0] == "znver4"
+"""True where a multiply-add of a whole vector runs in two halves, and takes a cycle, not half of
+one: whatever else there is to do counts for less beside it."""
 
 FLOAT = ir.FloatType()
 INDEX = ir.IntType(64)

@@ -4,6 +4,7 @@
 - otherwise the route that costs least for these shapes, as each estimates itself:
 
   - stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off;
+  - with larger filters, or images that tiles of three pixels fit better: fused F(3x3, 3x3);
   - few filters: several windows in a vector (`few_filters`), which goes with Winograd;
   - the gradient of images with few channels or large filters: taps as columns (`few_channels`);
   - everything else: windows, a direct sum.
@@ -26,6 +27,7 @@ from tinysmooth.kernels.convolution import (
     windows_route,
     winograd_costs,
     winograd_route,
+    winograd_shared_route,
 )
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
 from tinysmooth.kernels.convolution.grids import grid_of_images, grids_of_gradient
@@ -48,6 +50,7 @@ class Route(enum.Enum):
     """The ways to go; the values are the rooms, but for the last."""
 
     WINOGRAD = "winograd_route"
+    SHARED = "winograd_shared_route"
     FEW_FILTERS = "few_filters"
     FEW_CHANNELS = "few_channels"
     WINDOWS = "windows_route"
@@ -63,6 +66,8 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
     route, together, size = _forward(*shapes, stride, padding, winograd_enabled, get_num_threads())
     if route is Route.WINOGRAD:
         return winograd_route.convolve(x, weight, size, padding, backward=False)
+    if route is Route.SHARED:
+        return winograd_shared_route.convolve(x, weight, size, padding, backward=False)
     if route is Route.FEW_FILTERS:
         return few_filters.convolve(x, weight, size, stride, padding, together)
     if route is Route.WINDOWS:
@@ -80,6 +85,8 @@ def conv2d_with_statistics(
         route, _, size = _forward(*shapes, stride, padding, winograd_enabled, get_num_threads())
         if route is Route.WINOGRAD:
             return winograd_route.convolve_with_statistics(x, weight, size, padding)
+        if route is Route.SHARED:
+            return winograd_shared_route.convolve_with_statistics(x, weight, size, padding)
         if route is Route.WINDOWS:
             return windows_route.convolve_with_statistics(x, weight, size, stride, padding)
     return conv2d_forward(x, weight, stride, padding), None
@@ -95,9 +102,11 @@ def conv2d_backward_data(
     route, together, opposite = _backward_data(
         *shapes, stride, padding, winograd_enabled, get_num_threads()
     )
+    size = (input_shape[1], input_shape[2])
     if route is Route.WINOGRAD:
-        size = (input_shape[1], input_shape[2])
         return winograd_route.convolve(grad, weight, size, opposite, backward=True)
+    if route is Route.SHARED:
+        return winograd_shared_route.convolve(grad, weight, size, opposite, backward=True)
     if route is Route.FEW_FILTERS:
         return few_filters.convolve_backward(grad, weight, input_shape, padding, together)
     if route is Route.FEW_CHANNELS:
@@ -117,6 +126,8 @@ def conv2d_backward_weight(
     route, together = route_of_weight(*shapes, stride, padding, winograd_enabled, get_num_threads())
     if route is Route.WINOGRAD:
         return winograd_route.filter_gradient(x, grad, weight_shape, padding)
+    if route is Route.SHARED:
+        return winograd_shared_route.filter_gradient(x, grad, weight_shape, padding)
     if route is Route.FEW_FILTERS:
         return few_filters.filter_gradient(x, grad, weight_shape, stride, padding, together)
     if route is Route.WINDOWS:
@@ -205,6 +216,7 @@ def _route(
         costs[Route.FEW_CHANNELS] = gathering
     if winograd:
         costs[Route.WINOGRAD] = winograd_costs.cost(work, gradient)
+        costs[Route.SHARED] = winograd_shared_route.cost(work, gradient)
         if shared == 1:
             together = few_filters.windows_together(work.filters, work.size[1], columns, across)
         costs[Route.FEW_FILTERS] = few_filters.cost(work, together)

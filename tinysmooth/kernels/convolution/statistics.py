@@ -61,9 +61,10 @@ def add_tile(
     last: int,
     is_first: bool,
     moments: np.ndarray,
+    side: int,
 ) -> int:
     """Add the tile at (top, left), channels first to last, to moments; return its pixels."""
-    rows, columns = min(TILE, height - top), min(TILE, width - left)
+    rows, columns = min(side, height - top), min(side, width - left)
     corner = ((image * height + top) * width + left) * channels
     share = splat(1.0 / (rows * columns))
     for k in range(first, last, LANES):

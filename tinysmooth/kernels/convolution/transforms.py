@@ -1,4 +1,4 @@
-"""The five transforms of Winograd's F(4x4, 3x3), each written once, for NumPy and for LLVM.
+"""The transforms of Winograd's F(4x4, 3x3) and F(3x3, 3x3), written once for NumPy and for LLVM.
 
 `tinysmooth.kernels.convolution.winograd` derives them. Each function below takes the numbers of one
 row of a tile and returns those of the transformed row; it uses nothing but ``+ - *``, so the
@@ -71,6 +71,36 @@ def filter_gradient_transform(
         odd_1 * (1 / 6) + odd_2 * (1 / 12),
         (even_2 - even_1) * (1 / 6) + u5,
     )
+
+
+def shared_input_transform(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any) -> tuple[Any, ...]:
+    """Return B^T d of F(3, 3): five pixels become the values at 0, 1, -1, 2 and infinity."""
+    third = d3 - d1
+    return (
+        2 * (d0 - d2) + third,
+        d3 - 2 * d1 - d2,
+        d3 + 2 * d1 - 3 * d2,
+        third,
+        d4 - d2 - 2 * third,
+    )
+
+
+def shared_filter_transform(g0: Any, g1: Any, g2: Any) -> tuple[Any, ...]:
+    """Return G g of F(3, 3)."""
+    even = g0 + g2
+    return (
+        g0 * 0.5,
+        (even + g1) * -0.5,
+        (even - g1) * (-1 / 6),
+        (g0 + 2 * g1 + 4 * g2) * (1 / 6),
+        g2,
+    )
+
+
+def shared_output_transform(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any) -> tuple[Any, ...]:
+    """Return A^T m of F(3, 3): the products at the five points become three pixels."""
+    even, odd = m1 + m2, m1 - m2
+    return m0 + even + m3, odd + 2 * m3, even + 4 * m3 + m4
 
 
 def both_ways(transform: Transform, columns: Iterable[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
@@ -154,3 +184,6 @@ transform_filter = make_tile_transform(filter_transform, 3)
 transform_output = make_tile_transform(output_transform, 6)
 transform_output_gradient = make_tile_transform(output_gradient_transform, 4)
 transform_filter_gradient = make_tile_transform(filter_gradient_transform, 6)
+transform_shared_input = make_tile_transform(shared_input_transform, 5)
+transform_shared_filter = make_tile_transform(shared_filter_transform, 3)
+transform_shared_output = make_tile_transform(shared_output_transform, 5)

@@ -49,8 +49,9 @@ from tinysmooth.kernels.convolution import im2col
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, output_size, round_up
 
 TAPS = 3
-POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 1.0, -1.0, 2.0, -2.0)}
-"""Finite points for F(2x2) and F(4x4): small numbers in pairs keep the matrices small."""
+POINTS = {2: (0.0, 1.0, -1.0), 3: (0.0, 1.0, -1.0, 2.0), 4: (0.0, 1.0, -1.0, 2.0, -2.0)}
+"""Finite points for F(2x2), F(3x3) and F(4x4): small numbers keep the matrices small, and so do
+pairs."""
 
 
 def matrices(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,7 +122,7 @@ def conv2d_forward(
 ) -> np.ndarray:
     """Return the convolution; arguments as in `im2col.conv2d_forward`.
 
-    `tile` is 2 or 4. Filters other than 3x3 and strides other than 1 are left to im2col.
+    `tile` is 2, 3 or 4. Filters other than 3x3 and strides other than 1 are left to im2col.
     """
     if not _applies(weight.shape, stride):
         return im2col.conv2d_forward(x, weight, stride, padding)

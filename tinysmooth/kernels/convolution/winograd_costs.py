@@ -19,7 +19,7 @@ from tinysmooth.kernels.convolution.winograd_patches import POSITIONS, SHIFT, TI
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import columns_cost
 from tinysmooth.kernels.thread_count import plan_parts
-from tinysmooth.kernels.vectors import LANES, WIDE
+from tinysmooth.kernels.vectors import HALVED, LANES, WIDE
 
 FEWEST_CHANNELS = 4
 """Below, the transforms cost more than the products they save."""
@@ -30,11 +30,9 @@ INPUT_TILE = 550
 OUTPUT_TILE = 400
 """The same for sixteen filters of an output tile."""
 
-FEW_INPUT_TILE = 1000
-"""INPUT_TILE where all of V is made at once: it leaves the L2 cache, and comes back from there."""
-
-FEW_OUTPUT_TILE = 500
-"""OUTPUT_TILE likewise."""
+FEW_INPUT_TILE, FEW_OUTPUT_TILE = (700, 350) if HALVED else (1000, 500)
+"""The same where all of V is made at once: it leaves the L2 cache, and comes back from there. Zen 4
+needs less, in multiply-adds: 0.5 of that on a quiet machine, 0.9 on a busy one."""
 
 FILTERS_AS_TILES = 85 if WIDE else 40
 """Writing the transformed filters, and reading them back, takes as long as the products of so many
@@ -46,6 +44,11 @@ USED_FILTERS_AS_TILES = 10
 SUMS_AS_TILES = 85
 """What FILTERS_AS_TILES is for the sums of the gradient of filters, of which each thread has its
 own; the same number was measured with narrow vectors."""
+
+SHIFTED, NEAR_ROW = (0.4 if HALVED else 1.0), 640
+"""What transforming a tile of a shifted image takes, compared with the first, whose pixels may come
+from memory, and up to how many floats of a tile, at one position, V is near enough for that; both
+measured on Zen 4."""
 
 MOST_SHIFTS, MANY_SHIFTS = 4, 1.06
 """The products of more than four shifted images take 1.06 times as long as those of fewer: neither
@@ -123,7 +126,8 @@ def _costs(tiles: int, depth: Depth, filters: int, gradient: bool) -> tuple[floa
     whole vectors of filters, the busiest one more than others, and makes all of V for itself.
     """
     product = POSITIONS * depth.used * (MANY_SHIFTS if depth.shifts > MOST_SHIFTS else 1)
-    inputs, outputs = depth.shifts * -(-depth.channels // LANES), -(-filters // LANES)
+    images = 1 + (depth.shifts - 1) * (SHIFTED if depth.row <= NEAR_ROW else 1.0)
+    inputs, outputs = images * -(-depth.channels // LANES), -(-filters // LANES)
     transforms = tiles * (INPUT_TILE * inputs + OUTPUT_TILE * outputs)
     kept = SUMS_AS_TILES if gradient else FILTERS_AS_TILES
     many = product * (columns_cost(outputs) * tiles + outputs * kept) + transforms

@@ -33,7 +33,9 @@ from tinysmooth.kernels.convolution.packing import fill_up
 from tinysmooth.kernels.convolution.statistics import FLUSH, add_tile, flush
 from tinysmooth.kernels.convolution.winograd_filters import transform_filters, transform_sums
 from tinysmooth.kernels.convolution.winograd_patches import (
+    PATCH,
     POSITIONS,
+    TILE,
     gradient_tile,
     output_tile,
 )
@@ -99,7 +101,7 @@ def forward_few_tiles(
                     transform_filters(
                         weight, shape, (shifts_down, shifts_across), backward,
                         first + k, c + i, min(LANES, some - i),
-                        taps, u, k + i * size, size, some * size, u_slice,
+                        taps, u, k + i * size, size, some * size, u_slice, PATCH,
                     )  # fmt: skip
             for p in range(POSITIONS):
                 panel_product(
@@ -107,10 +109,10 @@ def forward_few_tiles(
                     u, p * u_slice, size, size, m, p * m_slice, tiles_of_v, PANEL, c,
                     u, (p + 1) * u_slice, depth * ASKED,
                 )  # fmt: skip
-        across, down, pixels = (columns + 3) // 4, (rows + 3) // 4, 0
+        across, down, pixels = (columns + TILE - 1) // TILE, (rows + TILE - 1) // TILE, 0
         for tile in range(count):
             image, place = divmod(tile, down * across)
-            top, left = place // across * 4, place % across * 4
+            top, left = place // across * TILE, place % across * TILE
             output_tile(
                 m, tile * PANEL, m_slice, out, image, top, left, rows, columns,
                 filters, first, first + size, patch,
@@ -118,7 +120,7 @@ def forward_few_tiles(
             if moments.shape[0]:
                 pixels += add_tile(
                     out, image, top, left, rows, columns, filters, first, first + size,
-                    tile == 0, moments[part],
+                    tile == 0, moments[part], TILE,
                 )  # fmt: skip
                 if tile % FLUSH == FLUSH - 1 or tile == count - 1:
                     flush(moments[part], totals[part], first, first + size, pixels)
@@ -157,12 +159,12 @@ def filter_gradient_few_tiles(
     slice_size = shifts * at_once * PANEL + SLICE_GAP
     groups = padded // LANES
     first, stop = groups * part // parts * LANES, groups * (part + 1) // parts * LANES
-    across, down = (columns + 3) // 4, (rows + 3) // 4
+    across, down = (columns + TILE - 1) // TILE, (rows + TILE - 1) // TILE
     while first < stop:
         size = panel_width(first, stop)
         for tile in range(count):
             image, place = divmod(tile, down * across)
-            top, left = place // across * 4, place % across * 4
+            top, left = place // across * TILE, place % across * TILE
             gradient_tile(
                 grad, image, top, left, rows, columns, filters, first, size,
                 d, tile * size, d_slice, patch,
@@ -181,6 +183,6 @@ def filter_gradient_few_tiles(
                     transform_sums(
                         total, k + i * size, size, some * size, slice_size, shape,
                         (shifts_down, shifts_across), first + k, c + i, min(LANES, some - i),
-                        taps, out,
+                        taps, out, PATCH,
                     )  # fmt: skip
         first += size

@@ -16,8 +16,13 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth.kernels.convolution.filters import gather_filters, panel_of, scatter_lanes
-from tinysmooth.kernels.convolution.transforms import transform_filter, transform_filter_gradient
-from tinysmooth.kernels.convolution.winograd_patches import POSITIONS, SHIFT
+from tinysmooth.kernels.convolution.transforms import (
+    transform_filter,
+    transform_filter_gradient,
+    transform_shared_filter,
+    transform_shared_output,
+)
+from tinysmooth.kernels.convolution.winograd_patches import PATCH, POSITIONS, SHIFT
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.vectors import LANES, load, prefetch, splat, store
 from tinysmooth.kernels.views import behind
@@ -64,8 +69,12 @@ def transform_filters(
     row_step: int,
     shift_step: int,
     slice_size: int,
+    side: int,
 ) -> None:
-    """Transform 16 outputs and `some` inputs, to ``u[to + p slice + shift ... + input ...]``."""
+    """Transform 16 outputs and `some` inputs, to ``u[to + p slice + shift ... + input ...]``.
+
+    The tiles have `side` numbers on a side: 6, or 5 for `winograd_shared`.
+    """
     filters, channels, rows, columns = shape
     area, count = rows * columns, min(LANES, (channels if backward else filters) - output)
     nine, gathered = taps, behind(taps, TAPS * LANES)
@@ -81,10 +90,16 @@ def transform_filters(
             if r + SHIFT > rows or s + SHIFT > columns:
                 take_taps(gathered, i * area * LANES, r, s, rows, columns, backward, nine)
                 source, at, row, column = nine, 0, SHIFT, 1
-            transform_filter(
-                source, at * LANES, row * LANES, column * LANES,
-                u, there, 6 * slice_size, slice_size,
-            )  # fmt: skip
+            if side == PATCH:
+                transform_filter(
+                    source, at * LANES, row * LANES, column * LANES,
+                    u, there, PATCH * slice_size, slice_size,
+                )  # fmt: skip
+            else:
+                transform_shared_filter(
+                    source, at * LANES, row * LANES, column * LANES,
+                    u, there, side * slice_size, slice_size,
+                )  # fmt: skip
 
 
 @jit
@@ -97,11 +112,12 @@ def filters_to_tiles(
     shape: tuple[int, int, int, int],
     shifts: tuple[int, int],
     backward: int,
+    side: int,
 ) -> None:
     """Transform the filters; for the gradient of x turn them and exchange the roles of C and K.
 
-    `weight` is flat (filters, channels, rows, columns); `u` is [36][panel][depth][width], where, if
-    `backward`, the columns are the channels and the depth is the filters.
+    `weight` is flat (filters, channels, rows, columns); `u` is [side squared][panel][depth][width],
+    where, if `backward`, the columns are the channels and the depth is the filters.
     """
     outputs, inputs = (shape[1], shape[0]) if backward else (shape[0], shape[1])
     padded = (outputs + LANES - 1) // LANES * LANES
@@ -114,14 +130,16 @@ def filters_to_tiles(
             to = first * depth + k - first + c * width
             transform_filters(
                 weight, shape, shifts, backward, k, c, min(LANES, inputs - c), workspace[part],
-                u, to, width, inputs * width, padded * depth,
+                u, to, width, inputs * width, padded * depth, side,
             )  # fmt: skip
 
 
 @jit
-def add_sums(sums: np.ndarray, at: int, row_step: int, slice_size: int, tile: np.ndarray) -> None:
-    """Add up the threads' 36 numbers of 16 filters and a channel."""
-    for p in range(POSITIONS):
+def add_sums(
+    sums: np.ndarray, at: int, row_step: int, slice_size: int, positions: int, tile: np.ndarray
+) -> None:
+    """Add up the threads' numbers of 16 filters and a channel, one for each position."""
+    for p in range(positions):
         number = at + p * slice_size
         total = load(sums[0], number)
         for other in range(1, sums.shape[0]):
@@ -145,6 +163,7 @@ def transform_sums(
     some: int,
     taps: np.ndarray,
     out: np.ndarray,
+    side: int,
 ) -> None:
     """Add up the threads' sums of 16 filters and `some` channels, transform them back, write."""
     filters, channels, rows, columns = shape
@@ -155,17 +174,22 @@ def transform_sums(
             here = at + shift * shift_step + c * row_step
             source, first_of, step = sums[0], here, slice_size
             if sums.shape[0] > 1:
-                add_sums(sums, here, row_step, slice_size, tile)
+                add_sums(sums, here, row_step, slice_size, side * side, tile)
                 source, first_of, step = tile, 0, LANES
-            if rows == SHIFT and columns == SHIFT:
+            if rows == SHIFT and columns == SHIFT and side == PATCH:
                 transform_filter_gradient(
-                    source, first_of, 6 * step, step,
+                    source, first_of, PATCH * step, step,
                     gathered, c * TAPS * LANES, SHIFT * LANES, LANES,
                 )  # fmt: skip
                 continue
-            transform_filter_gradient(
-                source, first_of, 6 * step, step, tile, 0, SHIFT * LANES, LANES
-            )
+            if side == PATCH:
+                transform_filter_gradient(
+                    source, first_of, PATCH * step, step, tile, 0, SHIFT * LANES, LANES
+                )
+            else:
+                transform_shared_output(
+                    source, first_of, side * step, step, tile, 0, SHIFT * LANES, LANES
+                )
             for tap in range(TAPS):
                 r = SHIFT * (shift // shifts[1]) + tap // SHIFT
                 s = SHIFT * (shift % shifts[1]) + tap % SHIFT
@@ -186,11 +210,12 @@ def tiles_to_filter_gradient(
     workspace: np.ndarray,
     shape: tuple[int, int, int, int],
     shifts: tuple[int, int],
+    side: int,
 ) -> None:
-    """Add up the sums (threads, 36, depth, K), transform back, and write (K, C, R, S), flat."""
+    """Add up sums (threads, side squared, depth, K), transform back, write (K, C, R, S), flat."""
     filters, channels = shape[:2]
     padded = (filters + LANES - 1) // LANES * LANES
-    slice_size = sums.shape[1] // POSITIONS
+    slice_size = sums.shape[1] // (side * side)
     groups = (channels + LANES - 1) // LANES
     for group in range(groups * part // parts, groups * (part + 1) // parts):
         first = group * LANES
@@ -199,5 +224,5 @@ def tiles_to_filter_gradient(
             at = first * padded + k
             transform_sums(
                 sums, at, padded, channels * padded, slice_size, shape, shifts,
-                k, first, some, workspace[part], out,
+                k, first, some, workspace[part], out, side,
             )  # fmt: skip

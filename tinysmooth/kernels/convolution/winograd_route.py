@@ -65,7 +65,7 @@ def _channels_at_once(tiles: int, channels: int, gradient: bool) -> int:
     return min(most, max(FEWEST_AT_ONCE, round_up(tiles, LANES)))
 
 
-def _gathered(shape: Shape) -> int:
+def gathered_floats(shape: Shape) -> int:
     """Return the floats that one thread needs to turn filters into tiles, and back."""
     return LANES * (POSITIONS + LANES * shape[2] * shape[3])
 
@@ -77,7 +77,7 @@ def _tile_block(tiles: int, parts: int, most: int) -> int:
     return round_up(-(-share // blocks), 12)
 
 
-def _most_tiles(sums: int) -> int:
+def most_tiles(sums: int) -> int:
     """Return the tiles to take at a time for the gradient, whose sums are so many a position.
 
     The sums are read and written once for each block: where they are large, blocks are too; and
@@ -139,7 +139,7 @@ def _plan_few(
     workspace = round_up(POSITIONS * floats + _patch(depth), LANES)
     sums = POSITIONS * (used * PANEL + SLICE_GAP) if gradient else 0
     sizes = (*numbers, depth.row, block, at_once)
-    return Plan(True, sizes, table, parts, workspace, parts, _gathered(weight_shape), sums)
+    return Plan(True, sizes, table, parts, workspace, parts, gathered_floats(weight_shape), sums)
 
 
 def _plan_blocks(
@@ -160,7 +160,7 @@ def _plan_blocks(
         parts=parts[0],
         workspace=round_up(floats, LANES),
         transforming=parts[1],
-        taps=_gathered(weight_shape),
+        taps=gathered_floats(weight_shape),
         whole=whole,
     )
 
@@ -209,7 +209,7 @@ def _plan_gradient(x_shape: Shape, weight_shape: Shape, size: Pair, padding: Pai
 
     whole = POSITIONS * round_up(depth.used, ROWS_STEP) * padded
     parts = plan_parts(tiles * whole / PRODUCTS_PER_NANOSECOND, limit=tiles)
-    block = _tile_block(tiles, parts, _most_tiles(depth.row * padded))
+    block = _tile_block(tiles, parts, most_tiles(depth.row * padded))
     floats = POSITIONS * (block * (depth.row + padded) + 2 * SLICE_GAP) + _patch(depth)
     written = parts * whole / TRANSFORMED_PER_NANOSECOND
     parts_of_both = (parts, plan_parts(written, limit=-(-channels // LANES)))
@@ -253,7 +253,7 @@ def _prepare_convolution(
         arrays = (flat(x), flat(weight), out, *sums, workspace, taps, tables)
         call = Prepared(forward_few_tiles, plan.parts, *arrays, plan.sizes, weight, int(backward))
         return Calls((call,), tables.stop, plan.parts)
-    bank = (weight, plan.shifts, int(backward))
+    bank = (weight, plan.shifts, int(backward), PATCH)
     blocks = (workspace, plan.table, plan.sizes)
     steps = (
         Prepared(filters_to_tiles, plan.transforming, flat(weight), u, taps, *bank),
@@ -273,7 +273,7 @@ def _prepare_gradient(
         arrays = (flat(x), flat(grad), flat(weight), workspace, taps, sums, tables)
         call = Prepared(filter_gradient_few_tiles, plan.parts, *arrays, plan.sizes, weight)
         return Calls((call,), tables.stop, plan.parts)
-    blocks, bank = (workspace, plan.table, plan.sizes), (weight, plan.shifts)
+    blocks, bank = (workspace, plan.table, plan.sizes), (weight, plan.shifts, PATCH)
     steps = (
         Prepared(filter_gradient_tiles, plan.parts, flat(x), flat(grad), sums, *blocks),
         Prepared(tiles_to_filter_gradient, plan.transforming, sums, flat(weight), taps, *bank),

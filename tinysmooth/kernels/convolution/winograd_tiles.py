@@ -151,7 +151,7 @@ def forward_tiles(
                 if moments.shape[0]:
                     pixels += add_tile(
                         out, image, top, left, rows, columns, filters, first, first + size,
-                        start + tile == begin, moments[part],
+                        start + tile == begin, moments[part], TILE,
                     )  # fmt: skip
                     if tile % FLUSH == FLUSH - 1 or tile == count - 1:
                         flush(moments[part], totals[part], first, first + size, pixels)
