@@ -93,6 +93,17 @@ def test_running_statistics_of_any_kind_are_moved_where_they_are(kind):
         np.testing.assert_allclose(new, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_running_statistics_that_are_read_only_stay_as_they_are():
+    mean, var, weight, bias, running = numbers(6)
+    running[1].flags.writeable = False
+    before = running[1].copy()
+    with pytest.raises(ValueError, match="read-only"):
+        kernels.batch_norm_fold(
+            mean, var, weight, bias, EPS, np.dtype(np.float32), running, MOMENTUM, PIXELS
+        )
+    np.testing.assert_array_equal(running[1], before)
+
+
 def test_evaluation_moves_nothing():
     norm = ts.nn.BatchNorm2d(3)
     norm.running_mean[...], norm.running_var[...] = [1, 2, 3], [4, 5, 6]

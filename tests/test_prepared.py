@@ -1,13 +1,15 @@
 """Calls whose arguments are written out once, beside those that are written out each time."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from tinysmooth.kernels import calls, jit, memory, threads
 from tinysmooth.kernels import prepared as prepared_calls
-from tinysmooth.kernels.prepared import INT, Given, Piece, Prepared, flat
+from tinysmooth.kernels.prepared import INT, Given, Piece, Prepared, flat, remembered
+from tinysmooth.kernels.thread_count import get_num_threads, plan_parts, set_num_threads
 
 pytestmark = pytest.mark.skipif(not jit.ENABLED, reason="nothing is compiled")
 
@@ -126,3 +128,18 @@ def test_threads_may_share_a_prepared_call():
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_what_is_remembered_is_planned_for_the_number_of_threads_it_is_remembered_under():
+    seen = []
+
+    @remembered
+    def plan(shape, num_threads):
+        with ThreadPoolExecutor(1) as other:
+            other.submit(set_num_threads, 7).result()
+        seen.append(get_num_threads())
+        return shape, plan_parts(1e9)
+
+    set_num_threads(5)
+    assert [plan(4, n) for n in (2, 3, 2)] == [(4, 2), (4, 3), (4, 2)]
+    assert seen == [2, 3] and get_num_threads() == 7

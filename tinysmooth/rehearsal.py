@@ -11,7 +11,7 @@ takes longest, before the other one gets there, and then comes towards it from t
 For that it cuts the network into stages. Their forward passes take the reference kernels, which
 need no compiler; the backward passes take the compiled ones. The other gradients come late, because
 they use functions of the forward pass, which the other side has compiled by then. Last come a whole
-forward and backward pass, for what is left, and what an evaluation needs.
+forward and backward pass, for what is left, and what an evaluation and smaller images need.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from tinysmooth.kernels import move_towards, use_kernels
 from tinysmooth.kernels.addition import add_parts
 from tinysmooth.kernels.ahead import mark_as_done
 from tinysmooth.kernels.blocks import FEWEST_IMAGES
+from tinysmooth.kernels.convolution import winograd_shared_route
 from tinysmooth.kernels.panels import PANEL, panel_product
 from tinysmooth.kernels.threads import run_parallel
+from tinysmooth.kernels.vectors import LANES
 from tinysmooth.losses import cross_entropy
 from tinysmooth.models import resnet9
 from tinysmooth.nn import Conv2d, GlobalAvgPool2d, Linear, Residual, Sequential
@@ -84,6 +86,7 @@ def rehearse(batch_size: int = FEWEST_IMAGES, size: int = 64, aside: bool = Fals
     move_towards(largest.copy(), largest, 0.5)  # the running mean of the weights
     model.eval()
     model(Tensor(images))
+    _convolve_in_shared_tiles()
 
 
 def _stages(model: Sequential) -> list[Sequential]:
@@ -91,6 +94,14 @@ def _stages(model: Sequential) -> list[Sequential]:
     first = (Conv2d, Residual, GlobalAvgPool2d)
     starts = [i for i, module in enumerate(model) if isinstance(module, first)]
     return [model[start:stop] for start, stop in itertools.pairwise([*starts, len(model)])]
+
+
+def _convolve_in_shared_tiles() -> None:
+    """Do what smaller images take, which a training begins with to grow them."""
+    images = np.zeros((1, 6, 6, LANES), np.float32)
+    filters = np.zeros((LANES, LANES, 3, 3), np.float32)
+    winograd_shared_route.convolve_with_statistics(images, filters, (6, 6), (1, 1))
+    winograd_shared_route.filter_gradient(images, images, filters.shape, (1, 1))
 
 
 def _step() -> None:

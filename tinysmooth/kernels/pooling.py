@@ -11,7 +11,6 @@ the additions, whatever the number of threads.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.prepared import DOUBLE, REMEMBERED, Calls, Given, Piece, Prepared
+from tinysmooth.kernels.prepared import DOUBLE, Calls, Given, Piece, Prepared, remembered
 from tinysmooth.kernels.reference.pooling import pooled_size
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.threads import run_parallel
@@ -161,7 +160,7 @@ def avg_pool2d_backward(
     return dx
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _prepare_global(
     images: tuple[int, ...], dtype: np.dtype[Any], backward: bool, threads: int
 ) -> Calls:

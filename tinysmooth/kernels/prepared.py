@@ -16,16 +16,19 @@ the processor's caches, two to three times as much.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import operator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 from tinysmooth.kernels.calls import take_apart
 from tinysmooth.kernels.jit import Kernel
 from tinysmooth.kernels.memory import address_of
+from tinysmooth.kernels.thread_count import use_threads
 from tinysmooth.kernels.threads import run_prepared
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
     "Piece",
     "Prepared",
     "flat",
+    "remembered",
 ]
 
 FLOAT, DOUBLE, INT = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
@@ -58,6 +62,25 @@ LINE = 16
 
 _IN_ORDER = 0x0001 | 0x0100
 """NumPy's flags of an array whose rows follow each other, at an address that fits its type."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def remembered(plan: Callable[P, R]) -> Callable[P, R]:
+    """Remember what a function plans for shapes and a number of threads, its last argument.
+
+    So many threads there are while it plans, whatever another thread of Python sets meanwhile.
+    """
+
+    @functools.lru_cache(maxsize=REMEMBERED)
+    @functools.wraps(plan)
+    def remembering(*args: P.args, **kwargs: P.kwargs) -> R:
+        with use_threads(args[-1]):  # type: ignore[arg-type]
+            return plan(*args, **kwargs)
+
+    return remembering  # type: ignore[return-value]
 
 
 class Given(NamedTuple):

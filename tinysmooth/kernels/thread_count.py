@@ -105,7 +105,8 @@ def set_num_threads(n: int) -> None:
 def use_threads(n: int) -> Iterator[None]:
     """Set the number of threads for what the calling thread computes in the ``with``.
 
-    Other threads of the process, and what they set meanwhile, change nothing here.
+    Other threads of the process, and what they set meanwhile, change nothing here. In a generator
+    it would count for who goes through it, too.
 
     Parameters
     ----------

@@ -56,11 +56,11 @@ def conv2d(
 
     Notes
     -----
-    In float32 filters with stride 1 may go through Winograd's F(4x4, 3x3), larger ones as sums of
-    3x3. Its error is at most 2e-5 of the largest output for 3x3 weights without a pattern, 5e-5 for
-    the largest filters; it grows where what is added up cancels out, as with an edge filter on
-    bright images (1.5e-4 was seen). There, and with few filters, NaN or infinity in a pixel also
-    makes NaN of results a few pixels away that it has no part in.
+    In float32 filters with stride 1 may go through Winograd's F(4x4, 3x3) or F(3x3, 3x3), larger
+    ones as sums of 3x3. Its error is at most 2e-5 of the largest output for 3x3 weights without a
+    pattern, 5e-5 for the largest filters; it grows where what is added up cancels out, as with an
+    edge filter on bright images (1.5e-4 was seen). There, and with few filters, NaN or infinity in
+    a pixel also makes NaN of results a few pixels away that it has no part in.
     ``use_kernels("compiled", winograd=False)`` avoids both, and float64 knows neither.
     """
     convolution = prepare_convolution(x, weight, stride, padding)

@@ -5,7 +5,7 @@
 `im2col`                  windows as a matrix, one matrix product: the **reference**, and float64
 `loops`                   the same loops compiled: what a compiler alone makes of them
 `winograd`                fewer multiplications through polynomials, derived, in plain NumPy
-`fast`                    what runs by default in float32: picks one of four routes
+`fast`                    what runs by default in float32: picks the route that costs least
 ========================  =======================================================================
 
 Each room has ``conv2d_forward``, ``conv2d_backward_data`` and ``conv2d_backward_weight`` with the
@@ -41,11 +41,11 @@ shapes.
 V, M and one slice of U stay in the 1 MB of L2 cache; x is read once and out is written once.
 
 The other ways out of step 2: with hardly a tile, `winograd_few` transforms filters where it uses
-them; with filters of 7x7, or images of 9 x 9 pixels, `winograd_shared` takes tiles of 3 x 3; with a
-stride, one tap, few channels or much padding, `windows` lets the same microkernel walk through the
-image itself, its tables telling where each window, each tap and each result lies, and `grids`
-leaves out what falls on padding; and filters too few for a vector share it between neighbouring
-windows in `few_filters`.
+them; with 7x7 filters on small images, or 9 x 9 pixels, `winograd_shared` takes tiles of 3 x 3;
+with a stride, one tap, few channels or much padding, `windows` lets the same microkernel walk
+through the image itself, its tables telling where each window, each tap and each result lies, and
+`grids` leaves out what falls on padding; and filters too few for a vector share it between
+neighbouring windows in `few_filters`.
 
 **How exact.** Largest error relative to the largest number of the result, against float64: at most
 2e-5 for out and for the gradient of x (filters of 20x16, whose many shifted parts add up, reached

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import enum
-import functools
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from tinysmooth.kernels.convolution import (
 from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
 from tinysmooth.kernels.convolution.grids import grid_of_images, grids_of_gradient
 from tinysmooth.kernels.jit import ENABLED
-from tinysmooth.kernels.prepared import REMEMBERED
+from tinysmooth.kernels.prepared import remembered
 from tinysmooth.kernels.thread_count import get_num_threads
 
 __all__ = [
@@ -135,7 +134,7 @@ def conv2d_backward_weight(
     return memory.zeros(weight_shape, np.float32)
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _forward(
     x_shape: Shape, weight_shape: Shape, stride: Pair, padding: Pair, winograd: bool, threads: int
 ) -> tuple[Route, int, Pair]:
@@ -150,7 +149,7 @@ def _forward(
     return *_route(work, winograd=winograd), size
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _backward_data(
     grad_shape: Shape,
     weight_shape: Shape,
@@ -172,7 +171,7 @@ def _backward_data(
     return *_route(work, gathering=gathering, winograd=winograd), opposite
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def route_of_weight(
     x_shape: Shape,
     grad_shape: Shape,

@@ -18,8 +18,6 @@ Bands overlap: the rows of out that reach two bands are multiplied twice, R - 1 
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from tinysmooth.kernels import memory
@@ -33,7 +31,7 @@ from tinysmooth.kernels.convolution.packing import fill_up, zero_rows
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import TILE_ROWS, columns_cost, panel_product, panel_width
-from tinysmooth.kernels.prepared import INT, REMEMBERED, Calls, Piece, Prepared, flat
+from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat, remembered
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, load, splat, store_tail
 from tinysmooth.kernels.views import behind
@@ -182,7 +180,7 @@ def gather_band(
                 j, s = j + 1, 0
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _prepare(
     grad: Shape, weight: Shape, images: Shape, stride: Pair, padding: Pair, num_threads: int
 ) -> Calls:

@@ -3,13 +3,13 @@
 Batch norm needs them and would read the whole image once more from main memory. Right after a tile
 has been written, or a block of windows, its numbers cost a few cycles::
 
-    for each tile:  m --output transform--> out 4 x 4 pixels --add_tile--> moments
+    for each tile:  m --output transform--> its pixels of out --add_tile--> moments
     for each eighth tile:                                       moments --flush--> totals
 
 Each part of the work has ``moments`` (3, K) in float32, namely a pivot and the sums of
 (out - pivot) and of its square, and ``totals`` (3, K) in float64: what the sums of at most 128
 pixels were added to and, in place of the pivot, the number of pixels. The pivot is the mean of the
-part's first sixteen pixels: near enough to the mean of all that no digits are lost.
+part's first pixels, sixteen at most: near enough to the mean of all that no digits are lost.
 """
 
 from __future__ import annotations

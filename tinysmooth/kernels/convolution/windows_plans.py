@@ -6,7 +6,6 @@ Costs are in multiply-adds of vectors; the constants were found by timing.
 from __future__ import annotations
 
 import bisect
-import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -29,7 +28,7 @@ from tinysmooth.kernels.convolution.packing import Grid
 from tinysmooth.kernels.convolution.windows import APART
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL, columns_cost
-from tinysmooth.kernels.prepared import REMEMBERED
+from tinysmooth.kernels.prepared import remembered
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE, ZEN
 
@@ -170,7 +169,7 @@ def cut_windows(
     return _cut(tuple(whole), filters, chunk, threads or get_num_threads())
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _cut(whole: tuple[Grid, ...], filters: int, chunk: int, num_threads: int) -> Cut:
     padded = round_up(filters, LANES)
     products = sum(_windows(grid) * _depth(grid) for grid in whole) * padded

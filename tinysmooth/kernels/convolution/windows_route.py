@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from tinysmooth.kernels import memory
@@ -17,7 +15,7 @@ from tinysmooth.kernels.convolution.windows_plans import (
     plan_forward,
     plan_gradient,
 )
-from tinysmooth.kernels.prepared import INT, REMEMBERED, Calls, Piece, Prepared, flat
+from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat, remembered
 from tinysmooth.kernels.thread_count import get_num_threads
 from tinysmooth.kernels.vectors import LANES
 
@@ -44,7 +42,7 @@ def _prepare(
     return Calls(steps, tables.stop, plan.parts)
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _prepare_forward(
     x: Shape,
     weight: Shape,
@@ -59,7 +57,7 @@ def _prepare_forward(
     return _prepare(x, weight, out, plan, backward=False, wanted=wanted)
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _prepare_backward(
     grad: Shape, weight: Shape, images: Shape, stride: Pair, padding: Pair, num_threads: int
 ) -> Calls:
@@ -67,7 +65,7 @@ def _prepare_backward(
     return _prepare(grad, weight, images, plan, backward=True, wanted=False)
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _prepare_gradient(
     x: Shape, grad: Shape, weight: Shape, stride: Pair, padding: Pair, num_threads: int
 ) -> Calls:

@@ -3,7 +3,7 @@
 Sixteen filters are transformed at once, one in each lane::
 
     weight (K, C, R, S)  --gather 16 filters-->  taps [input][R S][16]  --G . G^T-->
-    U [36][panel][depth][64]
+    U [36][panel][depth][64]                                       (25 for `winograd_shared`)
 
 U is cut in panels of 64 columns because that is how the microkernel reads it: one step of its loop
 takes 64 neighbouring floats. The gradient goes the same way backwards, after adding up the sums of

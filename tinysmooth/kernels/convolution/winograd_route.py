@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -40,7 +39,7 @@ from tinysmooth.kernels.convolution.winograd_tiles import (
 )
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL
-from tinysmooth.kernels.prepared import INT, REMEMBERED, Calls, Piece, Prepared, flat
+from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat, remembered
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 
@@ -233,7 +232,7 @@ def _pieces(plan: Plan, whole: tuple[int, ...]) -> _Pieces:
     return _Pieces(workspace, taps, last, Piece(last.stop, tables, INT))
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _prepare_convolution(
     x: Shape,
     weight: Shape,
@@ -262,7 +261,7 @@ def _prepare_convolution(
     return Calls(steps, tables.stop, plan.parts)
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _prepare_gradient(
     x: Shape, grad: Shape, weight: Shape, padding: Pair, num_threads: int
 ) -> Calls:
@@ -299,10 +298,16 @@ def convolve_with_statistics(
 def _convolve(
     x: np.ndarray, weight: np.ndarray, size: Pair, padding: Pair, backward: bool, wanted: bool
 ) -> tuple[np.ndarray, statistics.Sums]:
-    """Convolve, with the sums for the statistics if they are wanted."""
-    shape = weight.shape
-    shapes = (x.shape, shape, size)
+    shapes = (x.shape, weight.shape, size)
     calls = _prepare_convolution(*shapes, padding, backward, wanted, get_num_threads())
+    return run_convolution(calls, x, weight, size, backward, wanted)
+
+
+def run_convolution(
+    calls: Calls, x: np.ndarray, weight: np.ndarray, size: Pair, backward: bool, wanted: bool
+) -> tuple[np.ndarray, statistics.Sums]:
+    """Convolve by prepared calls, with the sums for the statistics if they are wanted."""
+    shape = weight.shape
     out = memory.empty((x.shape[0], *size, shape[1] if backward else shape[0]), np.float32)
     floats, sums = memory.workspace(calls.floats), statistics.NONE
     given: tuple[np.ndarray, ...] = ()
@@ -323,6 +328,11 @@ def filter_gradient(
     """Return the gradient of the filters (K, C, R, S)."""
     shapes = (x.shape, grad.shape, tuple(weight_shape))
     calls = _prepare_gradient(*shapes, padding, get_num_threads())
+    return run_gradient(calls, x, grad, weight_shape)
+
+
+def run_gradient(calls: Calls, x: np.ndarray, grad: np.ndarray, weight_shape: Shape) -> np.ndarray:
+    """Make the gradient of the filters by prepared calls."""
     out, floats = memory.empty(weight_shape, np.float32), memory.workspace(calls.floats)
     if len(calls.steps) == 1:
         calls.steps[0].run(floats, x, grad, out)

@@ -6,13 +6,11 @@ timing.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-from tinysmooth.kernels import memory
 from tinysmooth.kernels.convolution import statistics
 from tinysmooth.kernels.convolution.geometry import (
     PRODUCTS_PER_NANOSECOND,
@@ -23,6 +21,8 @@ from tinysmooth.kernels.convolution.geometry import (
 )
 from tinysmooth.kernels.convolution.winograd_costs import (
     FEWEST_CHANNELS,
+    FILTERS_AS_TILES,
+    SUMS_AS_TILES,
     Depth,
     depth_of,
     used_in_last_row,
@@ -35,6 +35,8 @@ from tinysmooth.kernels.convolution.winograd_route import (
     TRANSFORMED_PER_NANOSECOND,
     gathered_floats,
     most_tiles,
+    run_convolution,
+    run_gradient,
 )
 from tinysmooth.kernels.convolution.winograd_shared import (
     LAST_ROW,
@@ -47,7 +49,7 @@ from tinysmooth.kernels.convolution.winograd_shared import (
 from tinysmooth.kernels.convolution.winograd_tiles import SLICE_GAP, TOGETHER
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL, columns_cost
-from tinysmooth.kernels.prepared import REMEMBERED, Calls, Piece, Prepared, flat
+from tinysmooth.kernels.prepared import Calls, Piece, Prepared, flat, remembered
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 
@@ -57,13 +59,12 @@ INPUT_PATCH = 380
 OUTPUT_PIXELS = 280
 """The same for sixteen filters of a tile of out, or of its gradient."""
 
-FILTERS_AS_TILES = 85
-"""Writing the transformed filters, and reading them back, takes as long as the products of so many
-tiles; so do the sums of the gradient of filters."""
-
 BLOCK_FLOATS = 2**18 if WIDE else 2**17
 """Floats of V and M, or of V and D, of the strips that are taken at a time: a megabyte or, where L2
 caches are smaller, half of one."""
+
+ALIASED_SLICE = 1024
+"""Floats in 4 KB: slices a multiple of that apart compete for the same places of the L1 cache."""
 
 FEWEST_TILES = 48
 """Tiles that are taken at a time even so."""
@@ -87,7 +88,7 @@ def _least_tiles(depth: Depth, padded: int, gradient: bool) -> int:
 
     Each time all of U is read, or the sums of the gradient are read and written.
     """
-    return most_tiles(depth.step * padded) if gradient else FEWEST_TILES
+    return most_tiles(depth.row * padded) if gradient else FEWEST_TILES
 
 
 def _strips(batch: int, size: Pair, depth: Depth, padded: int, gradient: bool) -> Strips:
@@ -158,7 +159,9 @@ def _plan(x_shape: Shape, bank: Shape, size: Pair, padding: Pair, gradient: bool
     block = -(-share // -(-share // most))
     tiles = round_up(block * strips.tiles, ROWS_STEP)
     v_slice = block * strips.grid * depth.step + SLICE_GAP
-    patch = max(SIDE * SIDE * channels, TILE * TILE * max(PANEL, LANES)) + LANES
+    if v_slice % ALIASED_SLICE == 0:
+        v_slice += LANES
+    patch = max(SIDE * SIDE * channels, TILE * TILE * PANEL) + LANES
     last = used_in_last_row(depth, kernel[0])
     cut = (*strips[:2], depth.step, v_slice, block, tiles, depth.used, last)
     written = (parts if gradient else 1) * whole / TRANSFORMED_PER_NANOSECOND
@@ -174,7 +177,7 @@ def _plan(x_shape: Shape, bank: Shape, size: Pair, padding: Pair, gradient: bool
     )
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _prepare(
     x: Shape,
     weight: Shape,
@@ -202,7 +205,7 @@ def _prepare(
     return Calls(steps, u.stop, plan.parts)
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _prepare_gradient(
     x: Shape, grad: Shape, weight: Shape, padding: Pair, num_threads: int
 ) -> Calls:
@@ -237,18 +240,9 @@ def convolve_with_statistics(
 def _convolve(
     x: np.ndarray, weight: np.ndarray, size: Pair, padding: Pair, backward: bool, wanted: bool
 ) -> tuple[np.ndarray, statistics.Sums]:
-    """Convolve, with the sums for the statistics if they are wanted."""
     shapes = (x.shape, weight.shape, size)
     calls = _prepare(*shapes, padding, backward, wanted, get_num_threads())
-    filters = weight.shape[1 if backward else 0]
-    out, sums = memory.empty((x.shape[0], *size, filters), np.float32), statistics.NONE
-    given: tuple[np.ndarray, ...] = ()
-    if wanted:
-        given = sums = statistics.sums_for(calls.parts, round_up(filters, LANES))
-    floats, (transform, convolution) = memory.workspace(calls.floats), calls.steps
-    transform.run(floats, weight)
-    convolution.run(floats, x, out, *given)
-    return out, sums
+    return run_convolution(calls, x, weight, size, backward, wanted)
 
 
 def filter_gradient(
@@ -257,11 +251,7 @@ def filter_gradient(
     """Return the gradient of the filters (K, C, R, S)."""
     shapes = (x.shape, grad.shape, tuple(weight_shape))
     calls = _prepare_gradient(*shapes, padding, get_num_threads())
-    out, floats = memory.empty(weight_shape, np.float32), memory.workspace(calls.floats)
-    products, transform = calls.steps
-    products.run(floats, x, grad)
-    transform.run(floats, out)
-    return out
+    return run_gradient(calls, x, grad, weight_shape)
 
 
 def cost(work: Work, gradient: bool) -> float:
@@ -281,6 +271,7 @@ def cost(work: Work, gradient: bool) -> float:
     inputs, outputs = -(-channels // LANES), padded // LANES
     used_last = used_in_last_row(depth, kernel[0])
     product = LAST_ROW * depth.used + SIDE * used_last
-    products = product * (columns_cost(outputs) * units * strips.tiles + outputs * FILTERS_AS_TILES)
+    kept = SUMS_AS_TILES if gradient else FILTERS_AS_TILES
+    products = product * (columns_cost(outputs) * units * strips.tiles + outputs * kept)
     transforms = strips.grid * INPUT_PATCH * inputs + strips.tiles * OUTPUT_PIXELS * outputs
     return products + units * transforms

@@ -72,8 +72,8 @@ def batch_norm_fold(
     """Return scale, shift and ``inv_std``, and update running statistics; see the reference."""
     moved = running or (NO_FLOATS, NO_FLOATS)
     narrow = all(array.dtype == FLOAT for array in (weight, bias, *moved))
-    # A copy would be made of others, and updated in vain.
-    in_order = all(array.flags.c_contiguous and array.flags.aligned for array in moved)
+    # A copy would be made of others, and updated in vain; a read-only one may not be.
+    in_order = all(array.flags.carray for array in moved)
     if dtype != FLOAT or not (narrow and in_order):
         return reference.batch_norm_fold(
             mean, var, weight, bias, eps, dtype, running, momentum, pixels

@@ -15,7 +15,6 @@ several pixels were one (`lanes.pixels_together`), and their sums added up.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -38,7 +37,7 @@ from tinysmooth.kernels.normalisation.lanes import (
     whole_vectors,
     write,
 )
-from tinysmooth.kernels.prepared import NO_FLOATS, REMEMBERED, Given, Prepared, flat
+from tinysmooth.kernels.prepared import NO_FLOATS, Given, Prepared, flat, remembered
 from tinysmooth.kernels.reference import normalisation as reference
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.threads import run_parallel
@@ -228,7 +227,7 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     return pivot[0, :channels] + offset, np.maximum(square - offset * offset, 0)
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered
 def _prepare_apply(
     images: Shape, relu: bool, pool: bool, add: bool, threads: int
 ) -> tuple[Prepared, Shape]:
