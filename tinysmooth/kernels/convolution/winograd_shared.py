@@ -43,10 +43,15 @@ from tinysmooth.kernels.convolution.transforms import (
     transform_shared_output,
 )
 from tinysmooth.kernels.convolution.winograd_patches import copy_patch
-from tinysmooth.kernels.convolution.winograd_tiles import SLICE_GAP, TOGETHER
+from tinysmooth.kernels.convolution.winograd_tiles import (
+    SLICE_GAP,
+    TOGETHER,
+    add_tiles,
+    multiply_tiles,
+)
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.microkernel import ASKED, ROWS_STEP
-from tinysmooth.kernels.panels import TILE_ROWS, panel_product, panel_width
+from tinysmooth.kernels.microkernel import ROWS_STEP
+from tinysmooth.kernels.panels import panel_width
 from tinysmooth.kernels.vectors import LANES, load, store_tail
 from tinysmooth.kernels.views import behind
 
@@ -59,9 +64,6 @@ SIDE = 5
 
 POSITIONS = SIDE * SIDE
 """Numbers of a transformed tile."""
-
-LAST_ROW = POSITIONS - SIDE
-"""Positions from here on see nothing but the third row of a part; see `winograd_tiles.LAST_ROW`."""
 
 
 @jit
@@ -208,18 +210,10 @@ def forward_shared(
         filled = (count + ROWS_STEP - 1) // ROWS_STEP * ROWS_STEP
         for first in range(0, padded, m_row):
             width = min(padded - first, m_row)
-            for p in range(POSITIONS):
-                used, k = depth if p < LAST_ROW else last_depth, 0
-                while k < width:
-                    columns_of_u = panel_width(k, width)
-                    panel = (p * padded + first + k) * depth
-                    panel_product(
-                        v, p * v_slice, tables, 0, filled, channels_of_v, used,
-                        u, panel, columns_of_u, columns_of_u,
-                        m, p * m_slice + k, tables, m_row, 0,
-                        u, panel + padded * depth, used * ASKED,
-                    )  # fmt: skip
-                    k += columns_of_u
+            multiply_tiles(
+                SIDE, v, v_slice, tables, filled, channels_of_v, depth, last_depth,
+                u, padded, first, width, m, m_slice, m_row,
+            )  # fmt: skip
             pixels = 0
             for tile in range(count):
                 place = place_of(tile, start, lines, strips, across)
@@ -271,15 +265,7 @@ def filter_gradient_shared(
                     d, first * tiles + tile * width, d_slice, patch,
                 )  # fmt: skip
                 first += width
-        for p in range(POSITIONS):
-            used, first = filled if p < LAST_ROW else last_filled, 0
-            while first < padded:
-                width = panel_width(first, padded)
-                to = p * filled * padded + first
-                panel_product(
-                    v, p * v_slice, channels_of_v, 0, used, tables, count,
-                    d, p * d_slice + first * tiles, width, width,
-                    total, to, channels_of_v, padded, start - begin,
-                    total, to, TILE_ROWS * padded,
-                )  # fmt: skip
-                first += width
+        add_tiles(
+            SIDE, v, v_slice, channels_of_v, filled, last_filled, tables, count,
+            d, d_slice, tiles, total, padded, start - begin,
+        )  # fmt: skip

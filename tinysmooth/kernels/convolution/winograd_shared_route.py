@@ -39,7 +39,6 @@ from tinysmooth.kernels.convolution.winograd_route import (
     run_gradient,
 )
 from tinysmooth.kernels.convolution.winograd_shared import (
-    LAST_ROW,
     POSITIONS,
     SIDE,
     TILE,
@@ -270,7 +269,7 @@ def cost(work: Work, gradient: bool) -> float:
     units = batch * strips.number
     inputs, outputs = -(-channels // LANES), padded // LANES
     used_last = used_in_last_row(depth, kernel[0])
-    product = LAST_ROW * depth.used + SIDE * used_last
+    product = SIDE * ((SIDE - 1) * depth.used + used_last)
     kept = SUMS_AS_TILES if gradient else FILTERS_AS_TILES
     products = product * (columns_cost(outputs) * units * strips.tiles + outputs * kept)
     transforms = strips.grid * INPUT_PATCH * inputs + strips.tiles * OUTPUT_PIXELS * outputs

@@ -21,7 +21,7 @@ tile lie a multiple of 4 KB apart and compete for the same 12 places of the L1 c
 Larger filters are sums of 3x3 filters: a 5x5 filter, filled up with zeros to 6x6, is four of them,
 applied to the image shifted by 0 or 3 pixels. The shifted images count as further channels, so V
 and U only grow deeper: 5x5 filters take 4 x 36 multiplications in the place of 400, or a few less
-(`LAST_ROW`), and nothing else changes.
+(`multiply_tiles`), and nothing else changes.
 
 The gradient of x is the same kernel: filters turned by 180 degrees, with C and K exchanged, and
 padding R - 1 - padding. The gradient of the filters adds up V[p].T @ D[p] over the tiles, D being
@@ -34,6 +34,7 @@ import numpy as np
 
 from tinysmooth.kernels.convolution.statistics import FLUSH, add_tile, flush
 from tinysmooth.kernels.convolution.winograd_patches import (
+    PATCH,
     POSITIONS,
     TILE,
     gradient_tile,
@@ -45,13 +46,6 @@ from tinysmooth.kernels.microkernel import ASKED, ROWS_STEP
 from tinysmooth.kernels.panels import TILE_ROWS, panel_product, panel_width
 from tinysmooth.kernels.vectors import LANES
 from tinysmooth.kernels.views import behind
-
-LAST_ROW = 30
-"""Positions from here on, the last six, see nothing but the third row of a 3x3 filter.
-
-The lowest shifted images, which are the last of a row of V, may meet filters that have none: U is
-zero there, and the products of these positions leave them out, with a depth of `last_depth`. Their
-gradient stays unwritten; it belongs to taps that no filter has."""
 
 TOGETHER = 64
 """Filters whose M is made at a time: one panel or, with AVX2, four, while V[p] stays near. Where V
@@ -87,6 +81,82 @@ def input_tiles(
             shifts_down, shifts_across, v, tile * v_row, step, v_slice, patch,
         )  # fmt: skip
     return count
+
+
+@jit
+def multiply_tiles(
+    side: int,
+    v: np.ndarray,
+    v_slice: int,
+    tiles_of_v: np.ndarray,
+    filled: int,
+    channels_of_v: np.ndarray,
+    depth: int,
+    last_depth: int,
+    u: np.ndarray,
+    padded_filters: int,
+    first: int,
+    size: int,
+    m: np.ndarray,
+    m_slice: int,
+    m_row: int,
+) -> None:
+    """M[p] = V[p] @ U[p] for `size` filters from `first` on, at all `side` x `side` positions.
+
+    Those of the last row see nothing but the third row of a 3x3 filter. The lowest shifted images,
+    which are the last of a row of V, may meet filters that have none: U is zero there, and the
+    products leave them out, with a depth of `last_depth`.
+    """
+    for p in range(side * side):
+        used, k = depth if p < side * (side - 1) else last_depth, 0
+        while k < size:
+            width = panel_width(k, size)
+            panel = (p * padded_filters + first + k) * depth
+            # It asks for the same filters at the next position: what it needs next would come too
+            # late where U does not fit the L2 cache.
+            panel_product(
+                v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, used, u, panel, width, width,
+                m, p * m_slice + k, tiles_of_v, m_row, 0,
+                u, panel + padded_filters * depth, used * ASKED,
+            )  # fmt: skip
+            k += width
+
+
+@jit
+def add_tiles(
+    side: int,
+    v: np.ndarray,
+    v_slice: int,
+    channels_of_v: np.ndarray,
+    filled: int,
+    last_filled: int,
+    tiles_of_v: np.ndarray,
+    count: int,
+    d: np.ndarray,
+    d_slice: int,
+    block: int,
+    total: np.ndarray,
+    padded_filters: int,
+    add: int,
+) -> None:
+    """Add V[p].T @ D[p] over `count` tiles to ``total[p]``, or write it where `add` is 0.
+
+    In the last row of positions the gradient of the lowest shifted images may stay unwritten: it
+    belongs to taps that no filter has.
+    """
+    for p in range(side * side):
+        used, first = filled if p < side * (side - 1) else last_filled, 0
+        while first < padded_filters:
+            size = panel_width(first, padded_filters)
+            to = p * filled * padded_filters + first
+            # It asks for lines from the first of its sums on: they rarely all fit the L2 cache.
+            panel_product(
+                v, p * v_slice, channels_of_v, 0, used, tiles_of_v, count,
+                d, p * d_slice + first * block, size, size,
+                total, to, channels_of_v, padded_filters, add,
+                total, to, TILE_ROWS * padded_filters,
+            )  # fmt: skip
+            first += size
 
 
 @jit
@@ -126,20 +196,10 @@ def forward_tiles(
         first = 0
         while first < padded_filters:
             size = min(padded_filters - first, m_row)
-            for p in range(POSITIONS):
-                used, k = depth if p < LAST_ROW else last_depth, 0
-                while k < size:
-                    columns_of_u = panel_width(k, size)
-                    panel = (p * padded_filters + first + k) * depth
-                    # It asks for the same filters at the next position: what it needs next would
-                    # come too late where U does not fit the L2 cache.
-                    panel_product(
-                        v, p * v_slice, tiles_of_v, 0, filled, channels_of_v, used,
-                        u, panel, columns_of_u, columns_of_u,
-                        m, p * m_slice + k, tiles_of_v, m_row, 0,
-                        u, panel + padded_filters * depth, used * ASKED,
-                    )  # fmt: skip
-                    k += columns_of_u
+            multiply_tiles(
+                PATCH, v, v_slice, tiles_of_v, filled, channels_of_v, depth, last_depth,
+                u, padded_filters, first, size, m, m_slice, m_row,
+            )  # fmt: skip
             pixels = 0
             for tile in range(count):
                 image, place = divmod(start + tile, down * across)
@@ -199,17 +259,7 @@ def filter_gradient_tiles(
                     d, first * block + tile * size, d_slice, patch,
                 )  # fmt: skip
                 first += size
-        for p in range(POSITIONS):
-            used, first = filled if p < LAST_ROW else last_filled, 0
-            while first < padded_filters:
-                size = panel_width(first, padded_filters)
-                panel = p * d_slice + first * block
-                to = p * filled * padded_filters + first
-                # It asks for lines from the first of its sums on: they rarely all fit the L2 cache.
-                panel_product(
-                    v, p * v_slice, channels_of_v, 0, used, tiles_of_v, count,
-                    d, panel, size, size, total, to,
-                    channels_of_v, padded_filters, start - begin,
-                    total, to, TILE_ROWS * padded_filters,
-                )  # fmt: skip
-                first += size
+        add_tiles(
+            PATCH, v, v_slice, channels_of_v, filled, last_filled, tiles_of_v, count,
+            d, d_slice, block, total, padded_filters, start - begin,
+        )  # fmt: skip
