@@ -2,8 +2,8 @@
 
 B is cut in panels of 64 columns, each stored on its own as (depth, width): the four loads of a step
 are then neighbours. The last columns, padded to a multiple of 16, are a panel of their own, whose
-tiles are narrower and taller (`tinysmooth.kernels.microkernel` says why; of 9 x 2 for a first
-layer), or those of `tinysmooth.kernels.narrow`::
+tiles are narrower and taller (`tinysmooth.kernels.microkernel` says why; of 9 x 2 or 9 x 1 for
+a first layer), or those of `tinysmooth.kernels.narrow`::
 
     B [depth][176]  -->  panels of 64, 64 and 48 columns        tiles 6 x 4, 6 x 4 and 8 x 3
 """
@@ -46,6 +46,7 @@ TILE_ROWS = 6
 _tile_6 = make_microkernel(TILE_ROWS, PANEL // LANES, asks=True)
 _tile_4 = make_microkernel(4, PANEL // LANES, asks=True)
 _tile_9x2 = make_microkernel(NINE, 2, neighbours=True, asks=True)
+_tile_9x1 = make_microkernel(NINE, 1, neighbours=True, asks=True)
 
 
 @jit
@@ -111,12 +112,18 @@ def panel_product(
             ahead_offset += ahead_step
     elif not WIDE:  # all panels are whole; the tiles below are for AVX-512
         return
-    elif width == 32 and are_runs(rows, first, last, NINE):
+    elif width <= 32 and are_runs(rows, first, last, NINE):
         while i < last:
-            _tile_9x2(
-                a, a_offset, rows, i, columns, depth,
-                b, b_offset, b_stride, c, c_offset, c_rows, c_step, add, ahead, ahead_offset,
-            )  # fmt: skip
+            if width == 32:
+                _tile_9x2(
+                    a, a_offset, rows, i, columns, depth,
+                    b, b_offset, b_stride, c, c_offset, c_rows, c_step, add, ahead, ahead_offset,
+                )  # fmt: skip
+            else:
+                _tile_9x1(
+                    a, a_offset, rows, i, columns, depth,
+                    b, b_offset, b_stride, c, c_offset, c_rows, c_step, add, ahead, ahead_offset,
+                )  # fmt: skip
             i += NINE
             ahead_offset += ahead_step
     elif width > LANES:
