@@ -96,6 +96,22 @@ def test_large_sums_are_shared_among_the_threads(layout, monkeypatch):
     addition.copy(arrange(numbers(0), layout))
     addition.copy(np.ones(9, np.float32))
     assert shares == [2, 2]
+    one, other = (ts.Tensor(arrange(numbers(seed), layout)) for seed in (0, 1))
+    total = one + other  # a residual and its branch
+    assert shares == [2, 2, 2]
+    np.testing.assert_array_equal(total.data, one.data + other.data)
+    assert total.data.strides == one.data.strides
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8, np.bool_])
+@pytest.mark.parametrize("layouts", [("plain", "plain"), ("channels last", "plain")])
+def test_sums_of_tensors_are_those_of_numpy(dtype, layouts):
+    one, other = (arrange(numbers(i) > 0, layout) for i, layout in enumerate(layouts))
+    one, other = one.astype(dtype), other.astype(dtype)
+    for a, b in ((one, other), (one[:, :, :1], other), (one, other[0, 0, 0, 0])):
+        total = ts.Tensor(a) + ts.Tensor(b)
+        assert total.dtype == (a + b).dtype
+        np.testing.assert_array_equal(total.data, a + b)
 
 
 def test_a_gradient_that_two_operations_send_is_right_and_nobody_elses_changes():
