@@ -225,15 +225,14 @@ def _normalise(
     if residual is not None:
         residual = _check_residual(residual, x, pool)
 
-    running = None
-    if running_mean is not None and running_var is not None:
-        running = running_mean, running_var
+    running = None  # what is to be moved
     if training:
         mean, var = statistics or kernels.batch_norm_statistics(x)
+        if running_mean is not None and running_var is not None:
+            running = running_mean, running_var
     else:
-        assert running is not None  # `_check_batch` saw to it
-        mean, var = (array.astype(np.float64) for array in running)
-        running = None  # to be read, not to be changed
+        assert running_mean is not None and running_var is not None  # `_check_batch` saw to it
+        mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
     scale, shift, inv_std = kernels.batch_norm_fold(
         mean, var, weight, bias, eps, x.dtype, running, momentum, x.size // x.shape[3]
     )

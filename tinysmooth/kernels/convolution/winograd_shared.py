@@ -17,10 +17,11 @@ where the tiles themselves are 3 pixels apart, no image has tiles of its own::
 So V holds each patch of 5 x 5 pixels once, and the two tables of the microkernel make nine of it: a
 row of A begins at its tile, and the depth goes on at the tiles below and beside. Per pixel of out
 that is 25 multiplications in the place of 49, where F(4x4, 3x3) would have 20; but the transforms,
-nearly half of the work there, are all but gone.
+a fifth to a third of the work there, are all but gone.
 
 Filters of 3x3, a single part, share nothing. But 9 pixels are three tiles, of 3 as of 4 pixels, and
-25 multiplications are fewer than 36: for images of 5, 6, 9 or 18 pixels this is the quicker way.
+25 multiplications are fewer than 36: for many images of 5, 6, 9 or 18 pixels this is the quicker
+way.
 
 The unit is a *strip*: some lines of tiles of an image, if possible all, with the patches that they
 see. The transforms are those of `transforms`, and rounding is no worse: the largest number in them

@@ -1,8 +1,9 @@
 """From the statistics of a batch to one factor and one summand a channel, in one short kernel.
 
-A few numbers a channel are soon computed. In NumPy that is twenty calls, each of which finds its
-code pushed out of the caches by the kernel before: in a network they took ten times as long as this
-does, with the same bits.
+A few numbers a channel are soon computed. In NumPy that is sixteen calls, each of which finds its
+code pushed out of the caches by the kernel before. With them, and those that made the statistics of
+the sums (`tinysmooth.kernels.convolution.statistics`), 140 to 170 microseconds went by in a step
+between a convolution and sweep 2; with a kernel for each it is 100, and the bits are the same.
 """
 
 from __future__ import annotations
