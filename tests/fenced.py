@@ -17,13 +17,13 @@ from plans import forget_plans
 import tinysmooth as ts
 from tinysmooth import graph, kernels
 from tinysmooth.kernels import addition, blocks, thread_count
-from tinysmooth.kernels.convolution import fast, im2col, winograd_shared_route
+from tinysmooth.kernels.convolution import fast, im2col, winograd_lines_route, winograd_shared_route
 from tinysmooth.kernels.reference import pooling
 
 NOBODY = 0  # PROT_NONE of mprotect
 LIBC = ctypes.CDLL(None, use_errno=True)
 
-COST = winograd_shared_route.cost
+COST, COST_OF_LINES = winograd_shared_route.cost, winograd_lines_route.cost
 
 keep = []  # a mapping must live as long as the arrays in it
 
@@ -45,7 +45,7 @@ def fenced(array, at_end):
 
 
 def check_convolution(batch, channels, filters, side, kernel, stride, padding):
-    """All three directions, with and without Winograd, and with shared tiles, against im2col."""
+    """All three directions against im2col: without Winograd, with it, and by each special way."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, side, side, channels), np.float32)
     weight = rng.standard_normal((filters, channels, kernel, kernel), np.float32)
@@ -57,9 +57,11 @@ def check_convolution(batch, channels, filters, side, kernel, stride, padding):
         im2col.conv2d_backward_data(grad, weight, x.shape, *how),
         im2col.conv2d_backward_weight(x, grad, weight.shape, *how),
     ]
-    for at_end, way in itertools.product((True, False), ("winograd", "windows", "shared tiles")):
+    ways = ("winograd", "windows", "shared tiles", "lines")
+    for at_end, way in itertools.product((True, False), ways):
         fast.winograd_enabled = way != "windows"
         winograd_shared_route.cost = cheapest if way == "shared tiles" else COST
+        winograd_lines_route.cost = free_lines if way == "lines" else COST_OF_LINES
         forget_plans()
         fx, fw, fg = (fenced(array, at_end) for array in (x, weight, grad))
         found = [
@@ -75,6 +77,12 @@ def check_convolution(batch, channels, filters, side, kernel, stride, padding):
 def cheapest(work, gradient):
     """Let `winograd_shared_route` run wherever it can."""
     return 0.0 if work.stride == (1, 1) else math.inf
+
+
+def free_lines(work):
+    """Let `winograd_lines_route` run wherever it may."""
+    can = work.channels in winograd_lines_route.CHANNELS and work[4:6] == ((3, 3), (1, 1))
+    return 0.0 if can else math.inf
 
 
 def check_block(batch, channels, filters, side, kernel, stride, padding):

@@ -23,6 +23,7 @@ from tinysmooth.kernels.convolution import (
     windows_route,
     winograd,
     winograd_costs,
+    winograd_lines_route,
     winograd_route,
     winograd_shared_route,
 )
@@ -134,7 +135,12 @@ def force_zones(monkeypatch, yes):
     assert number == (9 if yes else 1)
 
 
-WAYS = ("few tiles", "blocks of tiles", "shared tiles", "strips", "zones")
+WAYS = ("few tiles", "blocks of tiles", "shared tiles", "lines", "strips", "zones")
+
+
+def has_lines(work):
+    """Tell whether the kernels of `winograd_lines` can run: channels in threes and fours."""
+    return work.channels not in (1, 2, 5) and work[4:6] == ((3, 3), (1, 1))
 
 
 def force_way(monkeypatch, way, stride=(1, 1)):
@@ -145,6 +151,11 @@ def force_way(monkeypatch, way, stride=(1, 1)):
     monkeypatch.setattr(winograd_route, "are_few", lambda *a, **k: way == "few tiles")
     monkeypatch.setattr(winograd_costs, "cost", lambda *a: costs["tiles"])
     monkeypatch.setattr(winograd_shared_route, "cost", lambda *a: costs["shared tiles"])
+    monkeypatch.setattr(
+        winograd_lines_route,
+        "cost",
+        lambda work: 0 if way == "lines" and has_lines(work) else math.inf,
+    )
     force_zones(monkeypatch, way == "zones")
 
 
@@ -289,6 +300,31 @@ def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride
     shapes = (16, *size, filters), (filters, channels, kernel, kernel), (16, side, side, channels)
     found, _, _ = fast._backward_data(*shapes, (stride,) * 2, (0, 0), True, 2)
     assert found is fast.Route[route]
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "side", "kernel", "stride", "route"),
+    [
+        (64, 64, 32, 3, 1, "WINOGRAD"),
+        (3, 32, 64, 3, 1, "LINES" if WIDE else "WINDOWS"),
+        (4, 16, 32, 3, 1, "LINES" if WIDE else "WINDOWS"),
+        (6, 16, 30, 3, 1, "LINES" if WIDE else "WINDOWS"),
+        (8, 16, 30, 3, 1, "LINES" if WIDE else "WINDOWS"),
+        (12, 16, 30, 3, 1, "WINOGRAD"),
+        (3, 8, 34, 3, 1, "FEW_FILTERS"),  # half of each vector would be zeros
+        (3, 32, 64, 3, 2, "WINDOWS"),
+        (3, 32, 64, 7, 1, "WINDOWS"),
+        (2, 32, 64, 3, 1, "WINDOWS"),
+        (3, 32, 7, 3, 1, "WINDOWS"),  # five pixels of eight in two tiles
+    ],
+)
+def test_so_does_each_gradient_of_filters(channels, filters, side, kernel, stride, route):
+    set_num_threads(2)
+    size = output_size(side, side, (kernel,) * 2, (stride,) * 2, (0, 0))
+    shapes = (16, side, side, channels), (16, *size, filters), (filters, channels, kernel, kernel)
+    how = (stride,) * 2, (0, 0)
+    assert fast.route_of_weight(*shapes, *how, True, 2)[0] is fast.Route[route]
+    assert fast.route_of_weight(*shapes, *how, False, 2)[0] is fast.Route.WINDOWS
 
 
 @pytest.mark.parametrize(
@@ -485,6 +521,35 @@ def test_shared_tiles_of_many_images_and_in_strips(case, num_threads, floats, mo
         out = case.run(fast, name, np.float32)
         assert error(out, case.run(im2col, name)) < FLOAT32_TOLERANCE[name]
         assert np.array_equal(out, case.run(fast, name, np.float32)), "same threads, same bits"
+
+
+@needs_compilation
+@pytest.mark.parametrize("floats", [2**14, 2**9, 1])
+@pytest.mark.parametrize("num_threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(51, 3, (9, 8), 3, 32, (3, 3), (1, 1), (1, 1)),  # where they lie
+        Case(52, 1, (4, 14), 4, 48, (3, 3), (1, 1), (0, 0)),  # three threads, but two blocks
+        Case(53, 2, (11, 9), 6, 16, (3, 3), (1, 1), (1, 1)),  # lines that fill no tiles
+        Case(54, 2, (7, 12), 7, 20, (3, 3), (1, 1), (2, 1)),  # filters that fill no vector
+        Case(55, 1, (2, 3), 11, 5, (3, 3), (1, 1), (3, 4)),  # and more padding than pixels
+    ],
+    ids=lambda case: str(case.weight.shape),
+)
+def test_lines_in_blocks_and_products_of_any_size(case, num_threads, floats, monkeypatch):
+    """All lines of an image at a time, a few, and one; each as a product, and in several."""
+    name = "conv2d_backward_weight"
+    exact = case.run(im2col, name)
+    for chunk in (2**15, 2 * floats):
+        monkeypatch.setattr(winograd_lines_route, "BLOCK_FLOATS", floats)
+        monkeypatch.setattr(winograd_lines_route, "CHUNK_FLOATS", chunk)
+        force_way(monkeypatch, "lines")
+        set_num_threads(num_threads)
+        out = case.run(fast, name, np.float32)
+        assert error(out, exact) < 3e-6
+        assert np.array_equal(out, case.run(fast, name, np.float32)), "same threads, same bits"
+    assert winograd_lines_route._prepare.cache_info().misses, "the lines were not taken"
 
 
 # Pixels that compete for the same places of the cache (on Zen with AVX-512 they are not copied for

@@ -11,6 +11,7 @@ import pytest
 
 from tinysmooth.kernels import jit, microkernel, panels
 from tinysmooth.kernels import vectors as v
+from tinysmooth.kernels.convolution import line_tiles
 
 
 def needs_compilation(test):
@@ -86,6 +87,22 @@ def test_llvm_unrolls_no_loop_of_a_tile(height, vectors, neighbours, asks):
     assert len(re.findall(r"call .*<16 x float> @llvm\.fma", code)) == 3 * height * vectors
     # A line in two steps.
     assert len(re.findall(r"call .*@llvm\.prefetch", code)) == asks
+
+
+@needs_compilation
+@pytest.mark.parametrize("width", [3, 4])
+def test_nor_of_a_tile_of_lines_which_asks_for_three_in_a_turn(width):
+    tile = line_tiles.make_line_tile(width, (1, 2))
+
+    @numba.njit
+    def run(u, grad, sums):
+        tile(u, 0, 99, 33, width, 5, grad, 0, 16, sums, 0, 0, grad, 0)
+
+    floats = numba.float32[::1]
+    run.compile((floats, floats, floats))
+    (code,) = run.inspect_llvm().values()
+    assert len(re.findall(r"call .*<16 x float> @llvm\.fma", code)) == 3 * 2 * 3 * width
+    assert len(re.findall(r"call .*@llvm\.prefetch", code)) == 3
 
 
 @needs_compilation

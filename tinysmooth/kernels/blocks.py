@@ -9,10 +9,11 @@ cache, adds it to the gradient of the filters, and goes on to the next::
 
     for each image of a thread
         x, grad    --second sweep of batch norm-->  dx, a strip [H][W][K] in the cache
-        image, dx  --windows-->                     sums of the filters
+        image, dx  --windows or lines-->            sums of the filters
 
-While an image's products run, memory is idle, so their tiles ask for x of the next image. On an
-Intel processor the gradients of a first layer and its batch norm take 0.65 to 0.85 of the time.
+While an image's products run, memory is idle, so their tiles ask for x of the next image. With the
+products of windows, the gradients of a first layer and its batch norm took 0.65 to 0.85 of the time
+on an Intel processor.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysmooth.kernels import memory
-from tinysmooth.kernels.convolution import fast
+from tinysmooth.kernels.convolution import fast, windows_plans, winograd_lines_route
 from tinysmooth.kernels.convolution.filters import sum_filter_gradients
 from tinysmooth.kernels.convolution.geometry import Pair, Shape
 from tinysmooth.kernels.convolution.windows import filter_gradient_windows
-from tinysmooth.kernels.convolution.windows_plans import plan_gradient
+from tinysmooth.kernels.convolution.winograd_lines import (
+    filter_gradient_lines,
+    lines_to_filter_gradient,
+)
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.normalisation import backward
 from tinysmooth.kernels.normalisation.backward import write_dx_rows
@@ -54,8 +58,35 @@ LARGEST_STRIP = 2**18
 """Floats of dx of an image: a megabyte. L2 caches have half of that to two megabytes."""
 
 
+Sizes = tuple[int, int, int, int, int, int, int]
+"""Images, rows, columns and filters of x; whether it is training, and pools; floats of an image."""
+
+
 @jit
-def _gradient_parts(
+def _finish_sums(
+    sizes: Sizes, sums: Array, found: Array, numbers: Array, table: Array, gradients: Array
+) -> None:
+    """Finish the sums of batch norm, and write what its second sweep needs to `table`."""
+    count, height, width, channels, training, _, _ = sizes
+    moved = count * height * width * training
+    finish_sums(sums, found, moved, channels, numbers, table, gradients)
+
+
+@jit
+def _make_dx(
+    n: int, x: Array, grad: Array, sizes: Sizes, floor: float, table: Array, strip: Array
+) -> int:
+    """Write dx of image n to a strip; return where x of the next one begins."""
+    _, height, width, channels, _, pool, _ = sizes
+    rows = (height + 1) // 2 if pool else height
+    shape, origin = (height, width, channels), n * height * width * channels
+    first, last = n * rows, (n + 1) * rows
+    write_dx_rows(x, grad, first, last, shape, pool, table, floor, strip, origin)
+    return origin + height * width * channels
+
+
+@jit
+def _gradient_by_windows(
     part: int,
     parts: int,
     images: Array,
@@ -64,7 +95,7 @@ def _gradient_parts(
     numbers: Array,
     found: Array,
     gradients: Array,
-    sizes: tuple[int, int, int, int, int, int, int],
+    sizes: Sizes,
     floor: float,
     tables: Array,
     norm_sums: Array,
@@ -76,25 +107,51 @@ def _gradient_parts(
     plan: tuple[int, int, int, int],
 ) -> None:
     """Add up the gradient of the filters over this part's images."""
-    count, height, width, channels, training, pool, floats = sizes
-    table, strip, pixels = tables[part], strips[part], height * width
-    moved = count * pixels * training
-    finish_sums(norm_sums, found, moved, channels, numbers, table, gradients[part])
-    rows = (height + 1) // 2 if pool else height
-    shape = (height, width, channels)
-    begin = count * part // parts
-    for n in range(begin, count * (part + 1) // parts):
-        first, last, origin = n * rows, (n + 1) * rows, n * pixels * channels
-        write_dx_rows(x, grad, first, last, shape, pool, table, floor, strip, origin)
+    table, strip, floats = tables[part], strips[part], sizes[6]
+    _finish_sums(sizes, norm_sums, found, numbers, table, gradients[part])
+    begin = sizes[0] * part // parts
+    for n in range(begin, sizes[0] * (part + 1) // parts):
+        following = _make_dx(n, x, grad, sizes, floor, table, strip)
         filter_gradient_windows(
             0, 1, behind(images, n * floats), strip, filter_sums[part : part + 1],
             workspace[part : part + 1], offsets[part : part + 1], grids, plan, int(n > begin),
-            behind(x, origin + pixels * channels),
+            behind(x, following),
+        )  # fmt: skip
+
+
+@jit
+def _gradient_by_lines(
+    part: int,
+    parts: int,
+    images: Array,
+    x: Array,
+    grad: Array,
+    numbers: Array,
+    found: Array,
+    gradients: Array,
+    sizes: Sizes,
+    floor: float,
+    tables: Array,
+    norm_sums: Array,
+    strips: Array,
+    filter_sums: Array,
+    workspace: Array,
+    plan: tuple[int, ...],
+) -> None:
+    """Do the same with the products of `winograd_lines`."""
+    table, strip, floats = tables[part], strips[part], sizes[6]
+    _finish_sums(sizes, norm_sums, found, numbers, table, gradients[part])
+    begin = sizes[0] * part // parts
+    for n in range(begin, sizes[0] * (part + 1) // parts):
+        following = _make_dx(n, x, grad, sizes, floor, table, strip)
+        filter_gradient_lines(
+            0, 1, behind(images, n * floats), strip, filter_sums[part : part + 1],
+            workspace[part : part + 1], plan, int(n > begin), behind(x, following),
         )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _fits(
+def _route(
     images: Shape,
     filters: Shape,
     out: Shape,
@@ -103,16 +160,19 @@ def _fits(
     winograd: bool,
     threads: int,
     parts: int,
-) -> bool:
-    """Tell whether the gradient is one of `windows`, and its images neither too small nor large."""
+) -> fast.Route | None:
+    """Return the route whose products take an image at a time; None if the images are unfit."""
     route, _ = fast.route_of_weight(images, out, filters, stride, padding, winograd, threads)
-    if route is not fast.Route.WINDOWS or out[0] < FEWEST_IMAGES * parts or out[3] < LANES:
-        return False
-    return out[1] * out[2] >= FEWEST_WINDOWS and math.prod(out[1:]) <= LARGEST_STRIP
+    if out[0] < FEWEST_IMAGES * parts or out[3] < LANES:
+        return None
+    if out[1] * out[2] < FEWEST_WINDOWS or math.prod(out[1:]) > LARGEST_STRIP:
+        return None
+    return route if route in (fast.Route.WINDOWS, fast.Route.LINES) else None
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _prepare(
+    route: fast.Route,
     images: Shape,
     filters: Shape,
     out: Shape,
@@ -123,24 +183,33 @@ def _prepare(
 ) -> Calls:
     relu, pool, training = flags
     count, channels, rows, columns = filters
-    plan = plan_gradient((1, *images[1:]), filters, (out[1], out[2]), stride, padding, threads=1)
     room = backward.room_for(count, parts)
     strips = Piece(room.sums.stop, (parts, math.prod(out[1:])))
+    arrays = (flat(images), flat(out), flat(backward.halved(out, pool)))
+    given = (*backward.numbers_and_found(count), Given((parts, 2, count), DOUBLE))
+    sizes = (*out, int(training), int(pool), math.prod(images[1:]))
+    before = (*arrays, *given, sizes, floor_of(relu), room.tables, room.sums, strips)
+    one_image, size = ((1, *images[1:]), filters, (out[1], out[2])), (count, channels)
+    if route is fast.Route.LINES:
+        by_lines = winograd_lines_route.plan_gradient(*one_image, padding, threads=1)
+        sums = Piece(strips.stop, (parts, by_lines.sums[1]))
+        workspace = Piece(sums.stop, (parts, by_lines.workspace))
+        back = Piece(workspace.stop, (by_lines.back,))
+        steps = (
+            Prepared(_gradient_by_lines, parts, *before, sums, workspace, by_lines.sizes),
+            Prepared(lines_to_filter_gradient, 1, sums, flat(filters), size, back),
+        )
+        return Calls(steps, back.stop, parts)
+    plan = windows_plans.plan_gradient(*one_image, stride, padding, threads=1)
     sums = Piece(strips.stop, (parts, plan.sums[1]))
     workspace = Piece(sums.stop, (parts, plan.workspace))
     taps = Piece(workspace.stop, (plan.adding, LANES * LANES * rows * columns))
     offsets = Piece(taps.stop, (parts, plan.tables), INT)
-    arrays = (flat(images), flat(out), flat(backward.halved(out, pool)))
-    given = (*backward.numbers_and_found(count), Given((parts, 2, count), DOUBLE))
-    sizes = (*out, int(training), int(pool), math.prod(images[1:]))
-    pieces = (room.tables, room.sums, strips, sums, workspace, offsets)
-    rest = (sizes, floor_of(relu), *pieces, plan.grids, plan.sizes)
+    rest = (sums, workspace, offsets, plan.grids, plan.sizes)
+    shape = (*size, rows * columns)
     steps = (
-        Prepared(_gradient_parts, parts, *arrays, *given, *rest),
-        Prepared(
-            *(sum_filter_gradients, plan.adding, sums, flat(filters)),
-            *((count, channels, rows * columns), taps),
-        ),
+        Prepared(_gradient_by_windows, parts, *before, *rest),
+        Prepared(sum_filter_gradients, plan.adding, sums, flat(filters), shape, taps),
     )
     return Calls(steps, offsets.stop, parts)
 
@@ -165,13 +234,14 @@ def conv2d_block_backward_weight(
     """Return the gradients of the filters, the weight and the bias; see the reference."""
     shapes = (images.shape, tuple(filters_shape), x.shape)
     parts, found_out = backward.parts_for(x.shape), (fast.winograd_enabled, get_num_threads())
-    if x.dtype != np.float32 or not _fits(*shapes, stride, padding, *found_out, parts):
+    route = _route(*shapes, stride, padding, *found_out, parts) if x.dtype == np.float32 else None
+    if route is None:
         dx, dweight, dbias = backward.batch_norm_backward(
             grad, x, scale, shift, mean, inv_std, weight, relu, pool, training, result
         )
         filters = fast.conv2d_backward_weight(images, dx, filters_shape, stride, padding)
         return filters, dweight, dbias
-    calls = _prepare(*shapes, stride, padding, (relu, pool, training), parts)
+    calls = _prepare(route, *shapes, stride, padding, (relu, pool, training), parts)
     filters, floats = memory.empty(filters_shape, x.dtype), memory.workspace(calls.floats)
     numbers = np.array((scale, shift, mean, inv_std, weight), np.float64)
     found = backward.sum_up(floats, grad, x, numbers, relu, pool, result, parts)

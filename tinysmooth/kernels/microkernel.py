@@ -94,18 +94,16 @@ ROWS_STEP = 4
 ASKED = LANES // 2
 """Floats that a tile asks for in each step: a line of 64 bytes in two steps."""
 
-Places = Callable[[Any], Sequence[Any]]
-
 
 def write_tile(
     builder: Any,
     depth: Any,
     add: Any,
-    numbers: Places,
-    vectors: Places,
+    step: Callable[[Any, Sequence[Any]], Sequence[Any]],
     size: int,
     places: Callable[[], Sequence[Any]],
-    ahead: Callable[[Any], Any] | None = None,
+    ahead: Callable[[Any], Sequence[Any]] | None = None,
+    kind: Any = VECTOR,
 ) -> None:
     """Write the code of a tile: its sums over the depth, and their way to memory.
 
@@ -114,29 +112,22 @@ def write_tile(
     builder : llvmlite.ir.IRBuilder
     depth, add : llvmlite.ir.Value
         Steps, at least 1; and whether the sums are added to what is there.
-    numbers, vectors : callable
-        For step k, pointers to the numbers of column k of A, and to the vectors of row k of B.
+    step : callable
+        Writes step k, given the sums before it; returns those behind it.
     size : int
-        Vectors of C.
+        Number of sums.
     places : callable
-        Pointers to them, row by row. Called once the sums are there: pointers found before would
-        take registers from them.
+        Pointers to where they go. Called once the sums are there: pointers found before would take
+        registers from them.
     ahead : callable, optional
-        For an even step k, a pointer into a cache line that will be wanted soon.
+        For an even step k, pointers into cache lines that will be wanted soon.
+    kind : llvmlite.ir.VectorType
+        What the sums are.
     """
-
-    def step(k: Any, sums: Sequence[Any]) -> list[Any]:
-        """Add column k of A times row k of B, row by row of the tile: so few loads wait."""
-        before, totals = iter(sums), []
-        row_of_b = [builder.load(place, align=ALIGNMENT) for place in vectors(k)]
-        for place in numbers(k):
-            spread = broadcast(builder, builder.load(place))
-            totals += [multiply_add(builder, spread, value, next(before)) for value in row_of_b]
-        return totals
 
     def sums_from(*before: tuple[Any, Any]) -> list[Any]:
         """Return what each sum is here, by the block that we come from."""
-        phis = [builder.phi(VECTOR) for _ in range(size)]
+        phis = [builder.phi(kind) for _ in range(size)]
         for block, values in before:
             for phi, value in zip(phis, values, strict=True):
                 phi.add_incoming(value, block)
@@ -145,7 +136,7 @@ def write_tile(
     entry = builder.block
     names = ("depth", "rest", "last", "end", "adding", "writing", "done")
     loop, rest, last, end, adding, writing, done = map(builder.append_basic_block, names)
-    zeros = [ir.Constant(VECTOR, [0.0] * LANES) for _ in range(size)]
+    zeros = [ir.Constant(kind, [0.0] * kind.count) for _ in range(size)]
     odd = builder.and_(depth, INDEX(1))
     even = builder.sub(depth, odd)
     builder.cbranch(builder.icmp_signed("<", INDEX(0), even), loop, rest)
@@ -155,7 +146,8 @@ def write_tile(
     sums = sums_from((entry, zeros))
     totals = step(k, sums)
     if ahead is not None:
-        ask_for(builder, ahead(k), L2)
+        for line in ahead(k):
+            ask_for(builder, line, L2)
     builder.fence("seq_cst", "singlethread")  # no instruction: LLVM moves no load across it
     totals = step(builder.add(k, INDEX(1)), totals)
     following = builder.add(k, INDEX(2))
@@ -261,26 +253,30 @@ def make_microkernel(
         else:
             starts = [after(a, builder.load(after(rows, INDEX(i)))) for i in range(height)]
 
-        def numbers(k: Any) -> list[Any]:
-            column = builder.load(after(columns, k))
-            return [after(start, column) for start in starts]
-
         def line(base: Any) -> list[Any]:
             return [as_vector(builder, after(base, INDEX(LANES * j))) for j in range(vectors)]
 
-        def vectors_of_b(k: Any) -> list[Any]:
-            return line(after(b, builder.mul(b_stride, k)))
+        def step(k: Any, sums: Sequence[Any]) -> list[Any]:
+            """Add column k of A times row k of B, row by row of the tile: so few loads wait."""
+            before, totals = iter(sums), []
+            row_of_b = line(after(b, builder.mul(b_stride, k)))
+            row_of_b = [builder.load(place, align=ALIGNMENT) for place in row_of_b]
+            column = builder.load(after(columns, k))
+            for start in starts:
+                spread = broadcast(builder, builder.load(after(start, column)))
+                totals += [multiply_add(builder, spread, value, next(before)) for value in row_of_b]
+            return totals
 
         def places() -> list[Any]:
             numbers = [builder.add(args[3], INDEX(i)) for i in range(height)]
             offsets = rows_of_c(context, builder, sig.args[11], args[11], args[12], numbers)
             return [place for offset in offsets for place in line(after(c, offset))]
 
-        def line_ahead(k: Any) -> Any:
-            return after(pointer(14, args[15]), builder.mul(k, INDEX(ASKED)))
+        def line_ahead(k: Any) -> list[Any]:
+            return [after(pointer(14, args[15]), builder.mul(k, INDEX(ASKED)))]
 
         size, ahead = height * vectors, line_ahead if asks else None
-        write_tile(builder, depth, add, numbers, vectors_of_b, size, places, ahead)
+        write_tile(builder, depth, add, step, size, places, ahead)
         return context.get_dummy_value()
 
     i = types.intp

@@ -103,12 +103,12 @@ def as_vector(builder: Any, pointer: Any) -> Any:
     return builder.bitcast(pointer, VECTOR.as_pointer())
 
 
-def broadcast(builder: Any, scalar: Any, lane_type: Any = FLOAT) -> Any:
-    """Return a vector with the scalar in every lane."""
-    kind = ir.VectorType(lane_type, LANES)
+def broadcast(builder: Any, scalar: Any, kind: Any = VECTOR) -> Any:
+    """Return a vector of that kind with the scalar in every lane."""
     undefined = ir.Constant(kind, ir.Undefined)
     one = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(one, undefined, ir.Constant(_LANE_NUMBERS, [0] * LANES))
+    lanes = ir.VectorType(ir.IntType(32), kind.count)
+    return builder.shuffle_vector(one, undefined, ir.Constant(lanes, [0] * kind.count))
 
 
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -117,6 +117,16 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     kind = ir.FunctionType(a.type, [a.type] * 3)
     function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{a.type.count}f32")
     return builder.call(function, [a, b, c])
+
+
+def opaque(builder: Any, pointer: Any) -> Any:
+    """Return the pointer as one of which LLVM does not know how it was made; no instruction.
+
+    Of pointers that move on together, LLVM keeps each by itself: more than there are registers.
+    Those at a distance from an opaque one are found from it instead.
+    """
+    kind = ir.FunctionType(pointer.type, [pointer.type])
+    return builder.asm(kind, "", "=r,0", [pointer], False)
 
 
 L1, L2 = 3, 2  # how LLVM calls the caches that a line may be asked into
@@ -144,7 +154,7 @@ def first_lanes(builder: Any, count: Any) -> Any:
     """Return the mask of the lanes below `count`."""
     lanes = ir.Constant(_LANE_NUMBERS, list(range(LANES)))
     count = builder.trunc(count, ir.IntType(32))
-    return builder.icmp_signed("<", lanes, broadcast(builder, count, ir.IntType(32)))
+    return builder.icmp_signed("<", lanes, broadcast(builder, count, _LANE_NUMBERS))
 
 
 def masked_load(builder: Any, pointer: Any, mask: Any) -> Any:

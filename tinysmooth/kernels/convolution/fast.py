@@ -5,6 +5,7 @@
 
   - stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off;
   - with larger filters, or images that tiles of three pixels fit better: fused F(3x3, 3x3);
+  - the gradient of 3x3 filters on three to eight channels, but not five: `winograd_lines`;
   - few filters: several windows in a vector (`few_filters`), which goes with Winograd;
   - the gradient of images with few channels or large filters: taps as columns (`few_channels`);
   - everything else: windows, a direct sum.
@@ -25,6 +26,7 @@ from tinysmooth.kernels.convolution import (
     windows_plans,
     windows_route,
     winograd_costs,
+    winograd_lines_route,
     winograd_route,
     winograd_shared_route,
 )
@@ -50,6 +52,7 @@ class Route(enum.Enum):
 
     WINOGRAD = "winograd_route"
     SHARED = "winograd_shared_route"
+    LINES = "winograd_lines_route"
     FEW_FILTERS = "few_filters"
     FEW_CHANNELS = "few_channels"
     WINDOWS = "windows_route"
@@ -127,6 +130,8 @@ def conv2d_backward_weight(
         return winograd_route.filter_gradient(x, grad, weight_shape, padding)
     if route is Route.SHARED:
         return winograd_shared_route.filter_gradient(x, grad, weight_shape, padding)
+    if route is Route.LINES:
+        return winograd_lines_route.filter_gradient(x, grad, weight_shape, padding)
     if route is Route.FEW_FILTERS:
         return few_filters.filter_gradient(x, grad, weight_shape, stride, padding, together)
     if route is Route.WINDOWS:
@@ -216,6 +221,8 @@ def _route(
     if winograd:
         costs[Route.WINOGRAD] = winograd_costs.cost(work, gradient)
         costs[Route.SHARED] = winograd_shared_route.cost(work, gradient)
+        if gradient:
+            costs[Route.LINES] = winograd_lines_route.cost(work)
         if shared == 1:
             together = few_filters.windows_together(work.filters, work.size[1], columns, across)
         costs[Route.FEW_FILTERS] = few_filters.cost(work, together)

@@ -179,6 +179,47 @@ def make_tile_transform(transform: Transform, size: int) -> Any:
     return tile_transform
 
 
+def make_line_transform(transform: Transform, size: int, lanes: int) -> Any:
+    """Generate the one-dimensional transform of `size` vectors.
+
+    Returns
+    -------
+    intrinsic
+        ``kernel(source, offset, stride, out, offset, stride)``, as in `make_tile_transform`; the
+        vectors have so many lanes.
+    """
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.VectorType(FLOAT, lanes).as_pointer()
+
+        def places(first: int, count: int) -> list[Any]:
+            array, offset, stride = args[first : first + 3]
+            base = element(context, builder, sig.args[first], array, offset)
+            steps = [builder.mul(stride, INDEX(i)) for i in range(count)]
+            return [builder.bitcast(builder.gep(base, [step]), kind) for step in steps]
+
+        line = [Lanes(builder, builder.load(at, align=ALIGNMENT)) for at in places(0, size)]
+        values = transform(*line)
+        for value, place in zip(values, places(3, len(values)), strict=True):
+            builder.store(value.value, place, align=ALIGNMENT)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def line_transform(
+        context: Any,
+        source: Any,
+        offset: Any,
+        stride: Any,
+        out: Any,
+        out_offset: Any,
+        out_stride: Any,
+    ) -> Any:
+        i = types.intp
+        return types.void(source, i, i, out, i, i), generate
+
+    return line_transform
+
+
 transform_input = make_tile_transform(input_transform, 6)
 transform_filter = make_tile_transform(filter_transform, 3)
 transform_output = make_tile_transform(output_transform, 6)
@@ -187,3 +228,8 @@ transform_filter_gradient = make_tile_transform(filter_gradient_transform, 6)
 transform_shared_input = make_tile_transform(shared_input_transform, 5)
 transform_shared_filter = make_tile_transform(shared_filter_transform, 3)
 transform_shared_output = make_tile_transform(shared_output_transform, 5)
+FEW = 4
+"""Lanes of a vector for few channels."""
+
+transform_few_inputs = make_line_transform(input_transform, 6, FEW)
+transform_line_of_sums = make_line_transform(filter_gradient_transform, 6, LANES)

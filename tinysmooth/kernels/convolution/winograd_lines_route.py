@@ -1,0 +1,145 @@
+"""Runs the kernels of `winograd_lines`: what they cost, their plan, calls and workspaces.
+
+Costs are in multiply-adds of vectors, as those of the other routes; the constants were found by
+timing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from tinysmooth.kernels import memory
+from tinysmooth.kernels.convolution.geometry import (
+    PRODUCTS_PER_NANOSECOND,
+    Pair,
+    Shape,
+    Work,
+    round_up,
+)
+from tinysmooth.kernels.convolution.line_tiles import PAIRS, TAPS
+from tinysmooth.kernels.convolution.transforms import FEW
+from tinysmooth.kernels.convolution.winograd_lines import (
+    filter_gradient_lines,
+    lines_to_filter_gradient,
+)
+from tinysmooth.kernels.convolution.winograd_patches import PATCH, TILE
+from tinysmooth.kernels.prepared import Calls, Piece, Prepared, flat, remembered
+from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
+from tinysmooth.kernels.vectors import LANES, WIDE
+
+CHANNELS = (3, 4, 6, 7, 8)
+"""Numbers of channels that are worth it: sums of threes and fours. With twelve, `winograd_tiles` is
+as quick; with one or two, four lanes would be filled for little."""
+
+CHUNK_FLOATS = 2**15
+"""Floats of the gradient in a product: 128 KB, which stay in the L2 cache. With a quarter of that,
+to fit L1 caches, the sums are read and written more often, and it took 1.02 to 1.1 of the time."""
+
+BLOCK_FLOATS = 2**14
+"""Floats of transformed lines that are kept: 64 KB, which stay near beside the gradient."""
+
+VALUES = 4
+"""Operations that make the values at a pair of points, in each tile."""
+
+CALL = 90
+"""What the sums of a product take on their way from and to memory, for each pair."""
+
+LINE_TILE = 20
+"""What transforming the pixels of a tile of x takes."""
+
+COPIED = 4
+"""What copying a vector of the gradient to a strip takes."""
+
+
+class Plan(NamedTuple):
+    """How the lines of images are cut, and what that needs."""
+
+    tiles: int  # in a line
+    block: int  # lines of the gradient whose lines of x are transformed at a time
+    chunk: int  # lines in a product
+    parts: int
+    workspace: int  # floats of each part
+    sums: Shape
+    back: int  # floats of workspace to transform the sums back
+    sizes: tuple[int, ...]  # as the kernel takes them
+
+
+def plan_gradient(
+    x_shape: Shape, weight_shape: Shape, size: Pair, padding: Pair, threads: int | None = None
+) -> Plan:
+    """Plan the gradient of filters for so many threads; None is for all."""
+    batch, channels, filters = x_shape[0], x_shape[3], weight_shape[0]
+    rows, columns = size
+    padded, tiles = round_up(filters, LANES), -(-columns // TILE)
+    u_line, sums = tiles * channels, PATCH * TAPS * channels * padded
+    parts = plan_parts(batch * rows * tiles * sums / PRODUCTS_PER_NANOSECOND, limit=threads)
+    share = -(-rows // -(-parts // batch))  # of an image that several threads share
+    block = max(1, min(share, BLOCK_FLOATS // (PATCH * u_line)))
+    block = -(-rows // -(-rows // block))
+    chunk = max(1, min(block, CHUNK_FLOATS // (tiles * TILE * padded)))
+    parts = min(parts, batch * -(-rows // block))
+    u = PATCH * ((block + TAPS - 1) * u_line + FEW)
+    copied = (block + TAPS - 1) * (tiles * TILE + TAPS - 1) * channels + FEW
+    strip = chunk * tiles * TILE * padded
+    return Plan(
+        tiles=tiles,
+        block=block,
+        chunk=chunk,
+        parts=parts,
+        workspace=round_up(u + copied + strip, LANES),
+        sums=(parts, sums),
+        back=(channels * TAPS * TAPS + PATCH) * LANES,
+        sizes=(*x_shape, *size, filters, *padding, block, chunk),
+    )
+
+
+@remembered
+def _prepare(x: Shape, grad: Shape, weight: Shape, padding: Pair, num_threads: int) -> Calls:
+    plan = plan_gradient(x, weight, (grad[1], grad[2]), padding)
+    sums = Piece(0, plan.sums)
+    workspace = Piece(sums.stop, (plan.parts, plan.workspace))
+    back = Piece(workspace.stop, (plan.back,))
+    arrays = (flat(x), flat(grad), sums, workspace)
+    steps = (
+        Prepared(filter_gradient_lines, plan.parts, *arrays, plan.sizes, 0, flat(grad)),
+        Prepared(lines_to_filter_gradient, 1, sums, flat(weight), weight[:2], back),
+    )
+    return Calls(steps, back.stop, plan.parts)
+
+
+def filter_gradient(
+    x: np.ndarray, grad: np.ndarray, weight_shape: Shape, padding: Pair
+) -> np.ndarray:
+    """Return the gradient of the filters (K, C, 3, 3) for a stride of 1."""
+    shapes = (x.shape, grad.shape, tuple(weight_shape))
+    calls = _prepare(*shapes, padding, get_num_threads())
+    out = memory.empty(weight_shape, np.float32)
+    floats, (products, back) = memory.workspace(calls.floats), calls.steps
+    products.run(floats, x, grad, grad)
+    back.run(floats, out)
+    return out
+
+
+def cost(work: Work) -> float:
+    """Return the time this route takes, in multiply-adds of vectors; infinity where it cannot run.
+
+    It makes nothing but the gradient of filters.
+    """
+    batch, size, channels, filters, kernel, stride, _ = work
+    if not WIDE or channels not in CHANNELS or kernel != (TAPS, TAPS) or stride != (1, 1):
+        return math.inf
+    shapes = (batch, *size, channels), (filters, channels, *kernel)  # but for the border
+    plan = plan_gradient(*shapes, size, (0, 0))
+    rows, vectors = batch * size[0], -(-filters // LANES)
+    tiles, pairs = rows * plan.tiles, len(PAIRS)
+    calls = rows / plan.chunk * vectors * -(-channels // FEW) * pairs
+    values = -(-channels // FEW) * VALUES
+    products = tiles * vectors * pairs * (2 * TAPS * channels + values)
+    transforms = tiles * (1 + (TAPS - 1) / plan.block) * LINE_TILE * -(-channels // FEW)
+    copied = 0.0
+    if size[1] % TILE or filters % LANES:
+        copied = tiles * TILE * vectors * COPIED
+    return products + calls * CALL + transforms + copied
