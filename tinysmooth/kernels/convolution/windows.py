@@ -53,6 +53,10 @@ pixels as far apart as that compete for the same places of the L1 cache. Never w
 5 and on Intel's processors the competition costs less than the copies, without which 1x1 filters
 take 0.83 to 0.98 of the time."""
 
+TILES_AHEAD = 1 if WIDE else 2
+"""How many tiles ahead pixels are asked for. A narrow tile of 64 steps is done in the time that a
+line needs to come from memory: 1x1 filters on 64 channels took 1.13 times as long with one."""
+
 HALF_STEP = 4 * TILE_ROWS
 """Half of the sums are whole tiles, and so many rows that the other half is worth a product."""
 
@@ -125,7 +129,8 @@ def convolve_block(
         for i in range(count):
             zero_rows(out, outs[i] + begin, 0, 1, min(stop, filters) - begin)
         return
-    following = windows[min(TILE_ROWS, count - 1)]
+    a_tile = windows[min(TILE_ROWS, count - 1)] - windows[0]
+    following = windows[min(TILES_AHEAD * TILE_ROWS, count - 1)]
     first = begin
     while first < stop:
         width = panel_width(first, padded)
@@ -139,7 +144,7 @@ def convolve_block(
                 panel_product(
                     images, 0, windows, 0, count, columns, some,
                     b, packed + row * width, width, width, to, at, outs, step, r + k,
-                    images, following + columns[0], following - windows[0],
+                    images, following + columns[0], a_tile,
                 )  # fmt: skip
         if not whole:
             store_lanes(c, width, out, outs, count, first, filters - first)
