@@ -139,8 +139,8 @@ WAYS = ("few tiles", "blocks of tiles", "shared tiles", "lines", "strips", "zone
 
 
 def has_lines(work):
-    """Tell whether the kernels of `winograd_lines` can run: channels in threes and fours."""
-    return work.channels not in (1, 2, 5) and work[4:6] == ((3, 3), (1, 1))
+    """Tell whether the kernels of `winograd_lines` can run."""
+    return work[4:6] == ((3, 3), (1, 1))
 
 
 def force_way(monkeypatch, way, stride=(1, 1)):
@@ -311,10 +311,10 @@ def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride
         (6, 16, 30, 3, 1, "LINES" if WIDE else "WINDOWS"),
         (8, 16, 30, 3, 1, "LINES" if WIDE else "WINDOWS"),
         (12, 16, 30, 3, 1, "WINOGRAD"),
-        (3, 8, 34, 3, 1, "FEW_FILTERS"),  # half of each vector would be zeros
+        (1, 8, 30, 3, 1, "FEW_FILTERS"),  # half of each vector would be for nothing
         (3, 32, 64, 3, 2, "WINDOWS"),
         (3, 32, 64, 7, 1, "WINDOWS"),
-        (2, 32, 64, 3, 1, "WINDOWS"),
+        (1, 32, 30, 3, 1, "LINES" if WIDE else "WINDOWS"),
         (3, 32, 7, 3, 1, "WINDOWS"),  # five pixels of eight in two tiles
     ],
 )
@@ -534,6 +534,10 @@ def test_shared_tiles_of_many_images_and_in_strips(case, num_threads, floats, mo
         Case(53, 2, (11, 9), 6, 16, (3, 3), (1, 1), (1, 1)),  # lines that fill no tiles
         Case(54, 2, (7, 12), 7, 20, (3, 3), (1, 1), (2, 1)),  # filters that fill no vector
         Case(55, 1, (2, 3), 11, 5, (3, 3), (1, 1), (3, 4)),  # and more padding than pixels
+        Case(56, 2, (9, 40), 1, 16, (3, 3), (1, 1), (1, 1)),  # eight tiles at a time, and two
+        Case(57, 2, (6, 9), 1, 8, (3, 3), (1, 1), (0, 2)),
+        Case(58, 1, (9, 12), 2, 32, (3, 3), (1, 1), (1, 1)),
+        Case(59, 1, (7, 11), 5, 17, (3, 3), (1, 1), (0, 1)),
     ],
     ids=lambda case: str(case.weight.shape),
 )

@@ -90,19 +90,22 @@ def test_llvm_unrolls_no_loop_of_a_tile(height, vectors, neighbours, asks):
 
 
 @needs_compilation
-@pytest.mark.parametrize("width", [3, 4])
-def test_nor_of_a_tile_of_lines_which_asks_for_three_in_a_turn(width):
-    tile = line_tiles.make_line_tile(width, (1, 2))
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_nor_of_a_tile_of_lines_which_asks_for_its_share(width):
+    points = line_tiles.GROUPS[width][0]
+    tile = line_tiles.make_line_tile(width, points)
 
     @numba.njit
-    def run(u, grad, sums):
-        tile(u, 0, 99, 33, width, 5, grad, 0, 16, sums, 0, 0, grad, 0)
+    def run(u, grad, sums, table):
+        tile(u, 0, table, 99, 33, grad, 0, table, 16, table.size, sums, 0, width, 16, 0, grad, 0)
 
     floats = numba.float32[::1]
-    run.compile((floats, floats, floats))
+    run.compile((floats, floats, floats, numba.int64[::1]))
     (code,) = run.inspect_llvm().values()
-    assert len(re.findall(r"call .*<16 x float> @llvm\.fma", code)) == 3 * 2 * 3 * width
-    assert len(re.findall(r"call .*@llvm\.prefetch", code)) == 3
+    # Two steps in the loop and one behind it; the values at 2 and -2 take multiply-adds as well.
+    products = len(re.findall(r"call .*<16 x float> @llvm\.fma", code)) // 3
+    assert len(points) * 3 * width <= products <= len(points) * 3 * width + 2
+    assert len(re.findall(r"call .*@llvm\.prefetch", code)) == -(-9 * len(points) // 6)
 
 
 @needs_compilation

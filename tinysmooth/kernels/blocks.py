@@ -136,6 +136,8 @@ def _gradient_by_lines(
     strips: Array,
     filter_sums: Array,
     workspace: Array,
+    offsets: Array,
+    places: Array,
     plan: tuple[int, ...],
 ) -> None:
     """Do the same with the products of `winograd_lines`."""
@@ -146,7 +148,8 @@ def _gradient_by_lines(
         following = _make_dx(n, x, grad, sizes, floor, table, strip)
         filter_gradient_lines(
             0, 1, behind(images, n * floats), strip, filter_sums[part : part + 1],
-            workspace[part : part + 1], plan, int(n > begin), behind(x, following),
+            workspace[part : part + 1], offsets[part : part + 1], places, plan, int(n > begin),
+            behind(x, following),
         )  # fmt: skip
 
 
@@ -195,11 +198,13 @@ def _prepare(
         sums = Piece(strips.stop, (parts, by_lines.sums[1]))
         workspace = Piece(sums.stop, (parts, by_lines.workspace))
         back = Piece(workspace.stop, (by_lines.back,))
+        offsets = Piece(back.stop, (parts, by_lines.tables), INT)
+        places = (sums, workspace, offsets, by_lines.table, by_lines.sizes)
         steps = (
-            Prepared(_gradient_by_lines, parts, *before, sums, workspace, by_lines.sizes),
+            Prepared(_gradient_by_lines, parts, *before, *places),
             Prepared(lines_to_filter_gradient, 1, sums, flat(filters), size, back),
         )
-        return Calls(steps, back.stop, parts)
+        return Calls(steps, offsets.stop, parts)
     plan = windows_plans.plan_gradient(*one_image, stride, padding, threads=1)
     sums = Piece(strips.stop, (parts, plan.sums[1]))
     workspace = Piece(sums.stop, (parts, plan.workspace))

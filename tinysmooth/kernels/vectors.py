@@ -119,16 +119,6 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, [a, b, c])
 
 
-def opaque(builder: Any, pointer: Any) -> Any:
-    """Return the pointer as one of which LLVM does not know how it was made; no instruction.
-
-    Of pointers that move on together, LLVM keeps each by itself: more than there are registers.
-    Those at a distance from an opaque one are found from it instead.
-    """
-    kind = ir.FunctionType(pointer.type, [pointer.type])
-    return builder.asm(kind, "", "=r,0", [pointer], False)
-
-
 L1, L2 = 3, 2  # how LLVM calls the caches that a line may be asked into
 
 

@@ -5,7 +5,7 @@
 
   - stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off;
   - with larger filters, or images that tiles of three pixels fit better: fused F(3x3, 3x3);
-  - the gradient of 3x3 filters on three to eight channels, but not five: `winograd_lines`;
+  - the gradient of 3x3 filters on up to eight channels: F(3, 4) along the lines only;
   - few filters: several windows in a vector (`few_filters`), which goes with Winograd;
   - the gradient of images with few channels or large filters: taps as columns (`few_channels`);
   - everything else: windows, a direct sum.
@@ -30,9 +30,16 @@ from tinysmooth.kernels.convolution import (
     winograd_route,
     winograd_shared_route,
 )
-from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
+from tinysmooth.kernels.convolution.geometry import (
+    Pair,
+    Shape,
+    Work,
+    output_size,
+    round_up,
+)
 from tinysmooth.kernels.convolution.grids import grid_of_images, grids_of_gradient
 from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.prepared import remembered
 from tinysmooth.kernels.thread_count import get_num_threads
 
@@ -213,6 +220,8 @@ def _route(
     (rows, columns), (down, across) = work.kernel, work.stride
     shared = 1 if gathering is None else down * across
     depth = rows * columns * work.channels
+    if gradient:
+        depth = round_up(depth, ROWS_STEP)  # its sums are rows of tiles
     windows = work.windows / shared
     costs = {Route.WINDOWS: windows_plans.cost(windows, depth, work.filters, work.kept)}
     together = 1

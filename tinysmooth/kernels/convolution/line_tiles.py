@@ -1,4 +1,4 @@
-"""A tile for `winograd_lines`: pixels become values at two points, and meet their inputs, at once.
+"""Tiles for `winograd_lines`: pixels become values at some points, and meet their inputs, at once.
 
 Four pixels of the gradient of out, of sixteen filters, are loaded; `transforms` makes of them the
 values at six points, of which two are wanted here; each value meets the numbers of x at its point,
@@ -10,8 +10,9 @@ on three lines and in a few channels::
 
 The sums stay in registers while the tile walks along the pixels of some lines. It is no matrix
 product: each multiply-add loads a number of its own, which AVX-512 can do within the instruction.
-Two points at a time, since pairs of points share most of what makes their values (1 and -1, 2 and
--2), and one would leave half of the registers empty.
+So many points at a time as fill the registers: all six for one channel, three for two, else two.
+Pairs of points (1 and -1, 2 and -2) stay together, since they share most of what makes their
+values.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from numba.extending import intrinsic
 from tinysmooth.kernels.convolution.transforms import output_gradient_transform
 from tinysmooth.kernels.convolution.winograd_patches import PATCH, TILE
 from tinysmooth.kernels.generators import Lanes
+from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import write_tile
 from tinysmooth.kernels.vectors import (
     ALIGNMENT,
@@ -34,7 +36,6 @@ from tinysmooth.kernels.vectors import (
     broadcast,
     element,
     multiply_add,
-    opaque,
 )
 
 TAPS = 3
@@ -43,49 +44,77 @@ TAPS = 3
 PAIRS = ((0, PATCH - 1), (1, 2), (3, 4))
 """The points 0 and infinity, whose values are pixels as they are; 1 and -1; 2 and -2."""
 
-ASKED = 3 * LANES
-"""Floats that a tile asks for in each turn, of two steps: three lines. So all three pairs together
-ask for nine eighths of the pixels that the next product will read."""
+TRIPLES = ((0, 1, 2), (3, 4, PATCH - 1))
+
+ALL = (tuple(range(PATCH)),)
+
+GROUPS = {1: ALL, 2: TRIPLES, 3: PAIRS, 4: PAIRS}
+"""The points of each tile, by the channels it has at a time."""
+
+ASKED = 9
+"""Lines that the tiles of all points together ask for in a turn, of two steps: nine eighths of the
+pixels that the next product will read."""
 
 
-def make_line_tile(width: int, pair: tuple[int, int]) -> Any:
-    """Generate the sums at a pair of points, for `width` channels and sixteen filters.
+@jit
+def width_of(channels: int) -> int:
+    """Return how many of so many channels to take at a time: three or four, as far as there are.
+
+    Examples
+    --------
+    >>> [width_of(channels) for channels in range(1, 10)]
+    [1, 2, 3, 4, 3, 3, 3, 4, 3]
+    """
+    return 4 if channels % 4 == 0 else min(channels, 3)
+
+
+@jit
+def lines_asked(passes: int) -> int:
+    """Return the lines that a tile asks for in a turn, one of so many."""
+    return (ASKED + passes - 1) // passes
+
+
+def make_line_tile(width: int, points: Sequence[int]) -> Any:
+    """Generate the sums at some points, for `width` channels and sixteen filters.
 
     Returns
     -------
     intrinsic
-        ``kernel(u, u_offset, u_slice, u_line, channels, tiles, grad, grad_offset, pixel, sums,
-        sums_offset, add, ahead, ahead_offset)``, to be called inside kernels, for flat float32
-        arrays. Tile t, at least one, has the pixels ``grad[grad_offset + (4 t + i) pixel]`` and
-        meets ``u[u_offset + p u_slice + r u_line + t channels + c]``. The sum of point p, line r
-        and channel c is at ``sums[sums_offset + ((3 p + r) channels + c) pixel]``; where `add` is
-        not 0, it is added to what is there. From ``ahead[ahead_offset]`` on, inside the array or
-        not, lines are asked for.
+        ``kernel(u, u_offset, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel, tiles,
+        sums, sums_offset, channels, row, add, ahead, ahead_offset)``, to be called inside kernels;
+        arrays are flat, float32 and, for the two tables, int64. Tile t of `tiles`, at least one,
+        has the pixels ``grad[grad_offset + grad_tiles[t] + i pixel]`` and meets
+        ``u[u_offset + u_tiles[t] + p u_slice + r u_line + c]``. The sum of point p, line r and
+        channel c is at ``sums[sums_offset + ((3 p + r) channels + c) row]``; where `add` is not 0,
+        it is added to what is there. From ``ahead[ahead_offset]`` on, inside the array or not,
+        lines are asked for.
     """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        def pointer(array: int) -> Any:
-            return element(context, builder, sig.args[array], args[array], args[array + 1])
+        def pointer(array: int, offset: Any) -> Any:
+            return element(context, builder, sig.args[array], args[array], offset)
 
         def after(base: Any, stride: Any, times: Any) -> Any:
             return builder.gep(base, [builder.mul(stride, times)])
 
-        u_slice, u_line, channels, tiles = args[2:6]
-        pixel, add = args[8], args[11]
-        u, grad, sums_at, ahead = map(pointer, (0, 6, 9, 12))
-        starts = [after(u, u_slice, INDEX(p)) for p in pair]
-        whole_tile = builder.mul(pixel, INDEX(TILE))
+        u_slice, u_line, pixel, tiles, channels, row, add = (
+            args[i] for i in (3, 4, 8, 9, 12, 13, 14)
+        )
+        u, grad, sums_at, ahead = (pointer(i, args[i + 1]) for i in (0, 5, 10, 15))
+        u_tiles, grad_tiles = pointer(2, INDEX(0)), pointer(7, INDEX(0))
+        starts = [after(u, u_slice, INDEX(p)) for p in points]
 
         def step(k: Any, sums: Sequence[Any]) -> list[Any]:
             before, totals = iter(sums), []
-            first = opaque(builder, after(grad, whole_tile, k))
+            first = builder.gep(grad, [builder.load(builder.gep(grad_tiles, [k]))])
             pixels = []
             for i in range(TILE):
                 place = as_vector(builder, after(first, pixel, INDEX(i)))
                 pixels.append(Lanes(builder, builder.load(place, align=ALIGNMENT)))
             values = output_gradient_transform(*pixels)
-            for p, start in zip(pair, starts, strict=True):
-                value, top = values[p].value, opaque(builder, after(start, channels, k))
+            tile = builder.load(builder.gep(u_tiles, [k]))
+            for p, start in zip(points, starts, strict=True):
+                value, top = values[p].value, builder.gep(start, [tile])
                 for r in range(TAPS):
                     line = after(top, u_line, INDEX(r))
                     for c in range(width):
@@ -95,16 +124,17 @@ def make_line_tile(width: int, pair: tuple[int, int]) -> Any:
             return totals
 
         def places() -> list[Any]:
-            line = builder.mul(pixel, channels)
-            lines = [after(sums_at, line, INDEX(TAPS * p + r)) for p in pair for r in range(TAPS)]
-            every = [after(first, pixel, INDEX(c)) for first in lines for c in range(width)]
+            line = builder.mul(row, channels)
+            lines = [after(sums_at, line, INDEX(TAPS * p + r)) for p in points for r in range(TAPS)]
+            every = [after(first, row, INDEX(c)) for first in lines for c in range(width)]
             return [as_vector(builder, place) for place in every]
 
         def lines_ahead(k: Any) -> list[Any]:
-            turn = after(ahead, INDEX(ASKED // 2), k)
-            return [builder.gep(turn, [INDEX(i)]) for i in range(0, ASKED, LANES)]
+            asked = LANES * lines_asked(PATCH // len(points))
+            turn = after(ahead, INDEX(asked // 2), k)
+            return [builder.gep(turn, [INDEX(i)]) for i in range(0, asked, LANES)]
 
-        size = len(pair) * TAPS * width
+        size = len(points) * TAPS * width
         write_tile(builder, tiles, add, step, size, places, lines_ahead)
         return context.get_dummy_value()
 
@@ -112,10 +142,12 @@ def make_line_tile(width: int, pair: tuple[int, int]) -> Any:
 
     # fmt: off
     @intrinsic
-    def kernel(context: Any, u: Any, u_offset: Any, u_slice: Any, u_line: Any, channels: Any,
-               tiles: Any, grad: Any, grad_offset: Any, pixel: Any,
-               sums: Any, sums_offset: Any, add: Any, ahead: Any, ahead_offset: Any) -> Any:
-        return types.void(u, i, i, i, i, i, grad, i, i, sums, i, i, ahead, i), generate
+    def kernel(context: Any, u: Any, u_offset: Any, u_tiles: Any, u_slice: Any, u_line: Any,
+               grad: Any, grad_offset: Any, grad_tiles: Any, pixel: Any, tiles: Any,
+               sums: Any, sums_offset: Any, channels: Any, row: Any, add: Any,
+               ahead: Any, ahead_offset: Any) -> Any:
+        own = (u, i, u_tiles, i, i, grad, i, grad_tiles, i, i, sums, i, i, i, i)
+        return types.void(*own, ahead, i), generate
     # fmt: on
 
     return kernel

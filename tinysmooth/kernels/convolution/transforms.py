@@ -233,3 +233,40 @@ FEW = 4
 
 transform_few_inputs = make_line_transform(input_transform, 6, FEW)
 transform_line_of_sums = make_line_transform(filter_gradient_transform, 6, LANES)
+
+GREY = 8
+"""Tiles of one channel that are transformed at a time."""
+
+
+@intrinsic
+def transform_grey_inputs(
+    context: Any, source: Any, offset: Any, out: Any, out_offset: Any, out_stride: Any
+) -> Any:
+    """Transform the pixels of `GREY` neighbouring tiles of one channel, each in a lane.
+
+    ``transform_grey_inputs(source, offset, out, out_offset, out_stride)``: reads 36 floats, and
+    writes a vector for each of six points. Every fourth pixel is the first of a tile.
+    """
+    count, numbers = 4 * GREY, ir.VectorType(ir.IntType(32), GREY)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        read = element(context, builder, sig.args[0], args[0], args[1])
+        write = element(context, builder, sig.args[2], args[2], args[3])
+        run = ir.VectorType(FLOAT, count).as_pointer()
+        pixels = []
+        for start in (0, 4):
+            place = builder.bitcast(builder.gep(read, [INDEX(start)]), run)
+            several = builder.load(place, align=ALIGNMENT)
+            for first in range(4 if start == 0 else 2):
+                every_fourth = ir.Constant(numbers, list(range(first, count, 4)))
+                pixels.append(
+                    Lanes(builder, builder.shuffle_vector(several, several, every_fourth))
+                )
+        kind = ir.VectorType(FLOAT, GREY).as_pointer()
+        for point, value in enumerate(input_transform(*pixels)):
+            place = builder.gep(write, [builder.mul(args[4], INDEX(point))])
+            builder.store(value.value, builder.bitcast(place, kind), align=ALIGNMENT)
+        return context.get_dummy_value()
+
+    i = types.intp
+    return types.void(source, i, out, i, i), generate

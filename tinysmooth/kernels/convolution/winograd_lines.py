@@ -14,8 +14,10 @@ That is F(3, 4) of `winograd`: 6 * 3 C multiply-adds for four pixels of sixteen 
 12 * 3 C, and eight operations for the values. x is transformed with a channel in each of four
 lanes. What the lanes behind the last channel hold is overwritten by the next tile.
 
-Where four pixels are not a whole tile, or filters no whole vector, the gradient is copied to a
-strip first, and filled up with zeros.
+Tables tell where the tiles of a product lie, line by line. The last pixels of a line that fill no
+tile are copied, with zeros behind them, and make a product of their own. So do the last tiles of
+all whose vectors would end behind the array; elsewhere lanes behind the last filter meet the next
+pixel, for sums that nobody reads.
 
 Only for AVX-512, which has registers for all sums of a pair of points.
 """
@@ -25,11 +27,19 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth.kernels.convolution.filters import scatter_lanes
-from tinysmooth.kernels.convolution.line_tiles import ASKED, PAIRS, TAPS, make_line_tile
+from tinysmooth.kernels.convolution.line_tiles import (
+    GROUPS,
+    TAPS,
+    lines_asked,
+    make_line_tile,
+    width_of,
+)
 from tinysmooth.kernels.convolution.packing import copy_filled, copy_rows, zero_rows
 from tinysmooth.kernels.convolution.transforms import (
     FEW,
+    GREY,
     transform_few_inputs,
+    transform_grey_inputs,
     transform_line_of_sums,
 )
 from tinysmooth.kernels.convolution.winograd_patches import PATCH, TILE
@@ -37,8 +47,23 @@ from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.vectors import LANES, load, store
 from tinysmooth.kernels.views import behind
 
-_ends_3, _ones_3, _twos_3 = (make_line_tile(3, pair) for pair in PAIRS)
-_ends_4, _ones_4, _twos_4 = (make_line_tile(4, pair) for pair in PAIRS)
+(_all_1,) = (make_line_tile(1, points) for points in GROUPS[1])
+_low_2, _high_2 = (make_line_tile(2, points) for points in GROUPS[2])
+_ends_3, _ones_3, _twos_3 = (make_line_tile(3, points) for points in GROUPS[3])
+_ends_4, _ones_4, _twos_4 = (make_line_tile(4, points) for points in GROUPS[4])
+
+PASSES = (0, *(len(groups) for groups in GROUPS.values()))
+"""How many tiles make all points, by the channels at a time."""
+
+MORE_TILES = LANES // TILE
+"""Tiles of which a vector may reach over the end of the array: those of the last 15 floats."""
+
+HALF_OFF = LANES + LANES // 2
+"""Where the strip of copied tiles begins, behind the last whole cache line: in the middle of one.
+From the beginning of a line on, it took 1.1 to 1.25 of the time in two threads on Zen 4."""
+
+READ_BEYOND = 4 * GREY
+"""Floats behind the last line that are read for tiles which are none, and go nowhere."""
 
 
 @jit
@@ -75,33 +100,58 @@ def transform_lines(
     """Transform the tiles of all lines, which have two pixels more than their tiles."""
     seen = (tiles * TILE + TAPS - 1) * channels
     for i in range(lines):
-        for tile in range(tiles):
-            at, to = i * seen + tile * TILE * channels, (i * tiles + tile) * channels
-            for c in range(0, channels, FEW):
-                transform_few_inputs(pixels, at + c, channels, u, to + c, u_slice)
+        if channels == 1:
+            for tile in range(0, tiles, GREY):
+                transform_grey_inputs(pixels, i * seen + tile * TILE, u, i * tiles + tile, u_slice)
+        else:
+            for tile in range(tiles):
+                at, to = i * seen + tile * TILE * channels, (i * tiles + tile) * channels
+                for c in range(0, channels, FEW):
+                    transform_few_inputs(pixels, at + c, channels, u, to + c, u_slice)
 
 
 @jit
-def copy_lines(
+def copy_tile(
+    grad: np.ndarray, at: int, count: int, filters: int, out: np.ndarray, to: int, padded: int
+) -> None:
+    """Copy `count` pixels to a tile of whole vectors, filled up with zeros."""
+    for j in range(count):
+        copy_filled(grad, at + j * filters, out, to + j * padded, filters)
+    zero_rows(out, to + count * padded, 0, 1, (TILE - count) * padded)
+
+
+@jit
+def copy_left_over(
     grad: np.ndarray,
     at: int,
     lines: int,
-    columns: int,
-    filters: int,
-    tiles: int,
+    sizes: tuple[int, ...],
+    table: np.ndarray,
     strip: np.ndarray,
-    padded: int,
-) -> None:
-    """Copy lines of the gradient to whole tiles of whole vectors, filled up with zeros."""
-    for line in range(lines):
-        to = line * tiles * TILE * padded
-        if filters == padded:
-            copy_rows(grad, at, 0, strip, to, 0, 1, columns * filters)
-        else:
-            for j in range(columns):
-                copy_filled(grad, at + j * filters, strip, to + j * padded, filters)
-        at += columns * filters
-        zero_rows(strip, to + columns * padded, 0, 1, (tiles * TILE - columns) * padded)
+    u_tiles: np.ndarray,
+    strip_tiles: np.ndarray,
+) -> tuple[int, int]:
+    """Copy the tiles of some lines that cannot be read where they lie, and write where they are.
+
+    Returns how many tiles of the table are left, and how many are copied.
+    """
+    channels, columns, filters, chunk = sizes[3], sizes[5], sizes[6], sizes[10]
+    padded, whole = (filters + LANES - 1) // LANES * LANES, columns // TILE
+    rest, copies, count = columns - whole * TILE, 0, lines * whole
+    if rest:
+        for i in range(lines):
+            pixels = at + (i * columns + whole * TILE) * filters
+            u_tiles[i], strip_tiles[i] = (i * (whole + 1) + whole) * channels, i * TILE * padded
+            copy_tile(grad, pixels, rest, filters, strip, strip_tiles[i], padded)
+        copies = lines
+    beyond = at + (TILE - 1) * filters + padded - grad.size
+    while count and table[count - 1] + beyond > 0:  # its last vector ends behind the array
+        count -= 1
+        u_tiles[copies] = table[chunk * whole + count]
+        strip_tiles[copies] = copies * TILE * padded
+        copy_tile(grad, at + table[count], TILE, filters, strip, strip_tiles[copies], padded)
+        copies += 1
+    return count, copies
 
 
 @jit
@@ -112,6 +162,8 @@ def filter_gradient_lines(
     grad: np.ndarray,
     sums: np.ndarray,
     workspace: np.ndarray,
+    tables: np.ndarray,
+    table: np.ndarray,
     sizes: tuple[int, ...],
     add: int,
     ahead: np.ndarray,
@@ -119,40 +171,48 @@ def filter_gradient_lines(
     """Add up ``sums[part][position][line][channel][K]`` over a part of the blocks of lines.
 
     To what is there, if `add` is not 0. What is asked for ahead is in `ahead` where the gradient of
-    the next product is in `grad`: that, or what else will have to come from memory.
+    the next product is in `grad`: that, or what else will have to come from memory. `table` has the
+    offsets of the whole tiles of `chunk` lines, in the gradient and then in u.
     """
     batch, height, width, channels, rows, columns, filters = sizes[:7]
     pad_top, pad_left, block, chunk = sizes[7:]
     padded, tiles = (filters + LANES - 1) // LANES * LANES, (columns + TILE - 1) // TILE
     u_line = tiles * channels
-    u_slice = (block + TAPS - 1) * u_line + FEW
+    u_slice = (block + TAPS - 1) * u_line + GREY
     u, total = workspace[part], sums[part]
     line, seen = width * channels, (tiles * TILE + TAPS - 1) * channels
-    copied = behind(u, PATCH * u_slice)
-    strip = behind(copied, (block + TAPS - 1) * seen + FEW)
-    in_place = columns == tiles * TILE and filters == padded
+    pixels = behind(u, PATCH * u_slice)
+    before = PATCH * u_slice + (block + TAPS - 1) * seen + READ_BEYOND
+    strip = behind(u, before // LANES * LANES + HALF_OFF)
+    u_tiles, strip_tiles = tables[part], behind(tables[part], chunk + MORE_TILES)
+    u_table = behind(table, chunk * (columns // TILE))
     blocks = (rows + block - 1) // block
     for number in range(batch * blocks * part // parts, batch * blocks * (part + 1) // parts):
         image, first = number // blocks, number % blocks * block
         last = min(rows, first + block)
         at, lines = image * height * line, last - first + TAPS - 1
         left = pad_left * channels
-        copy_padded(x, at, first - pad_top, lines, height, line, left, seen, copied)
-        transform_lines(copied, lines, tiles, channels, u, u_slice)
+        copy_padded(x, at, first - pad_top, lines, height, line, left, seen, pixels)
+        transform_lines(pixels, lines, tiles, channels, u, u_slice)
         for i in range(first, last, chunk):
-            lines = min(chunk, last - i)
+            lines, here = min(chunk, last - i), (i - first) * u_line
             at = (image * rows + i) * columns * filters
             following = at + lines * columns * filters
-            pixels, start = grad, at
-            if not in_place:
-                copy_lines(grad, at, lines, columns, filters, tiles, strip, padded)
-                pixels, start = strip, 0
+            left_over = (strip, u_tiles, strip_tiles)
+            count, copies = copy_left_over(grad, at, lines, sizes, table, *left_over)
             for k in range(0, padded, LANES):
-                add_products(
-                    u, (i - first) * u_line, u_slice, u_line, channels, lines * tiles,
-                    pixels, start + k, padded, total, k, add, ahead, following,
-                )  # fmt: skip
-                following += lines * tiles * TILE * LANES
+                asked = following + count * TILE * k
+                for copied in range(count == 0, 1 + (copies > 0)):
+                    source, start, pixel, some = grad, at + k, filters, count
+                    u_places, places = u_table, table
+                    if copied:
+                        source, start, pixel, some = strip, k, padded, copies
+                        u_places, places = u_tiles, strip_tiles
+                    add_products(
+                        u, here, u_places, u_slice, u_line, channels,
+                        source, start, places, pixel, some,
+                        total, k, padded, add + copied * count, ahead, asked,
+                    )  # fmt: skip
             add = 1
 
 
@@ -160,41 +220,52 @@ def filter_gradient_lines(
 def add_products(
     u: np.ndarray,
     u_offset: int,
+    u_tiles: np.ndarray,
     u_slice: int,
     u_line: int,
     channels: int,
-    tiles: int,
     grad: np.ndarray,
     grad_offset: int,
+    grad_tiles: np.ndarray,
     pixel: int,
+    tiles: int,
     sums: np.ndarray,
     to: int,
+    row: int,
     add: int,
     ahead: np.ndarray,
     ahead_offset: int,
 ) -> None:
-    """Add up the products of sixteen filters with all channels, four or three at a time."""
-    asked = tiles * ASKED // 2
+    """Add up the products of sixteen filters with all channels, a few at a time."""
     c = 0
     while c < channels:
-        here, there = u_offset + c, to + c * pixel
+        here, there = u_offset + c, to + c * row
+        width = width_of(channels - c)
+        asked = tiles * lines_asked(PASSES[width]) * LANES // 2  # the next tile goes on from there
         second, third = ahead_offset + asked, ahead_offset + 2 * asked
-        if (channels - c) % 4 == 0:
-            _ends_4(u, here, u_slice, u_line, channels, tiles, grad, grad_offset, pixel,
-                    sums, there, add, ahead, ahead_offset)  # fmt: skip
-            _ones_4(u, here, u_slice, u_line, channels, tiles, grad, grad_offset, pixel,
-                    sums, there, add, ahead, second)  # fmt: skip
-            _twos_4(u, here, u_slice, u_line, channels, tiles, grad, grad_offset, pixel,
-                    sums, there, add, ahead, third)  # fmt: skip
-            c += 4
+        if width == 4:
+            _ends_4(u, here, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel,
+                    tiles, sums, there, channels, row, add, ahead, ahead_offset)  # fmt: skip
+            _ones_4(u, here, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel,
+                    tiles, sums, there, channels, row, add, ahead, second)  # fmt: skip
+            _twos_4(u, here, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel,
+                    tiles, sums, there, channels, row, add, ahead, third)  # fmt: skip
+        elif width == 3:
+            _ends_3(u, here, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel,
+                    tiles, sums, there, channels, row, add, ahead, ahead_offset)  # fmt: skip
+            _ones_3(u, here, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel,
+                    tiles, sums, there, channels, row, add, ahead, second)  # fmt: skip
+            _twos_3(u, here, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel,
+                    tiles, sums, there, channels, row, add, ahead, third)  # fmt: skip
+        elif width == 2:
+            _low_2(u, here, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel,
+                    tiles, sums, there, channels, row, add, ahead, ahead_offset)  # fmt: skip
+            _high_2(u, here, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel,
+                    tiles, sums, there, channels, row, add, ahead, second)  # fmt: skip
         else:
-            _ends_3(u, here, u_slice, u_line, channels, tiles, grad, grad_offset, pixel,
-                    sums, there, add, ahead, ahead_offset)  # fmt: skip
-            _ones_3(u, here, u_slice, u_line, channels, tiles, grad, grad_offset, pixel,
-                    sums, there, add, ahead, second)  # fmt: skip
-            _twos_3(u, here, u_slice, u_line, channels, tiles, grad, grad_offset, pixel,
-                    sums, there, add, ahead, third)  # fmt: skip
-            c += 3
+            _all_1(u, here, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel,
+                    tiles, sums, there, channels, row, add, ahead, ahead_offset)  # fmt: skip
+        c += width
 
 
 @jit

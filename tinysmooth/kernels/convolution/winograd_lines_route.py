@@ -7,6 +7,7 @@ timing.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -19,20 +20,23 @@ from tinysmooth.kernels.convolution.geometry import (
     Work,
     round_up,
 )
-from tinysmooth.kernels.convolution.line_tiles import PAIRS, TAPS
-from tinysmooth.kernels.convolution.transforms import FEW
+from tinysmooth.kernels.convolution.line_tiles import TAPS, width_of
+from tinysmooth.kernels.convolution.transforms import FEW, GREY
 from tinysmooth.kernels.convolution.winograd_lines import (
+    HALF_OFF,
+    MORE_TILES,
+    PASSES,
+    READ_BEYOND,
     filter_gradient_lines,
     lines_to_filter_gradient,
 )
 from tinysmooth.kernels.convolution.winograd_patches import PATCH, TILE
-from tinysmooth.kernels.prepared import Calls, Piece, Prepared, flat, remembered
+from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat, remembered
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 
-CHANNELS = (3, 4, 6, 7, 8)
-"""Numbers of channels that are worth it: sums of threes and fours. With twelve, `winograd_tiles` is
-as quick; with one or two, four lanes would be filled for little."""
+MOST_CHANNELS = 8
+"""With twelve, `winograd_tiles` is as quick."""
 
 CHUNK_FLOATS = 2**15
 """Floats of the gradient in a product: 128 KB, which stay in the L2 cache. With a quarter of that,
@@ -41,17 +45,14 @@ to fit L1 caches, the sums are read and written more often, and it took 1.02 to 
 BLOCK_FLOATS = 2**14
 """Floats of transformed lines that are kept: 64 KB, which stay near beside the gradient."""
 
-VALUES = 4
-"""Operations that make the values at a pair of points, in each tile."""
+VALUES = 12
+"""Operations that make the values at all points, in each tile."""
 
 CALL = 90
-"""What the sums of a product take on their way from and to memory, for each pair."""
+"""What the sums of a product take on their way from and to memory, for each tile of them."""
 
-LINE_TILE = 20
-"""What transforming the pixels of a tile of x takes."""
-
-COPIED = 4
-"""What copying a vector of the gradient to a strip takes."""
+LINE_TILE, GREY_LINE_TILE = 20, 5
+"""What transforming the pixels of a tile of x takes: of one to four channels, and of one."""
 
 
 class Plan(NamedTuple):
@@ -62,6 +63,8 @@ class Plan(NamedTuple):
     chunk: int  # lines in a product
     parts: int
     workspace: int  # floats of each part
+    tables: int  # entries for the tiles that each part copies
+    table: np.ndarray  # where the others lie
     sums: Shape
     back: int  # floats of workspace to transform the sums back
     sizes: tuple[int, ...]  # as the kernel takes them
@@ -81,19 +84,28 @@ def plan_gradient(
     block = -(-rows // -(-rows // block))
     chunk = max(1, min(block, CHUNK_FLOATS // (tiles * TILE * padded)))
     parts = min(parts, batch * -(-rows // block))
-    u = PATCH * ((block + TAPS - 1) * u_line + FEW)
-    copied = (block + TAPS - 1) * (tiles * TILE + TAPS - 1) * channels + FEW
-    strip = chunk * tiles * TILE * padded
+    u = PATCH * ((block + TAPS - 1) * u_line + GREY)
+    copied = (block + TAPS - 1) * (tiles * TILE + TAPS - 1) * channels + READ_BEYOND
+    strip = (chunk + MORE_TILES) * TILE * padded
     return Plan(
         tiles=tiles,
         block=block,
         chunk=chunk,
         parts=parts,
-        workspace=round_up(u + copied + strip, LANES),
+        workspace=round_up(u + copied + HALF_OFF + strip, LANES),
+        tables=2 * (chunk + MORE_TILES),
+        table=_table(chunk, columns, filters, channels),
         sums=(parts, sums),
         back=(channels * TAPS * TAPS + PATCH) * LANES,
         sizes=(*x_shape, *size, filters, *padding, block, chunk),
     )
+
+
+def _table(chunk: int, columns: int, filters: int, channels: int) -> np.ndarray:
+    """Return the offsets of the whole tiles of some lines, in the gradient and then in u."""
+    line, tile = np.indices((chunk, columns // TILE))
+    pixels, tiles = line * columns + tile * TILE, line * -(-columns // TILE) + tile
+    return np.concatenate([(pixels * filters).ravel(), (tiles * channels).ravel()]).astype(np.int64)
 
 
 @remembered
@@ -102,12 +114,13 @@ def _prepare(x: Shape, grad: Shape, weight: Shape, padding: Pair, num_threads: i
     sums = Piece(0, plan.sums)
     workspace = Piece(sums.stop, (plan.parts, plan.workspace))
     back = Piece(workspace.stop, (plan.back,))
-    arrays = (flat(x), flat(grad), sums, workspace)
+    tables = Piece(back.stop, (plan.parts, plan.tables), INT)
+    arrays = (flat(x), flat(grad), sums, workspace, tables, plan.table)
     steps = (
         Prepared(filter_gradient_lines, plan.parts, *arrays, plan.sizes, 0, flat(grad)),
         Prepared(lines_to_filter_gradient, 1, sums, flat(weight), weight[:2], back),
     )
-    return Calls(steps, back.stop, plan.parts)
+    return Calls(steps, tables.stop, plan.parts)
 
 
 def filter_gradient(
@@ -123,23 +136,27 @@ def filter_gradient(
     return out
 
 
+def _widths(channels: int) -> Iterator[int]:
+    """Give the channels that are taken at a time."""
+    while channels:
+        yield (width := width_of(channels))
+        channels -= width
+
+
 def cost(work: Work) -> float:
     """Return the time this route takes, in multiply-adds of vectors; infinity where it cannot run.
 
     It makes nothing but the gradient of filters.
     """
     batch, size, channels, filters, kernel, stride, _ = work
-    if not WIDE or channels not in CHANNELS or kernel != (TAPS, TAPS) or stride != (1, 1):
+    if not WIDE or channels > MOST_CHANNELS or kernel != (TAPS, TAPS) or stride != (1, 1):
         return math.inf
     shapes = (batch, *size, channels), (filters, channels, *kernel)  # but for the border
     plan = plan_gradient(*shapes, size, (0, 0))
     rows, vectors = batch * size[0], -(-filters // LANES)
-    tiles, pairs = rows * plan.tiles, len(PAIRS)
-    calls = rows / plan.chunk * vectors * -(-channels // FEW) * pairs
-    values = -(-channels // FEW) * VALUES
-    products = tiles * vectors * pairs * (2 * TAPS * channels + values)
-    transforms = tiles * (1 + (TAPS - 1) / plan.block) * LINE_TILE * -(-channels // FEW)
-    copied = 0.0
-    if size[1] % TILE or filters % LANES:
-        copied = tiles * TILE * vectors * COPIED
-    return products + calls * CALL + transforms + copied
+    tiles, widths = rows * plan.tiles, list(_widths(channels))
+    calls = rows / plan.chunk * vectors * sum(PASSES[width] for width in widths)
+    products = tiles * vectors * (PATCH * TAPS * channels + VALUES * len(widths))
+    a_tile = GREY_LINE_TILE if channels == 1 else LINE_TILE * -(-channels // FEW)
+    transforms = tiles * (1 + (TAPS - 1) / plan.block) * a_tile
+    return products + calls * CALL * (2 if size[1] % TILE else 1) + transforms
