@@ -57,18 +57,6 @@ pixels that the next product will read."""
 
 
 @jit
-def width_of(channels: int) -> int:
-    """Return how many of so many channels to take at a time: three or four, as far as there are.
-
-    Examples
-    --------
-    >>> [width_of(channels) for channels in range(1, 10)]
-    [1, 2, 3, 4, 3, 3, 3, 4, 3]
-    """
-    return 4 if channels % 4 == 0 else min(channels, 3)
-
-
-@jit
 def lines_asked(passes: int) -> int:
     """Return the lines that a tile asks for in a turn, one of so many."""
     return (ASKED + passes - 1) // passes

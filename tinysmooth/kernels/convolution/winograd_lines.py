@@ -32,7 +32,6 @@ from tinysmooth.kernels.convolution.line_tiles import (
     TAPS,
     lines_asked,
     make_line_tile,
-    width_of,
 )
 from tinysmooth.kernels.convolution.packing import copy_filled, copy_rows, zero_rows
 from tinysmooth.kernels.convolution.transforms import (
@@ -61,9 +60,6 @@ MORE_TILES = LANES // TILE
 HALF_OFF = LANES + LANES // 2
 """Where the strip of copied tiles begins, behind the last whole cache line: in the middle of one.
 From the beginning of a line on, it took 1.1 to 1.25 of the time in two threads on Zen 4."""
-
-READ_BEYOND = 4 * GREY
-"""Floats behind the last line that are read for tiles which are none, and go nowhere."""
 
 
 @jit
@@ -97,7 +93,10 @@ def copy_padded(
 def transform_lines(
     pixels: np.ndarray, lines: int, tiles: int, channels: int, u: np.ndarray, u_slice: int
 ) -> None:
-    """Transform the tiles of all lines, which have two pixels more than their tiles."""
+    """Transform the tiles of all lines, which have two pixels more than their tiles.
+
+    Lanes that are no channel, or no tile, read what is behind and go nowhere.
+    """
     seen = (tiles * TILE + TAPS - 1) * channels
     for i in range(lines):
         if channels == 1:
@@ -182,7 +181,7 @@ def filter_gradient_lines(
     u, total = workspace[part], sums[part]
     line, seen = width * channels, (tiles * TILE + TAPS - 1) * channels
     pixels = behind(u, PATCH * u_slice)
-    before = PATCH * u_slice + (block + TAPS - 1) * seen + READ_BEYOND
+    before = PATCH * u_slice + (block + TAPS - 1) * seen
     strip = behind(u, before // LANES * LANES + HALF_OFF)
     u_tiles, strip_tiles = tables[part], behind(tables[part], chunk + MORE_TILES)
     u_table = behind(table, chunk * (columns // TILE))
@@ -236,11 +235,10 @@ def add_products(
     ahead: np.ndarray,
     ahead_offset: int,
 ) -> None:
-    """Add up the products of sixteen filters with all channels, a few at a time."""
-    c = 0
-    while c < channels:
+    """Add up the products of sixteen filters with all channels, up to four at a time."""
+    for c in range(0, channels, FEW):
         here, there = u_offset + c, to + c * row
-        width = width_of(channels - c)
+        width = min(channels - c, FEW)
         asked = tiles * lines_asked(PASSES[width]) * LANES // 2  # the next tile goes on from there
         second, third = ahead_offset + asked, ahead_offset + 2 * asked
         if width == 4:
@@ -265,7 +263,6 @@ def add_products(
         else:
             _all_1(u, here, u_tiles, u_slice, u_line, grad, grad_offset, grad_tiles, pixel,
                     tiles, sums, there, channels, row, add, ahead, ahead_offset)  # fmt: skip
-        c += width
 
 
 @jit

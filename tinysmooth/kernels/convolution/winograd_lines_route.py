@@ -7,7 +7,6 @@ timing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +19,12 @@ from tinysmooth.kernels.convolution.geometry import (
     Work,
     round_up,
 )
-from tinysmooth.kernels.convolution.line_tiles import TAPS, width_of
+from tinysmooth.kernels.convolution.line_tiles import TAPS
 from tinysmooth.kernels.convolution.transforms import FEW, GREY
 from tinysmooth.kernels.convolution.winograd_lines import (
     HALF_OFF,
     MORE_TILES,
     PASSES,
-    READ_BEYOND,
     filter_gradient_lines,
     lines_to_filter_gradient,
 )
@@ -85,7 +83,7 @@ def plan_gradient(
     chunk = max(1, min(block, CHUNK_FLOATS // (tiles * TILE * padded)))
     parts = min(parts, batch * -(-rows // block))
     u = PATCH * ((block + TAPS - 1) * u_line + GREY)
-    copied = (block + TAPS - 1) * (tiles * TILE + TAPS - 1) * channels + READ_BEYOND
+    copied = (block + TAPS - 1) * (tiles * TILE + TAPS - 1) * channels
     strip = (chunk + MORE_TILES) * TILE * padded
     return Plan(
         tiles=tiles,
@@ -136,13 +134,6 @@ def filter_gradient(
     return out
 
 
-def _widths(channels: int) -> Iterator[int]:
-    """Give the channels that are taken at a time."""
-    while channels:
-        yield (width := width_of(channels))
-        channels -= width
-
-
 def cost(work: Work) -> float:
     """Return the time this route takes, in multiply-adds of vectors; infinity where it cannot run.
 
@@ -154,9 +145,9 @@ def cost(work: Work) -> float:
     shapes = (batch, *size, channels), (filters, channels, *kernel)  # but for the border
     plan = plan_gradient(*shapes, size, (0, 0))
     rows, vectors = batch * size[0], -(-filters // LANES)
-    tiles, widths = rows * plan.tiles, list(_widths(channels))
+    tiles, widths = rows * plan.tiles, [min(FEW, channels - c) for c in range(0, channels, FEW)]
     calls = rows / plan.chunk * vectors * sum(PASSES[width] for width in widths)
     products = tiles * vectors * (PATCH * TAPS * channels + VALUES * len(widths))
-    a_tile = GREY_LINE_TILE if channels == 1 else LINE_TILE * -(-channels // FEW)
+    a_tile = GREY_LINE_TILE if channels == 1 else LINE_TILE * len(widths)
     transforms = tiles * (1 + (TAPS - 1) / plan.block) * a_tile
     return products + calls * CALL * (2 if size[1] % TILE else 1) + transforms
