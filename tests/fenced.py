@@ -87,7 +87,7 @@ def free_lines(work):
 def check_block(batch, channels, filters, side, kernel, stride, padding):
     """The gradient of filters through a batch norm, an image at a time, against both steps."""
     blocks.FEWEST_IMAGES = blocks.FEWEST_WINDOWS = 1
-    fast.winograd_enabled = False
+    winograd_lines_route.cost = free_lines
     rng = np.random.default_rng(0)
     images = rng.standard_normal((batch, side, side, channels), np.float32)
     weight = rng.standard_normal((filters, channels, kernel, kernel), np.float32)
@@ -97,7 +97,7 @@ def check_block(batch, channels, filters, side, kernel, stride, padding):
     factor = rng.uniform(0.5, 1.5, filters).astype(np.float32)
     scale = (factor / np.sqrt(var)).astype(np.float32)
     numbers = (scale, (-mean * scale).astype(np.float32), mean, 1 / np.sqrt(var), factor)
-    for at_end, pool in itertools.product((True, False), repeat=2):
+    for at_end, pool, lines in itertools.product((True, False), repeat=3):
         result = kernels.batch_norm_apply(x, *numbers[:2], True, pool, None)
         grad = rng.standard_normal(result.shape, np.float32)
         arrays = [grad, x, *numbers]
@@ -107,7 +107,7 @@ def check_block(batch, channels, filters, side, kernel, stride, padding):
         fenced_arrays = [fenced(array, at_end) for array in (*arrays, result, images)]
         *arrays, result, inputs = fenced_arrays
         rest = (True, pool, True, result if pool else None, inputs, weight.shape, *how)
-        kernels.use_kernels("compiled", winograd=False)
+        kernels.use_kernels("compiled", winograd=lines)
         found = kernels.conv2d_block_backward_weight(*arrays, *rest)
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * np.abs(theirs).max())

@@ -90,9 +90,10 @@ def test_llvm_unrolls_no_loop_of_a_tile(height, vectors, neighbours, asks):
 
 
 @needs_compilation
-@pytest.mark.parametrize("width", [1, 2, 3, 4])
-def test_nor_of_a_tile_of_lines_which_asks_for_its_share(width):
-    points = line_tiles.GROUPS[width][0]
+@pytest.mark.parametrize(
+    ("width", "points"), [(w, points) for w, group in line_tiles.GROUPS.items() for points in group]
+)
+def test_nor_of_a_tile_of_lines_which_asks_for_its_share(width, points):
     tile = line_tiles.make_line_tile(width, points)
 
     @numba.njit

@@ -142,6 +142,7 @@ def _gradient_by_lines(
 ) -> None:
     """Do the same with the products of `winograd_lines`."""
     table, strip, floats = tables[part], strips[part], sizes[6]
+    product = plan[10] * sizes[2] * sizes[3]  # floats that are asked for while one is made
     _finish_sums(sizes, norm_sums, found, numbers, table, gradients[part])
     begin = sizes[0] * part // parts
     for n in range(begin, sizes[0] * (part + 1) // parts):
@@ -149,7 +150,7 @@ def _gradient_by_lines(
         filter_gradient_lines(
             0, 1, behind(images, n * floats), strip, filter_sums[part : part + 1],
             workspace[part : part + 1], offsets[part : part + 1], places, plan, int(n > begin),
-            behind(x, following),
+            behind(x, following - product),
         )  # fmt: skip
 
 
@@ -164,7 +165,7 @@ def _route(
     threads: int,
     parts: int,
 ) -> fast.Route | None:
-    """Return the route whose products take an image at a time; None if the images are unfit."""
+    """Return the route whose products take an image at a time; None if that is not to be."""
     route, _ = fast.route_of_weight(images, out, filters, stride, padding, winograd, threads)
     if out[0] < FEWEST_IMAGES * parts or out[3] < LANES:
         return None
@@ -199,7 +200,7 @@ def _prepare(
         workspace = Piece(sums.stop, (parts, by_lines.workspace))
         back = Piece(workspace.stop, (by_lines.back,))
         offsets = Piece(back.stop, (parts, by_lines.tables), INT)
-        places = (sums, workspace, offsets, by_lines.table, by_lines.sizes)
+        places = (sums, workspace, offsets, by_lines.whole_tiles, by_lines.sizes)
         steps = (
             Prepared(_gradient_by_lines, parts, *before, *places),
             Prepared(lines_to_filter_gradient, 1, sums, flat(filters), size, back),

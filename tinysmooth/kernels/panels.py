@@ -3,7 +3,7 @@
 B is cut in panels of 64 columns, each stored on its own as (depth, width): the four loads of a step
 are then neighbours. The last columns, padded to a multiple of 16, are a panel of their own, whose
 tiles are narrower and taller (`tinysmooth.kernels.microkernel` says why; of 9 x 2 or 9 x 1 for
-a first layer), or those of `tinysmooth.kernels.narrow`::
+3x3 filters on three channels), or those of `tinysmooth.kernels.narrow`::
 
     B [depth][176]  -->  panels of 64, 64 and 48 columns        tiles 6 x 4, 6 x 4 and 8 x 3
 """
@@ -31,7 +31,7 @@ def columns_cost(vectors: int) -> float:
 
 
 NINE = 9
-"""Taps in a row of 3x3 filters on three channels, the first layer of most networks."""
+"""Taps in a row of 3x3 filters on three channels."""
 
 
 @jit

@@ -30,16 +30,9 @@ from tinysmooth.kernels.convolution import (
     winograd_route,
     winograd_shared_route,
 )
-from tinysmooth.kernels.convolution.geometry import (
-    Pair,
-    Shape,
-    Work,
-    output_size,
-    round_up,
-)
+from tinysmooth.kernels.convolution.geometry import Pair, Shape, Work, output_size
 from tinysmooth.kernels.convolution.grids import grid_of_images, grids_of_gradient
 from tinysmooth.kernels.jit import ENABLED
-from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.prepared import remembered
 from tinysmooth.kernels.thread_count import get_num_threads
 
@@ -220,10 +213,8 @@ def _route(
     (rows, columns), (down, across) = work.kernel, work.stride
     shared = 1 if gathering is None else down * across
     depth = rows * columns * work.channels
-    if gradient:
-        depth = round_up(depth, ROWS_STEP)  # its sums are rows of tiles
     windows = work.windows / shared
-    costs = {Route.WINDOWS: windows_plans.cost(windows, depth, work.filters, work.kept)}
+    costs = {Route.WINDOWS: windows_plans.cost(windows, depth, work.filters, work.kept, gradient)}
     together = 1
     if gathering is not None:
         costs[Route.FEW_CHANNELS] = gathering
@@ -234,5 +225,5 @@ def _route(
             costs[Route.LINES] = winograd_lines_route.cost(work)
         if shared == 1:
             together = few_filters.windows_together(work.filters, work.size[1], columns, across)
-        costs[Route.FEW_FILTERS] = few_filters.cost(work, together)
+        costs[Route.FEW_FILTERS] = few_filters.cost(work, together, gradient)
     return min(costs, key=lambda route: costs[route]), together

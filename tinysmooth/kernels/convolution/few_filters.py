@@ -48,7 +48,7 @@ def windows_together(filters: int, across: int, columns: int, step: int) -> int:
     )
 
 
-def cost(work: Work, together: int) -> float:
+def cost(work: Work, together: int, gradient: bool = False) -> float:
     """Return the time of so many windows, in multiply-adds of vectors; infinity for windows alone.
 
     What is kept of single windows, where they are cut, stands for what is kept of wider ones.
@@ -65,7 +65,7 @@ def cost(work: Work, together: int) -> float:
         return math.inf
     depth = work.kernel[0] * (work.kernel[1] + (together - 1) * work.stride[1]) * work.channels
     windows = work.windows / together
-    return windows_plans.cost(windows, depth, work.filters, work.kept)
+    return windows_plans.cost(windows, depth, work.filters, work.kept, gradient)
 
 
 def _wider(weight: np.ndarray, step: int, together: int) -> np.ndarray:

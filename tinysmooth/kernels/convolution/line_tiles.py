@@ -10,9 +10,9 @@ on three lines and in a few channels::
 
 The sums stay in registers while the tile walks along the pixels of some lines. It is no matrix
 product: each multiply-add loads a number of its own, which AVX-512 can do within the instruction.
-So many points at a time as fill the registers: all six for one channel, three for two, else two.
-Pairs of points (1 and -1, 2 and -2) stay together, since they share most of what makes their
-values.
+So many points at a time that there are 18 sums or 24: all six for one channel, three for two, else
+two. Pairs of points (1 and -1, 2 and -2) stay together where they can, since they share most of
+what makes their values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from tinysmooth.kernels.convolution.transforms import output_gradient_transform
-from tinysmooth.kernels.convolution.winograd_patches import PATCH, TILE
+from tinysmooth.kernels.convolution.winograd_patches import PATCH, SHIFT, TILE
 from tinysmooth.kernels.generators import Lanes
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.microkernel import write_tile
@@ -38,7 +38,7 @@ from tinysmooth.kernels.vectors import (
     multiply_add,
 )
 
-TAPS = 3
+TAPS = SHIFT
 """Rows and columns of the filters."""
 
 PAIRS = ((0, PATCH - 1), (1, 2), (3, 4))
@@ -52,8 +52,8 @@ GROUPS = {1: ALL, 2: TRIPLES, 3: PAIRS, 4: PAIRS}
 """The points of each tile, by the channels it has at a time."""
 
 ASKED = 9
-"""Lines that the tiles of all points together ask for in a turn, of two steps: nine eighths of the
-pixels that the next product will read."""
+"""Lines that the tiles of all points together ask for in a turn, of two steps: an eighth more than
+they read, so that the pixels of the next product are all asked for."""
 
 
 @jit

@@ -228,6 +228,7 @@ transform_filter_gradient = make_tile_transform(filter_gradient_transform, 6)
 transform_shared_input = make_tile_transform(shared_input_transform, 5)
 transform_shared_filter = make_tile_transform(shared_filter_transform, 3)
 transform_shared_output = make_tile_transform(shared_output_transform, 5)
+
 FEW = 4
 """Lanes of a vector for few channels."""
 
@@ -244,21 +245,22 @@ def transform_grey_inputs(
 ) -> Any:
     """Transform the pixels of `GREY` neighbouring tiles of one channel, each in a lane.
 
-    ``transform_grey_inputs(source, offset, out, out_offset, out_stride)``: reads 36 floats, and
-    writes a vector for each of six points. Every fourth pixel is the first of a tile.
+    ``transform_grey_inputs(source, offset, out, out_offset, out_stride)`` reads the pixels of these
+    tiles and two more, and writes a vector for each of six points. A tile is four pixels wide.
     """
-    count, numbers = 4 * GREY, ir.VectorType(ir.IntType(32), GREY)
+    wide = 4
+    count, numbers = wide * GREY, ir.VectorType(ir.IntType(32), GREY)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         read = element(context, builder, sig.args[0], args[0], args[1])
         write = element(context, builder, sig.args[2], args[2], args[3])
         run = ir.VectorType(FLOAT, count).as_pointer()
         pixels = []
-        for start in (0, 4):
+        for start in (0, wide):
             place = builder.bitcast(builder.gep(read, [INDEX(start)]), run)
             several = builder.load(place, align=ALIGNMENT)
-            for first in range(4 if start == 0 else 2):
-                every_fourth = ir.Constant(numbers, list(range(first, count, 4)))
+            for first in range(wide if start == 0 else 2):
+                every_fourth = ir.Constant(numbers, list(range(first, count, wide)))
                 pixels.append(
                     Lanes(builder, builder.shuffle_vector(several, several, every_fourth))
                 )

@@ -64,8 +64,15 @@ COPIED_GRADIENT = 20
 """What gathering a vector of the gradient of out takes: those of a zone are no matrix in memory."""
 
 
-def cost(windows: float, depth: int, filters: int, kept: float = 1.0) -> float:
-    """Return the time of so many windows of `depth` numbers, if only the share `kept` is left."""
+def cost(
+    windows: float, depth: int, filters: int, kept: float = 1.0, gradient: bool = False
+) -> float:
+    """Return the time of so many windows of `depth` numbers, if only the share `kept` is left.
+
+    For the `gradient` of filters the depth is made in whole tiles.
+    """
+    if gradient:
+        depth = round_up(depth, ROWS_STEP)
     vectors = -(-filters // LANES)
     return depth * (columns_cost(vectors) * windows * kept + vectors * FILTERS_AS_WINDOWS)
 

@@ -10,13 +10,14 @@ values, which are made in registers where they are used and go nowhere else (`li
     sums[p][r][c]  +=  u[p][i + r][tile][c] * value p of tile (i, tile)    r: line of the filter
     taps of line r, channel c  =  G^T sums[:, r, c]                        once, at the end
 
-That is F(3, 4) of `winograd`: 6 * 3 C multiply-adds for four pixels of sixteen filters in place of
-12 * 3 C, and eight operations for the values. x is transformed with a channel in each of four
-lanes. What the lanes behind the last channel hold is overwritten by the next tile.
+That is F(4, 3) of `winograd`, transposed: 6 * 3 C multiply-adds for four pixels of sixteen filters
+in place of 12 * 3 C, and nine operations for the values of up to four channels. x is transformed
+with a channel in each of four lanes or, where there is but one, with a tile in each of eight. What
+the lanes behind the last one hold is overwritten by the next tile.
 
 Tables tell where the tiles of a product lie, line by line. The last pixels of a line that fill no
-tile are copied, with zeros behind them, and make a product of their own. So do the last tiles of
-all whose vectors would end behind the array; elsewhere lanes behind the last filter meet the next
+tile are copied, with zeros behind them, and make another product. So are the last tiles of all,
+whose vectors would end behind the array; elsewhere lanes behind the last filter meet the next
 pixel, for sums that nobody reads.
 
 Only for AVX-512, which has registers for all sums of a pair of points.
@@ -125,14 +126,14 @@ def copy_left_over(
     at: int,
     lines: int,
     sizes: tuple[int, ...],
-    table: np.ndarray,
+    whole_tiles: np.ndarray,
     strip: np.ndarray,
     u_tiles: np.ndarray,
     strip_tiles: np.ndarray,
 ) -> tuple[int, int]:
     """Copy the tiles of some lines that cannot be read where they lie, and write where they are.
 
-    Returns how many tiles of the table are left, and how many are copied.
+    Returns how many whole tiles are read where they lie, and how many tiles are copied.
     """
     channels, columns, filters, chunk = sizes[3], sizes[5], sizes[6], sizes[10]
     padded, whole = (filters + LANES - 1) // LANES * LANES, columns // TILE
@@ -144,11 +145,11 @@ def copy_left_over(
             copy_tile(grad, pixels, rest, filters, strip, strip_tiles[i], padded)
         copies = lines
     beyond = at + (TILE - 1) * filters + padded - grad.size
-    while count and table[count - 1] + beyond > 0:  # its last vector ends behind the array
+    while count and whole_tiles[count - 1] + beyond > 0:  # its last vector ends behind the array
         count -= 1
-        u_tiles[copies] = table[chunk * whole + count]
+        u_tiles[copies] = whole_tiles[chunk * whole + count]
         strip_tiles[copies] = copies * TILE * padded
-        copy_tile(grad, at + table[count], TILE, filters, strip, strip_tiles[copies], padded)
+        copy_tile(grad, at + whole_tiles[count], TILE, filters, strip, strip_tiles[copies], padded)
         copies += 1
     return count, copies
 
@@ -162,7 +163,7 @@ def filter_gradient_lines(
     sums: np.ndarray,
     workspace: np.ndarray,
     tables: np.ndarray,
-    table: np.ndarray,
+    whole_tiles: np.ndarray,
     sizes: tuple[int, ...],
     add: int,
     ahead: np.ndarray,
@@ -170,8 +171,9 @@ def filter_gradient_lines(
     """Add up ``sums[part][position][line][channel][K]`` over a part of the blocks of lines.
 
     To what is there, if `add` is not 0. What is asked for ahead is in `ahead` where the gradient of
-    the next product is in `grad`: that, or what else will have to come from memory. `table` has the
-    offsets of the whole tiles of `chunk` lines, in the gradient and then in u.
+    the next product is in `grad`: that, or what else will have to come from memory. `whole_tiles`
+    has the offsets of the whole tiles of `chunk` lines, in the gradient and then in u; `tables` has
+    room for those of the tiles that a part copies.
     """
     batch, height, width, channels, rows, columns, filters = sizes[:7]
     pad_top, pad_left, block, chunk = sizes[7:]
@@ -184,26 +186,26 @@ def filter_gradient_lines(
     before = PATCH * u_slice + (block + TAPS - 1) * seen
     strip = behind(u, before // LANES * LANES + HALF_OFF)
     u_tiles, strip_tiles = tables[part], behind(tables[part], chunk + MORE_TILES)
-    u_table = behind(table, chunk * (columns // TILE))
+    u_whole_tiles = behind(whole_tiles, chunk * (columns // TILE))
     blocks = (rows + block - 1) // block
     for number in range(batch * blocks * part // parts, batch * blocks * (part + 1) // parts):
         image, first = number // blocks, number % blocks * block
         last = min(rows, first + block)
-        at, lines = image * height * line, last - first + TAPS - 1
-        left = pad_left * channels
-        copy_padded(x, at, first - pad_top, lines, height, line, left, seen, pixels)
-        transform_lines(pixels, lines, tiles, channels, u, u_slice)
+        lines_of_x, left = last - first + TAPS - 1, pad_left * channels
+        begin = image * height * line
+        copy_padded(x, begin, first - pad_top, lines_of_x, height, line, left, seen, pixels)
+        transform_lines(pixels, lines_of_x, tiles, channels, u, u_slice)
         for i in range(first, last, chunk):
             lines, here = min(chunk, last - i), (i - first) * u_line
             at = (image * rows + i) * columns * filters
             following = at + lines * columns * filters
             left_over = (strip, u_tiles, strip_tiles)
-            count, copies = copy_left_over(grad, at, lines, sizes, table, *left_over)
+            count, copies = copy_left_over(grad, at, lines, sizes, whole_tiles, *left_over)
             for k in range(0, padded, LANES):
                 asked = following + count * TILE * k
                 for copied in range(count == 0, 1 + (copies > 0)):
                     source, start, pixel, some = grad, at + k, filters, count
-                    u_places, places = u_table, table
+                    u_places, places = u_whole_tiles, whole_tiles
                     if copied:
                         source, start, pixel, some = strip, k, padded, copies
                         u_places, places = u_tiles, strip_tiles

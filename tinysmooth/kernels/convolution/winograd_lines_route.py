@@ -44,28 +44,46 @@ BLOCK_FLOATS = 2**14
 """Floats of transformed lines that are kept: 64 KB, which stay near beside the gradient."""
 
 VALUES = 12
-"""Operations that make the values at all points, in each tile."""
+"""What making the values at all points takes, for up to four channels."""
 
 CALL = 90
 """What the sums of a product take on their way from and to memory, for each tile of them."""
 
-LINE_TILE, GREY_LINE_TILE = 20, 5
+TILE_OF_X, GREY_TILE_OF_X = 20, 5
 """What transforming the pixels of a tile of x takes: of one to four channels, and of one."""
 
 
-class Plan(NamedTuple):
-    """How the lines of images are cut, and what that needs."""
+class Cut(NamedTuple):
+    """How the lines of images are cut."""
 
     tiles: int  # in a line
     block: int  # lines of the gradient whose lines of x are transformed at a time
     chunk: int  # lines in a product
     parts: int
+
+
+class Plan(NamedTuple):
+    """What the gradient of filters for given shapes needs."""
+
+    parts: int
     workspace: int  # floats of each part
     tables: int  # entries for the tiles that each part copies
-    table: np.ndarray  # where the others lie
+    whole_tiles: np.ndarray
     sums: Shape
     back: int  # floats of workspace to transform the sums back
     sizes: tuple[int, ...]  # as the kernel takes them
+
+
+def _cut(batch: int, size: Pair, channels: int, padded: int, threads: int | None) -> Cut:
+    rows, columns = size
+    tiles = -(-columns // TILE)
+    products = batch * rows * tiles * PATCH * TAPS * channels * padded
+    parts = plan_parts(products / PRODUCTS_PER_NANOSECOND, limit=threads)
+    share = -(-rows // -(-parts // batch))  # of an image that several threads share
+    block = max(1, min(share, BLOCK_FLOATS // (PATCH * tiles * channels)))
+    block = -(-rows // -(-rows // block))
+    chunk = max(1, min(block, CHUNK_FLOATS // (tiles * TILE * padded)))
+    return Cut(tiles, block, chunk, min(parts, batch * -(-rows // block)))
 
 
 def plan_gradient(
@@ -73,33 +91,24 @@ def plan_gradient(
 ) -> Plan:
     """Plan the gradient of filters for so many threads; None is for all."""
     batch, channels, filters = x_shape[0], x_shape[3], weight_shape[0]
-    rows, columns = size
-    padded, tiles = round_up(filters, LANES), -(-columns // TILE)
-    u_line, sums = tiles * channels, PATCH * TAPS * channels * padded
-    parts = plan_parts(batch * rows * tiles * sums / PRODUCTS_PER_NANOSECOND, limit=threads)
-    share = -(-rows // -(-parts // batch))  # of an image that several threads share
-    block = max(1, min(share, BLOCK_FLOATS // (PATCH * u_line)))
-    block = -(-rows // -(-rows // block))
-    chunk = max(1, min(block, CHUNK_FLOATS // (tiles * TILE * padded)))
-    parts = min(parts, batch * -(-rows // block))
-    u = PATCH * ((block + TAPS - 1) * u_line + GREY)
-    copied = (block + TAPS - 1) * (tiles * TILE + TAPS - 1) * channels
+    padded = round_up(filters, LANES)
+    tiles, block, chunk, parts = _cut(batch, size, channels, padded, threads)
+    lines = block + TAPS - 1
+    u = PATCH * (lines * tiles * channels + GREY)
+    pixels = lines * (tiles * TILE + TAPS - 1) * channels
     strip = (chunk + MORE_TILES) * TILE * padded
     return Plan(
-        tiles=tiles,
-        block=block,
-        chunk=chunk,
         parts=parts,
-        workspace=round_up(u + copied + HALF_OFF + strip, LANES),
+        workspace=round_up(u + pixels + HALF_OFF + strip, LANES),
         tables=2 * (chunk + MORE_TILES),
-        table=_table(chunk, columns, filters, channels),
-        sums=(parts, sums),
+        whole_tiles=_whole_tiles(chunk, size[1], filters, channels),
+        sums=(parts, PATCH * TAPS * channels * padded),
         back=(channels * TAPS * TAPS + PATCH) * LANES,
         sizes=(*x_shape, *size, filters, *padding, block, chunk),
     )
 
 
-def _table(chunk: int, columns: int, filters: int, channels: int) -> np.ndarray:
+def _whole_tiles(chunk: int, columns: int, filters: int, channels: int) -> np.ndarray:
     """Return the offsets of the whole tiles of some lines, in the gradient and then in u."""
     line, tile = np.indices((chunk, columns // TILE))
     pixels, tiles = line * columns + tile * TILE, line * -(-columns // TILE) + tile
@@ -113,7 +122,7 @@ def _prepare(x: Shape, grad: Shape, weight: Shape, padding: Pair, num_threads: i
     workspace = Piece(sums.stop, (plan.parts, plan.workspace))
     back = Piece(workspace.stop, (plan.back,))
     tables = Piece(back.stop, (plan.parts, plan.tables), INT)
-    arrays = (flat(x), flat(grad), sums, workspace, tables, plan.table)
+    arrays = (flat(x), flat(grad), sums, workspace, tables, plan.whole_tiles)
     steps = (
         Prepared(filter_gradient_lines, plan.parts, *arrays, plan.sizes, 0, flat(grad)),
         Prepared(lines_to_filter_gradient, 1, sums, flat(weight), weight[:2], back),
@@ -142,12 +151,14 @@ def cost(work: Work) -> float:
     batch, size, channels, filters, kernel, stride, _ = work
     if not WIDE or channels > MOST_CHANNELS or kernel != (TAPS, TAPS) or stride != (1, 1):
         return math.inf
-    shapes = (batch, *size, channels), (filters, channels, *kernel)  # but for the border
-    plan = plan_gradient(*shapes, size, (0, 0))
-    rows, vectors = batch * size[0], -(-filters // LANES)
-    tiles, widths = rows * plan.tiles, [min(FEW, channels - c) for c in range(0, channels, FEW)]
-    calls = rows / plan.chunk * vectors * sum(PASSES[width] for width in widths)
+    padded = round_up(filters, LANES)
+    if 0 in (*size, channels, padded):
+        return math.inf
+    cut = _cut(batch, size, channels, padded, None)
+    rows, vectors = batch * size[0], padded // LANES
+    tiles, widths = rows * cut.tiles, [min(FEW, channels - c) for c in range(0, channels, FEW)]
+    calls = rows / cut.chunk * vectors * sum(PASSES[width] for width in widths)
     products = tiles * vectors * (PATCH * TAPS * channels + VALUES * len(widths))
-    a_tile = GREY_LINE_TILE if channels == 1 else LINE_TILE * len(widths)
-    transforms = tiles * (1 + (TAPS - 1) / plan.block) * a_tile
+    a_tile = GREY_TILE_OF_X if channels == 1 else TILE_OF_X * len(widths)
+    transforms = tiles * (1 + (TAPS - 1) / cut.block) * a_tile
     return products + calls * CALL * (2 if size[1] % TILE else 1) + transforms
