@@ -45,7 +45,7 @@ def product(a, rows, columns, b, c, *, offsets=(0, 0, 0), first=0, add=0):
 
 @needs_compilation
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("rows", [4, 8, 12, 16, 20, 28, 64])
+@pytest.mark.parametrize("rows", [4, 8, 12, 16, 20, 28, 64, 260])
 @pytest.mark.parametrize("depth", [1, 2, 7, 8, 24, 32, 40, 52])
 @pytest.mark.parametrize("add", [0, 1])
 def test_a_panel_product_writes_or_adds_the_matrix_product(width, rows, depth, add):
@@ -111,8 +111,8 @@ def test_nor_of_a_tile_of_lines_which_asks_for_its_share(width, points):
 
 @needs_compilation
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("rows", [1, 3, 5, 9, 12, 18, 31])
-@pytest.mark.parametrize("depth", [5, 8])  # of 8 the vectors of B are held, where there is one
+@pytest.mark.parametrize("rows", [1, 3, 5, 9, 12, 18, 31, 301])
+@pytest.mark.parametrize("depth", [5, 8, 16])  # of 8 and 16 vectors of B are held
 @pytest.mark.parametrize("add", [0, 1])
 def test_rows_of_a_result_lie_anywhere_and_the_last_may_be_repeated(width, rows, depth, add):
     a, b = arrays(rows, depth, width)
