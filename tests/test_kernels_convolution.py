@@ -315,6 +315,7 @@ def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride
         (3, 32, 64, 3, 2, "WINDOWS"),
         (3, 32, 64, 7, 1, "WINDOWS"),
         (1, 32, 30, 3, 1, "LINES" if WIDE else "WINDOWS"),
+        (1, 32, 28, 3, 1, "LINES" if WIDE else "WINDOWS"),  # nine rows of sums take twelve of tiles
         (3, 32, 7, 3, 1, "WINDOWS"),  # five pixels of eight in two tiles
     ],
 )

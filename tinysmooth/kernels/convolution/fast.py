@@ -5,7 +5,7 @@
 
   - stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off;
   - with larger filters, or images that tiles of three pixels fit better: fused F(3x3, 3x3);
-  - the gradient of 3x3 filters on up to eight channels: F(3, 4) along the lines only;
+  - the gradient of 3x3 filters on up to eight channels: F(4, 3) along the lines only;
   - few filters: several windows in a vector (`few_filters`), which goes with Winograd;
   - the gradient of images with few channels or large filters: taps as columns (`few_channels`);
   - everything else: windows, a direct sum.

@@ -246,7 +246,8 @@ def transform_grey_inputs(
     """Transform the pixels of `GREY` neighbouring tiles of one channel, each in a lane.
 
     ``transform_grey_inputs(source, offset, out, out_offset, out_stride)`` reads the pixels of these
-    tiles and two more, and writes a vector for each of six points. A tile is four pixels wide.
+    tiles, each four wide, and four more, of which two count; it writes a vector for each of six
+    points.
     """
     wide = 4
     count, numbers = wide * GREY, ir.VectorType(ir.IntType(32), GREY)

@@ -28,12 +28,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth.kernels.convolution.filters import scatter_lanes
-from tinysmooth.kernels.convolution.line_tiles import (
-    GROUPS,
-    TAPS,
-    lines_asked,
-    make_line_tile,
-)
+from tinysmooth.kernels.convolution.line_tiles import GROUPS, TAPS, lines_asked, make_line_tile
 from tinysmooth.kernels.convolution.packing import copy_filled, copy_rows, zero_rows
 from tinysmooth.kernels.convolution.transforms import (
     FEW,
