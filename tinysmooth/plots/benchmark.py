@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinysmooth.plots.style import LIMIT, MUTED, SMOOTHED, new_figure
+from tinysmooth.plots.style import GROUND, LIMIT, MUTED, SMOOTHED, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,8 +51,10 @@ def benchmark_ratios(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure
     colours = [SMOOTHED if ratio <= 1 else MUTED for ratio in ratios]
     positions = range(len(bars))
     axis.barh(positions, ratios, color=colours, height=0.7)
+    ground = {"facecolor": GROUND, "edgecolor": "none", "pad": 0.5}  # where the line at 1 crosses
     for position, ratio in zip(positions, ratios, strict=True):
-        axis.text(ratio + 0.01, position, f"{ratio:.2f}", va="center", fontsize=7)
+        number = f"{ratio:.2f}"
+        axis.text(ratio + 0.01, position, number, va="center", fontsize=7, bbox=ground)
     axis.axvline(1.0, color=LIMIT, linestyle="--", linewidth=1.2, label="as fast as PyTorch")
     axis.set_yticks(positions, labels, fontsize=7)
     axis.set_ylim(len(bars) - 0.4, -0.6)
