@@ -19,6 +19,7 @@ from tinysmooth.checks import check_choice, check_flag
 from tinysmooth.kernels import (
     activation,
     augmentation,
+    bias,
     blocks,
     loss,
     max_pooling,
@@ -26,17 +27,20 @@ from tinysmooth.kernels import (
     normalisation,
     optimisation,
     pooling,
+    products,
 )
 from tinysmooth.kernels.convolution import fast as compiled_convolution
 from tinysmooth.kernels.convolution import reference as reference_convolution
 from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.reference import activation as reference_activation
 from tinysmooth.kernels.reference import augmentation as reference_augmentation
+from tinysmooth.kernels.reference import bias as reference_bias
 from tinysmooth.kernels.reference import blocks as reference_blocks
 from tinysmooth.kernels.reference import loss as reference_loss
 from tinysmooth.kernels.reference import normalisation as reference_normalisation
 from tinysmooth.kernels.reference import optimisation as reference_optimisation
 from tinysmooth.kernels.reference import pooling as reference_pooling
+from tinysmooth.kernels.reference import products as reference_products
 
 # ---- The sets ------------------------------------------------------------------------------------
 # A set offers every name in the ``__all__`` of its rooms. A new kernel needs three lines: its room
@@ -45,6 +49,8 @@ from tinysmooth.kernels.reference import pooling as reference_pooling
 REFERENCE_ROOMS: tuple[ModuleType, ...] = (
     reference_convolution,
     reference_pooling,
+    reference_products,
+    reference_bias,
     reference_activation,
     reference_normalisation,
     reference_blocks,
@@ -57,6 +63,8 @@ COMPILED_ROOMS: tuple[ModuleType, ...] = (
     compiled_convolution,
     max_pooling,
     pooling,
+    products,
+    bias,
     activation,
     normalisation,
     blocks,
@@ -183,6 +191,9 @@ avg_pool2d_forward = _chosen(reference_pooling.avg_pool2d_forward)
 avg_pool2d_backward = _chosen(reference_pooling.avg_pool2d_backward)
 global_avg_pool_forward = _chosen(reference_pooling.global_avg_pool_forward)
 global_avg_pool_backward = _chosen(reference_pooling.global_avg_pool_backward)
+add_bias = _chosen(reference_bias.add_bias)
+bias_gradient = _chosen(reference_bias.bias_gradient)
+matmul = _chosen(reference_products.matmul)
 relu_forward = _chosen(reference_activation.relu_forward)
 relu_backward = _chosen(reference_activation.relu_backward)
 batch_norm_statistics = _chosen(reference_normalisation.batch_norm_statistics)
@@ -205,12 +216,14 @@ zoom_and_flip = _chosen(reference_augmentation.zoom_and_flip)
 
 __all__ = [
     "adamw_update",
+    "add_bias",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_norm_apply",
     "batch_norm_backward",
     "batch_norm_fold",
     "batch_norm_statistics",
+    "bias_gradient",
     "conv2d_backward_data",
     "conv2d_backward_weight",
     "conv2d_block_backward_weight",
@@ -222,6 +235,7 @@ __all__ = [
     "global_avg_pool_forward",
     "kernels_in_use",
     "log_softmax_rows",
+    "matmul",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "memory",

@@ -1,11 +1,10 @@
-"""Matrix products. BLAS does the work; the adjoint of a product is a product with the transpose."""
+"""Matrix products; the adjoint of a product is a product with the transpose."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
+from tinysmooth import kernels
 from tinysmooth.checks import check_ndim
 from tinysmooth.graph import Array, fresh
 from tinysmooth.primitive import Recorded, primitive, unbroadcast
@@ -55,13 +54,15 @@ def matmul(a: Array, b: Array) -> Recorded:
         return grad
 
     def a_rule(grad: Array) -> Array:
-        return unbroadcast(full(grad) @ right.swapaxes(-1, -2), left.shape).reshape(a_shape)
+        product = _product(full(grad), right.swapaxes(-1, -2))
+        return unbroadcast(product, left.shape).reshape(a_shape)
 
     def b_rule(grad: Array) -> Array:
-        return unbroadcast(left.swapaxes(-1, -2) @ full(grad), right.shape).reshape(b_shape)
+        product = _product(left.swapaxes(-1, -2), full(grad))
+        return unbroadcast(product, right.shape).reshape(b_shape)
 
     try:
-        out = a @ b
+        out = _product(a, b)
     except ValueError:
         raise ValueError(
             f"matmul: the shapes are {a.shape} and {b.shape}; expected stacks that broadcast"
@@ -96,15 +97,27 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"linear: bias has shape {bias.shape}; expected {weight.shape[:1]}")
-    out = x @ weight.T
-    if bias is not None:
-        out = out + bias
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     like_rows = (len(rows), weight.shape[0])
+    x_shape = x.shape
+    out = kernels.matmul(rows, weight.T).reshape(*x_shape[:-1], weight.shape[0])
+    if bias is not None:
+        out = _plus_bias(out, bias)
     return out, {
-        "x": fresh(lambda grad: grad @ weight),
-        "weight": fresh(lambda grad: grad.reshape(like_rows).T @ rows),
-        "bias": lambda grad: (
-            grad.reshape(like_rows).sum(axis=0, dtype=np.float64).astype(grad.dtype)
-        ),
+        "x": fresh(lambda grad: kernels.matmul(grad.reshape(like_rows), weight).reshape(x_shape)),
+        "weight": fresh(lambda grad: kernels.matmul(grad.reshape(like_rows).T, rows)),
+        "bias": fresh(lambda grad: kernels.bias_gradient(grad.reshape(like_rows))),
     }
+
+
+def _product(a: Array, b: Array) -> Array:
+    """Return ``a @ b`` of vectors, matrices or stacks."""
+    return kernels.matmul(a, b) if a.ndim == b.ndim == 2 else a @ b
+
+
+def _plus_bias(out: Array, bias: Array) -> Array:
+    """Return ``out + bias``, in the memory of out if that is of the same dtype."""
+    if out.dtype != bias.dtype:
+        return out + bias
+    kernels.add_bias(out, bias)
+    return out

@@ -1,0 +1,164 @@
+"""Matrix products without BLAS, which would fight the kernels over the CPUs.
+
+NumPy's product is as fast as any. But the threads of the OpenBLAS inside it watch for the next
+product for a tenth of a second after each, on the CPUs that a network's other kernels want by then:
+LeNet's training step, whose linear layers take a hundredth of its operations, took 15 milliseconds
+with it and 6 without. OpenBLAS takes a second thread only where a product is large. So small ones
+are left to NumPy, and large ones are convolutions here: **a linear layer is a 1x1 convolution**
+whose pixels are the rows of x and whose channels are the features. What is multiplied how depends
+on which way the matrices lie in memory::
+
+                      a           b           a @ b                                  made ready
+    CONVOLUTION       by rows     by columns  pixels a, filters b.T                  packs b
+    DATA              by rows     by rows     pixels a, filters b: gradient of       packs b
+                                              images, from Q channels' point of view
+    FILTERS           by columns  by rows     gradient of filters: channels b,       adds up
+                                              gradient a.T, pixel by pixel           (M, Q)
+
+So the three products of a linear layer, ``x @ weight.T``, ``grad @ weight`` and ``grad.T @ x``, are
+the three of a convolution, and none needs a copy. But to pack a large matrix for the product with a
+few rows takes longer than the product; then it is quicker to copy the small one in the other order,
+or to compute ``(b.T @ a.T).T``, where both have changed places. The way that costs least is taken.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysmooth.kernels.convolution import windows_route
+from tinysmooth.kernels.convolution.geometry import round_up
+from tinysmooth.kernels.jit import ENABLED
+from tinysmooth.kernels.microkernel import ROWS_STEP
+from tinysmooth.kernels.prepared import remembered
+from tinysmooth.kernels.reference import products as reference
+from tinysmooth.kernels.thread_count import get_num_threads
+from tinysmooth.kernels.vectors import LANES
+
+__all__ = ["matmul"]
+
+Array = NDArray[Any]
+
+SMALL = 2**18
+"""Products of matrices up to here OpenBLAS makes in one thread (``GEMM_MULTITHREAD_THRESHOLD``,
+which is 4, times 65,536). NumPy then takes 1 to 8 microseconds, a convolution 12 or more."""
+
+SMALL_OF_VECTOR = 9216
+"""The same for the product with a vector (4 times 2304)."""
+
+PRODUCTS = 0.017
+"""Nanoseconds of one core for one product of two numbers."""
+
+PACKED = 0.66
+"""Nanoseconds of one core for packing one number of b."""
+
+ADDED = 0.4
+"""Nanoseconds of one core for adding one of the sums of a thread to those of the others."""
+
+TURNED = 1.5
+"""Nanoseconds for copying one number of a matrix in the other order, in one thread."""
+
+AT_ONCE = (1, 1), (0, 0)
+"""The stride and the padding of a 1x1 convolution."""
+
+
+class Way(enum.Enum):
+    """Which product of a convolution it is; the values: whether a and b have to lie by rows."""
+
+    CONVOLUTION = (True, False)
+    DATA = (True, True)
+    FILTERS = (False, True)
+
+
+class Choice(NamedTuple):
+    """How to multiply two matrices; `swapped` stands for ``(b.T @ a.T).T``."""
+
+    way: Way
+    swapped: bool
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """Return ``a @ b``, without BLAS where that would take several threads; see the reference."""
+    (m, p), q = a.shape, b.shape[1]
+    if not (ENABLED and a.dtype == b.dtype == np.float32) or _is_small(m, p, q):
+        return reference.matmul(a, b)
+    way, swapped = choose(m, p, q, _by_rows(a), _by_rows(b), get_num_threads())
+    return _laid(_multiply(way, b.T, a.T).T, True) if swapped else _multiply(way, a, b)
+
+
+def _is_small(m: int, p: int, q: int) -> bool:
+    """Tell whether NumPy makes a product in one thread."""
+    return m * p * q <= (SMALL_OF_VECTOR if min(m, q) == 1 else SMALL)
+
+
+def _by_rows(matrix: Array) -> bool:
+    """Tell whether a matrix is by rows; if it is by columns or has gaps, it is not."""
+    return bool(matrix.flags.c_contiguous)
+
+
+@remembered
+def choose(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: int) -> Choice:
+    """Return the quickest way to multiply (m, p) by (p, q).
+
+    Examples
+    --------
+    >>> choose(512, 256, 128, True, False, 2)  # x @ weight.T, from 256 features to 128
+    Choice(way=<Way.CONVOLUTION: (True, False)>, swapped=False)
+    >>> choose(4, 4096, 512, True, False, 2)  # four rows only: the weights are not packed
+    Choice(way=<Way.CONVOLUTION: (True, False)>, swapped=True)
+    """
+
+    def cost(choice: Choice) -> float:
+        if choice.swapped:
+            turned = TURNED * m * q
+            return turned + _cost(choice.way, q, p, m, not b_by_rows, not a_by_rows, threads)
+        return _cost(choice.way, m, p, q, a_by_rows, b_by_rows, threads)
+
+    return min(itertools.starmap(Choice, itertools.product(Way, (False, True))), key=cost)
+
+
+def _cost(
+    way: Way, m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: int
+) -> float:
+    """Return the nanoseconds that a way takes, roughly."""
+    a_rows, b_rows = way.value
+    turned = m * p * (a_rows != a_by_rows) + p * q * (b_rows != b_by_rows)
+    if way is Way.FILTERS:
+        products, prepared = round_up(q, ROWS_STEP) * round_up(m, LANES), ADDED * m * q
+    else:
+        products, prepared = round_up(m, ROWS_STEP) * round_up(q, LANES), PACKED * p * q
+    return (PRODUCTS * p * products + prepared) / threads + TURNED * turned
+
+
+def _multiply(way: Way, a: Array, b: Array) -> Array:
+    """Return ``a @ b``; each is copied if it does not lie as the way wants it."""
+    m, q = a.shape[0], b.shape[1]
+    a, b = (_laid(matrix, rows) for matrix, rows in zip((a, b), way.value, strict=True))
+    if way is Way.CONVOLUTION:
+        product = windows_route.convolve(_images(a), _filters(b.T), (m, 1), *AT_ONCE)
+    elif way is Way.DATA:
+        shape = (1, m, 1, q)
+        product = windows_route.convolve_backward(_images(a), _filters(b), shape, *AT_ONCE)
+    else:
+        shape = (m, q, 1, 1)
+        product = windows_route.filter_gradient(_images(b), _images(a.T), shape, *AT_ONCE)
+    return product.reshape(m, q)
+
+
+def _laid(matrix: Array, by_rows: bool) -> Array:
+    """Return a matrix that lies by rows, or by columns; a copy only if it does not."""
+    return np.ascontiguousarray(matrix) if by_rows else np.ascontiguousarray(matrix.T).T
+
+
+def _images(matrix: Array) -> Array:
+    """See the rows of a matrix as the pixels of an image of one column."""
+    return matrix[None, :, None, :]
+
+
+def _filters(matrix: Array) -> Array:
+    """See the rows of a matrix as 1x1 filters."""
+    return matrix[:, :, None, None]
