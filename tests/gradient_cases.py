@@ -167,6 +167,19 @@ CASES = {
             [IMAGES, numbers(3, 3, 2, 2), SCALE, SHIFT, numbers(2, 3, 3, 4, seed=9)],
         ),
     ],
+    "conv2d_relu": [
+        (
+            "bias, pool, padding",
+            lambda *a: ops.conv2d_relu(*a, pool=True, padding=1),
+            [IMAGES, numbers(4, 3, 3, 2), numbers(4, seed=5)],
+        ),
+        (
+            "bias, stride",
+            lambda *a: ops.conv2d_relu(*a, stride=(2, 1)),
+            [IMAGES, numbers(2, 3, 2, 2), numbers(2, seed=5)],
+        ),
+        ("no bias", ops.conv2d_relu, [IMAGES, numbers(4, 3, 3, 3)]),
+    ],
     "cross_entropy": [
         ("one-hot", lambda z: ts.cross_entropy(z, [1, 0, 3]), [A]),
         (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinysmooth as ts
-from tinysmooth import data, metrics, nn, optim, training
+from tinysmooth import data, metrics, nn, ops, optim, training
 from tinysmooth.training.evaluation import predict_probs
 
 Z = np.zeros((2, 3))
@@ -122,6 +122,8 @@ TABLE = [
     ("padding -1", lambda: ts.conv2d(IMAGES, FILTERS, padding=-1), ValueError, ["padding", "-1"]),
     ("three strides", lambda: ts.conv2d(IMAGES, FILTERS, stride=(1, 1, 1)), ValueError, ["stride", "(1, 1, 1)"]),
     ("bias of wrong length", lambda: ts.conv2d(IMAGES, FILTERS, np.ones(3, np.float32)), ValueError, ["bias", "(3,)", "(4,)"]),
+    ("bias before ReLU", lambda: ops.conv2d_relu(IMAGES, FILTERS, np.ones(3, np.float32)), ValueError, ["bias", "(3,)", "(4,)"]),
+    ("nothing to halve", lambda: ops.conv2d_relu(IMAGES, np.ones((1, 3, 8, 8), np.float32), pool=True), ValueError, ["pool", "(2, 1, 1, 1)"]),
     ("no images", lambda: ts.conv2d(IMAGES[:0], FILTERS), ValueError, ["(0, 3, 8, 8)", "empty"]),
     ("pool larger than the image", lambda: ts.max_pool2d(IMAGES, 9), ValueError, ["max_pool2d", "9 x 9", "8 x 8"]),
     ("too much pool padding", lambda: ts.avg_pool2d(IMAGES, 2, padding=2), ValueError, ["padding", "(2, 2)", "half"]),

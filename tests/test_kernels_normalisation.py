@@ -192,6 +192,17 @@ def test_without_statistics_a_pixel_spoils_no_other(kernel_set, pool, bad):
     np.testing.assert_array_equal(spoilt[~window], clean[~window])
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the reference's, rightly
+@pytest.mark.parametrize("bad", [np.inf, -np.inf])
+@pytest.mark.parametrize(("relu", "pool"), FLAGS)
+def test_without_statistics_no_pixel_has_a_part_in_them(kernel_set, relu, pool, bad):
+    case = Case((2, 5, 6, 20))
+    case.x[1, 3, 3, 7], case.x[0, 4, 1, 19] = bad, bad
+    grad = case.like(case.apply(relu, pool).shape)
+    dx, *_ = case.backward(grad, relu, pool, False)
+    assert np.isfinite(dx).all()
+
+
 @pytest.mark.parametrize(("relu", "pool"), FLAGS)
 def test_calls_of_one_shape_keep_nothing_of_each_other(relu, pool):
     """Far biases give a result of pooling that may not be summed; that of the next call may."""

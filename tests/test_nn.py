@@ -91,6 +91,72 @@ def test_a_convolution_that_takes_the_statistics_equals_its_composition(
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4 * np.abs(two).max())
 
 
+@pytest.mark.parametrize("kernels", ["reference", "compiled"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize(("channels", "filters", "size"), [(3, 6, 11), (16, 64, 8), (1, 33, 12)])
+def test_a_convolution_that_relu_follows_equals_its_composition(
+    channels, filters, size, pool, bias, dtype, kernels
+):
+    with ts.use_kernels(kernels):
+        results = []
+        for make in (lambda m: m, Plain):
+            conv = nn.Conv2d(channels, filters, 3, padding=1, bias=bias, rng=rng())
+            if bias:
+                conv.bias.data[...] = np.linspace(-1, 1, filters)
+            last = [nn.MaxPool2d(2)] if pool else []
+            block = nn.Sequential(conv, nn.ReLU(), *last).astype(dtype)
+            results.append(run(make(block), images(5, channels, size, size, dtype=dtype)))
+    (fused, fused_grads), (plain, plain_grads) = results
+    np.testing.assert_array_equal(fused, plain)
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    for one, two in zip(fused_grads, plain_grads, strict=True):
+        np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance * np.abs(two).max())
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (lambda: [nn.ReLU(), nn.MaxPool2d(2)], ["conv2d_relu"]),
+        (lambda: [nn.ReLU(), nn.MaxPool2d(3)], ["conv2d_relu", "max_pool2d"]),
+        (lambda: [nn.ReLU(), nn.MaxPool2d(2, padding=1)], ["conv2d_relu", "max_pool2d"]),
+        (lambda: [nn.MaxPool2d(2), nn.ReLU()], ["conv2d", "max_pool2d", "relu"]),
+        (lambda: [nn.BatchNorm2d(4), nn.ReLU()], ["conv2d", "batch_norm_block"]),
+        (lambda: [type("Leaky", (nn.ReLU,), {})()], ["conv2d", "relu"]),
+        (lambda: [], ["conv2d"]),
+    ],
+)
+def test_what_follows_a_convolution_with_a_bias_runs_with_it_where_it_can(layers, expected):
+    out = nn.Sequential(nn.Conv2d(3, 4, 3), *layers())(images(2, 3, 9, 9))
+    names, node = [], out._node
+    while node is not None:
+        names.append(node.name)
+        node = node.parents[0]._node
+    assert names[::-1] == expected
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("pool", [True, False])
+def test_a_pixel_that_is_not_finite_has_the_gradient_of_the_composition(pool, value):
+    numbers, weight = images(2, 3, 6, 6), np.zeros((5, 3, 1, 1), np.float32)
+    numbers[0, 0, 1, 1], weight[:, 0] = value, 1
+    results = []
+    for fused in (True, False):
+        x = ts.Tensor(numbers, requires_grad=True)
+        bias = ts.Tensor(np.zeros(5, np.float32), requires_grad=True)
+        with ts.use_kernels("compiled", winograd=False):
+            if fused:
+                out = ops.conv2d_relu(x, weight, bias, pool)
+            else:
+                out = ts.relu(ts.conv2d(x, weight, bias))
+                out = ts.max_pool2d(out, 2) if pool else out
+            out.sum().backward()
+        results.append((out.numpy(), x.grad, bias.grad))
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 @pytest.mark.parametrize("place", range(4))
 def test_a_forward_that_somebody_put_in_place_is_run(place):
     """To look at what passes, for example; what is fused would never call it."""

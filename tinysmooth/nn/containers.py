@@ -3,7 +3,8 @@
 A BatchNorm followed by ReLU and a 2x2 max-pool (and, at the end of a residual branch, by the
 addition) reads and writes each activation several times when every layer works alone; a convolution
 before it can take the statistics while it writes. The result is the same but for rounding when few
-kernels do all of it, so ``Sequential`` does that unasked.
+kernels do all of it, so ``Sequential`` does that unasked. So it does with a convolution that ReLU,
+and perhaps a 2x2 max-pool, follow at once.
 """
 
 from __future__ import annotations
@@ -74,6 +75,11 @@ class Sequential(Module):
                 shape = before.output_shape(shape)
                 i += 1
             module = modules[i]
+            if before is not None and isinstance(module, ReLU):
+                pool = i + 1 < len(modules) and _halves(modules[i + 1], shape)
+                x = before.rectified(x, pool=pool)
+                i += 2 if pool else 1
+                continue
             if not _is_plain(module, BatchNorm2d):
                 x = module(x)
                 i += 1
@@ -142,10 +148,12 @@ def _is_plain(module: Module, kind: type[M]) -> TypeGuard[M]:
 
 
 def _plain_convolution(modules: list[Module]) -> Conv2d | None:
-    """Return the first of two modules, if it is what a fused BatchNorm, the second, can run."""
-    if len(modules) == 2 and _is_plain(modules[0], Conv2d) and _is_plain(modules[1], BatchNorm2d):
-        return modules[0] if modules[0].bias is None else None
-    return None
+    """Return the first of two modules, if it can be run together with the second one."""
+    if len(modules) < 2 or not _is_plain(modules[0], Conv2d):
+        return None
+    if _is_plain(modules[1], ReLU):
+        return modules[0]
+    return modules[0] if _is_plain(modules[1], BatchNorm2d) and modules[0].bias is None else None
 
 
 def _halves(module: Module, shape: tuple[int, ...]) -> bool:

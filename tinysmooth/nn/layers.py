@@ -121,6 +121,10 @@ class Conv2d(Module):
         """(N, in_channels, H, W) to (N, out_channels, H', W')."""
         return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
+    def rectified(self, x: Tensor, *, pool: bool) -> Tensor:
+        """Run the same, then ReLU, then a 2x2 max-pool, in one pass (see ``ops.conv2d_relu``)."""
+        return ops.conv2d_relu(x, self.weight, self.bias, pool, self.stride, self.padding)
+
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape that images (N, in_channels, H, W) become."""
         lengths = zip(shape[2:], self.kernel_size, self.stride, self.padding, strict=True)

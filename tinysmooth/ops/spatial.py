@@ -64,16 +64,15 @@ def conv2d(
     ``use_kernels("compiled", winograd=False)`` avoids both, and float64 knows neither.
     """
     convolution = prepare_convolution(x, weight, stride, padding)
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"conv2d: bias has shape {bias.shape}; expected {weight.shape[:1]}")
+    check_bias(bias, weight)
     out = kernels.conv2d_forward(*convolution)
     if bias is not None:
-        np.add(out, bias, out=out)
+        kernels.add_bias(out, bias)
     to_images, to_filters = convolution.gradients()
     return channels_first(out), {
         "x": fresh(lambda grad: channels_first(to_images(channels_last(grad)))),
         "weight": fresh(lambda grad: to_filters(channels_last(grad))),
-        "bias": lambda grad: grad.sum(axis=(0, 2, 3), dtype=np.float64).astype(grad.dtype),
+        "bias": fresh(lambda grad: kernels.bias_gradient(channels_last(grad))),
     }
 
 
@@ -128,6 +127,12 @@ def prepare_convolution(
         raise ValueError(f"conv2d: weight has shape {weight.shape}; expected no empty axis")
     _check_window("conv2d", "weight", x.shape, weight.shape[2:], frame)
     return Convolution(channels_last(x), np.ascontiguousarray(weight), steps, frame)
+
+
+def check_bias(bias: Array | None, weight: Array) -> None:
+    """Refuse a bias of `conv2d` that is not one number a filter."""
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"conv2d: bias has shape {bias.shape}; expected {weight.shape[:1]}")
 
 
 @primitive

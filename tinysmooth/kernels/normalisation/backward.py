@@ -71,10 +71,21 @@ from tinysmooth.kernels.prepared import (
 )
 from tinysmooth.kernels.reference import normalisation as reference
 from tinysmooth.kernels.thread_count import plan_parts
-from tinysmooth.kernels.vectors import fma, load, splat
+from tinysmooth.kernels.vectors import fma, load, select_equal, splat
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+
+
+@jit
+def _through_statistics(value: Any, table: Array, c: int) -> Any:
+    """Return the part of dx that goes through mean and variance.
+
+    Constants have none, which infinity times a slope of zero is not.
+    """
+    slope, constant = load(table[SLOPE], c), load(table[CONSTANT], c)
+    through = fma(value - load(table[MEAN], c), slope, constant)
+    return select_equal(slope, splat(np.float32(0)), constant, through)
 
 
 @jit
@@ -99,10 +110,8 @@ def write_dx(
             value = read(x, start + c, count)
             d = read(grad, start + c, count)
             d = select_above(fma(value, load(table[SCALE], c), load(table[SHIFT], c)), low, d, zero)
-            indirect = fma(
-                value - load(table[MEAN], c), load(table[SLOPE], c), load(table[CONSTANT], c)
-            )
-            write(dx, start - origin + c, fma(d, load(table[DIRECT], c), indirect), count)
+            through = _through_statistics(value, table, c)
+            write(dx, start - origin + c, fma(d, load(table[DIRECT], c), through), count)
 
 
 @jit
@@ -135,8 +144,6 @@ def write_dx_pool(
             for c in range(0, channels, LANES):
                 count = channels - c
                 factor, summand = load(table[SCALE], c), load(table[SHIFT], c)
-                middle = load(table[MEAN], c)
-                slope, constant = load(table[SLOPE], c), load(table[CONSTANT], c)
                 corner = top + 2 * column * channels + c
                 x0 = read(x, corner, count)
                 x1 = read(x, corner + channels, count)
@@ -155,10 +162,10 @@ def write_dx_pool(
                 d = select_above(best, low, d, zero)
                 d_upper = select_larger(lower, upper, zero, d)
                 d_lower = select_larger(lower, upper, d, zero)
-                d0 = select_larger(y1, y0, zero, d_upper) + fma(x0 - middle, slope, constant)
-                d1 = select_larger(y1, y0, d_upper, zero) + fma(x1 - middle, slope, constant)
-                d2 = select_larger(y3, y2, zero, d_lower) + fma(x2 - middle, slope, constant)
-                d3 = select_larger(y3, y2, d_lower, zero) + fma(x3 - middle, slope, constant)
+                d0 = select_larger(y1, y0, zero, d_upper) + _through_statistics(x0, table, c)
+                d1 = select_larger(y1, y0, d_upper, zero) + _through_statistics(x1, table, c)
+                d2 = select_larger(y3, y2, zero, d_lower) + _through_statistics(x2, table, c)
+                d3 = select_larger(y3, y2, d_lower, zero) + _through_statistics(x3, table, c)
                 write(dx, to, d0, count)
                 write(dx, to + channels, d1, count)
                 write(dx, to + below, d2, count)
@@ -168,8 +175,7 @@ def write_dx_pool(
             for column in range(2 * windows, width):
                 start = ((image * height + line) * width + column) * channels
                 for c in range(0, channels, LANES):
-                    value = read(x, start + c, channels - c) - load(table[MEAN], c)
-                    value = fma(value, load(table[SLOPE], c), load(table[CONSTANT], c))
+                    value = _through_statistics(read(x, start + c, channels - c), table, c)
                     write(dx, start - origin + c, value, channels - c)
 
 
