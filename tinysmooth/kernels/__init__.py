@@ -21,6 +21,7 @@ from tinysmooth.kernels import (
     augmentation,
     bias,
     blocks,
+    layout,
     loss,
     max_pooling,
     memory,
@@ -36,6 +37,7 @@ from tinysmooth.kernels.reference import activation as reference_activation
 from tinysmooth.kernels.reference import augmentation as reference_augmentation
 from tinysmooth.kernels.reference import bias as reference_bias
 from tinysmooth.kernels.reference import blocks as reference_blocks
+from tinysmooth.kernels.reference import layout as reference_layout
 from tinysmooth.kernels.reference import loss as reference_loss
 from tinysmooth.kernels.reference import normalisation as reference_normalisation
 from tinysmooth.kernels.reference import optimisation as reference_optimisation
@@ -51,6 +53,7 @@ REFERENCE_ROOMS: tuple[ModuleType, ...] = (
     reference_pooling,
     reference_products,
     reference_bias,
+    reference_layout,
     reference_activation,
     reference_normalisation,
     reference_blocks,
@@ -65,6 +68,7 @@ COMPILED_ROOMS: tuple[ModuleType, ...] = (
     pooling,
     products,
     bias,
+    layout,
     activation,
     normalisation,
     blocks,
@@ -193,6 +197,7 @@ global_avg_pool_forward = _chosen(reference_pooling.global_avg_pool_forward)
 global_avg_pool_backward = _chosen(reference_pooling.global_avg_pool_backward)
 add_bias = _chosen(reference_bias.add_bias)
 bias_gradient = _chosen(reference_bias.bias_gradient)
+contiguous = _chosen(reference_layout.contiguous)
 matmul = _chosen(reference_products.matmul)
 relu_forward = _chosen(reference_activation.relu_forward)
 relu_backward = _chosen(reference_activation.relu_backward)
@@ -224,6 +229,7 @@ __all__ = [
     "batch_norm_fold",
     "batch_norm_statistics",
     "bias_gradient",
+    "contiguous",
     "conv2d_backward_data",
     "conv2d_backward_weight",
     "conv2d_block_backward_weight",

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysmooth.kernels import layout
 from tinysmooth.kernels.convolution import windows_route
 from tinysmooth.kernels.convolution.geometry import round_up
 from tinysmooth.kernels.jit import ENABLED
@@ -151,7 +152,7 @@ def _multiply(way: Way, a: Array, b: Array) -> Array:
 
 def _laid(matrix: Array, by_rows: bool) -> Array:
     """Return a matrix that lies by rows, or by columns; a copy only if it does not."""
-    return np.ascontiguousarray(matrix) if by_rows else np.ascontiguousarray(matrix.T).T
+    return layout.contiguous(matrix) if by_rows else layout.contiguous(matrix.T).T
 
 
 def _images(matrix: Array) -> Array:

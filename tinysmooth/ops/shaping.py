@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from tinysmooth import kernels
 from tinysmooth.checks import check_axis, check_int, check_real, describe
 from tinysmooth.graph import Array
 from tinysmooth.primitive import Recorded, primitive
 
 __all__ = ["concatenate", "getitem", "pad", "reshape", "stack", "transpose"]
+
+_NO_COPY: dict[str, Any] = {} if np.__version__.startswith("2.0.") else {"copy": False}
+"""Asks ``numpy.reshape`` for a view or an error; NumPy 2.0 copies unasked."""
 
 
 @primitive
@@ -42,12 +46,20 @@ def reshape(x: Array, shape: int | Sequence[int]) -> Recorded:
     lengths = tuple(check_int("reshape", "shape", n, minimum=-1) for n in given)
     before = x.shape
     try:
-        out = x.reshape(lengths)
+        out = _reshaped(x, lengths)
     except ValueError:
         raise ValueError(
             f"reshape: shape is {lengths}; expected one with the {x.size} elements of {before}"
         ) from None
-    return out, {"x": lambda grad: grad.reshape(before)}
+    return out, {"x": lambda grad: _reshaped(grad, before)}
+
+
+def _reshaped(x: Array, shape: tuple[int, ...]) -> Array:
+    """Return a view or, where there is none, a copy by the kernel that turns images."""
+    try:
+        return np.reshape(x, shape, **_NO_COPY)
+    except ValueError:
+        return kernels.contiguous(x).reshape(shape)
 
 
 @primitive

@@ -243,7 +243,7 @@ def global_avg_pool2d(x: Array) -> Recorded:
 
 def channels_last(x: Array) -> Array:
     """Return logical (N, C, H, W) images as a contiguous (N, H, W, C) array, a view if possible."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    return kernels.contiguous(x.transpose(0, 2, 3, 1))
 
 
 def channels_first(x: Array) -> Array:
