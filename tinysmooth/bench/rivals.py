@@ -16,6 +16,7 @@ import numpy as np
 from tinysmooth import losses, nn
 from tinysmooth.bench.timing import alternate, check_equal
 from tinysmooth.graph import Array
+from tinysmooth.tensor import Tensor
 
 __all__ = ["rival_rows"]
 
@@ -68,7 +69,7 @@ def rival_rows(torch: Any = None, *, batch_size: int = 32, size: int = 64) -> li
 
 
 def _ours(arrays: dict[str, Array], targets: Array) -> Side:
-    x = np.ascontiguousarray(arrays["x"].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    x = Tensor(np.ascontiguousarray(arrays["x"].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2))
     model = nn.Sequential(
         *(nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU()),
         nn.MaxPool2d(2),

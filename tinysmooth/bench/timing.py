@@ -1,7 +1,7 @@
 """How time is taken: sides in turn, pauses between them, medians.
 
-Two libraries in one process disturb each other: worker threads of the one go on spinning for some
-20 ms after its last call and steal cores from the other. So before each side there is a pause, then
+Two libraries in one process disturb each other: worker threads of the one go on spinning after its
+last call, those of OpenBLAS for a tenth of a second, and steal cores from the other. So before each side there is a pause, then
 an untimed warm-up, then a block of timed calls; sides alternate for several rounds, and the median
 over all rounds is reported. A ratio of two medians from one such run is worth more than two times
 from two runs. On a new machine nothing is timed while a second process still compiles.
@@ -23,7 +23,7 @@ from tinysmooth.kernels.ahead import wait_for_helper
 
 __all__ = ["Timing", "alternate", "check_equal"]
 
-PAUSE = 0.05  # seconds; OpenMP and OpenBLAS workers have stopped spinning by then
+PAUSE = 0.15  # seconds; the workers of OpenMP and OpenBLAS have stopped spinning by then
 
 
 @dataclass(frozen=True)

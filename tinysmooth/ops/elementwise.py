@@ -224,11 +224,12 @@ def sigmoid(x: Array) -> Recorded:
     """
     if x.dtype.kind != "f":  # unsigned integers have no negative
         x = x.astype(np.float64)
-    # Both sides of 0 in one formula, with no exponential above 1. The rest to 1 is computed without
-    # subtracting, so that the slope keeps its digits far out.
-    below = 1 + np.exp(-np.abs(x))
-    out = np.exp(np.minimum(x, 0)) / below
-    rest = np.exp(np.minimum(-x, 0)) / below
+    # s(x) is 1 / (1 + e^-x) and as well e^x / (1 + e^x): of the two exponentials the one below 1 is
+    # taken, and beside it 1, which is the larger one. The rest to 1 is computed without subtracting,
+    # so that the slope keeps its digits far out.
+    small = np.exp(-np.abs(x))
+    out = np.maximum(x >= 0, small) / (1 + small)
+    rest = np.maximum(x < 0, small) / (1 + small)
     return out, {"x": lambda grad: grad * out * rest}
 
 
