@@ -226,24 +226,24 @@ def _hold_saved(
     captured = _captured_arrays(node.rules)
     if not captured:
         return ()
+    themselves = set(map(id, captured))
+    views = [array for array in captured if not array.flags.owndata]
     memories: dict[int, Memory] = {}
     for tensor in itertools.chain((result,), *map(tensors_in, inputs.values())):
         data = tensor._data
-        for array in captured:
-            if array is data or _may_share(array, data):
-                memory = tensor._shared_memory()
-                memories[id(memory)] = memory
-                break
+        # Two arrays that own their memory share none.
+        others = views if data.flags.owndata else captured
+        if id(data) in themselves or (others and _may_share(data, others)):
+            memory = tensor._shared_memory()
+            memories[id(memory)] = memory
     for memory in memories.values():
         memory.hold()
     return tuple((memory, memory.version) for memory in memories.values())
 
 
-def _may_share(one: Array, other: Array) -> bool:
-    """Tell whether two arrays may overlap, which two that own their memory do not."""
-    if one.flags.owndata and other.flags.owndata:
-        return False
-    return bool(np.may_share_memory(one, other))
+def _may_share(array: Array, others: Sequence[Array]) -> bool:
+    """Tell whether an array may overlap with one of others."""
+    return any(np.may_share_memory(array, other) for other in others)
 
 
 _HOLD_NOTHING = frozenset({int, float, bool, str, bytes, type(None), np.dtype})
@@ -278,33 +278,48 @@ def _captured_arrays(rules: Sequence[Pullback]) -> list[Array]:
 
 def _contents(value: object) -> Iterable[object]:
     """Return what a function, a sequence, a mapping or another object holds."""
-    if isinstance(value, FunctionType):
-        closure = value.__closure__ or ()
-        try:
-            cells = [cell.cell_contents for cell in closure]
-        except ValueError:  # a variable that was never assigned
-            cells = [_cell_content(cell) for cell in closure]
-        if value.__defaults__ or value.__kwdefaults__:
-            return [*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-        return cells
-    if isinstance(value, _CONTAINERS):
-        return value
-    if isinstance(value, Mapping):
-        return value.values()
-    if isinstance(value, Tensor):
-        return (value._data,)
-    if isinstance(value, MethodType):
-        return value.__self__, value.__func__
-    if isinstance(value, functools.partial):
-        return value.func, value.args, value.keywords
-    if isinstance(value, type | ModuleType):
-        return ()
-    held = list(getattr(value, "__dict__", {}).values())
-    for each in type(value).__mro__:
+    return _reader(type(value))(value)  # type: ignore[arg-type]  # types are hashable
+
+
+@functools.lru_cache(maxsize=1024)
+def _reader(kind: type) -> Callable[[Any], Iterable[object]]:
+    """Return what finds the contents of the objects of a type."""
+    if issubclass(kind, FunctionType):
+        return _held_by_function
+    if issubclass(kind, _CONTAINERS):
+        return iter
+    if issubclass(kind, Mapping):
+        return lambda value: value.values()
+    if issubclass(kind, Tensor):
+        return lambda value: (value._data,)
+    if issubclass(kind, MethodType):
+        return lambda value: (value.__self__, value.__func__)
+    if issubclass(kind, functools.partial):
+        return lambda value: (value.func, value.args, value.keywords)
+    if issubclass(kind, type | ModuleType):
+        return lambda value: ()
+    names: list[str] = []
+    for each in kind.__mro__:
         slots = getattr(each, "__slots__", ())
-        names = (slots,) if isinstance(slots, str) else slots
-        held += [getattr(value, name, None) for name in names]
+        names += (slots,) if isinstance(slots, str) else slots
+
+    def held(value: object) -> list[object]:
+        attributes = getattr(value, "__dict__", {}).values()
+        return [*attributes, *(getattr(value, name, None) for name in names)]
+
     return held
+
+
+def _held_by_function(function: FunctionType) -> list[object]:
+    """Return the variables that a function closes over, and its default arguments."""
+    closure = function.__closure__ or ()
+    try:
+        cells = [cell.cell_contents for cell in closure]
+    except ValueError:  # a variable that was never assigned
+        cells = [_cell_content(cell) for cell in closure]
+    if function.__defaults__ or function.__kwdefaults__:
+        cells += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    return cells
 
 
 def _cell_content(cell: CellType) -> object:

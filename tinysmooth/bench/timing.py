@@ -1,10 +1,11 @@
 """How time is taken: sides in turn, pauses between them, medians.
 
 Two libraries in one process disturb each other: worker threads of the one go on spinning after its
-last call, those of OpenBLAS for a tenth of a second, and steal cores from the other. So before each side there is a pause, then
-an untimed warm-up, then a block of timed calls; sides alternate for several rounds, and the median
-over all rounds is reported. A ratio of two medians from one such run is worth more than two times
-from two runs. On a new machine nothing is timed while a second process still compiles.
+last call, those of OpenBLAS for a tenth of a second, and steal cores from the other. So before each
+side there is a pause, then an untimed warm-up, then a block of timed calls; sides alternate for
+several rounds, and the median over all rounds is reported. A ratio of two medians from one such run
+is worth more than two times from two runs. On a new machine nothing is timed while a second process
+still compiles.
 """
 
 from __future__ import annotations
