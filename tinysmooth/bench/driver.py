@@ -14,6 +14,7 @@ from tinysmooth.bench import (
     layers,
     limits,
     loss,
+    networks,
     processes,
     rivals,
     steps,
@@ -59,6 +60,10 @@ PARTS: dict[str, tuple[str, Callable[[Any, Wishes], Rows]]] = {
     "steps": (
         "a whole training step",
         lambda torch, wishes: steps.step_rows(torch, compile=wishes.compile),
+    ),
+    "networks": (
+        "a training step of other small networks",
+        lambda torch, wishes: networks.network_rows(torch),
     ),
     "scaling": (
         "batch sizes, image sizes and threads",

@@ -6,6 +6,7 @@ asked) ``torch.compile``; the ratio is taken against the fastest of them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from tinysmooth.bench.timing import alternate
 from tinysmooth.graph import Array
 from tinysmooth.kernels.thread_count import get_num_threads, use_threads
 
-__all__ = ["loss_curves", "scaling_rows", "step_rows", "torch_twin"]
+__all__ = ["loss_curves", "scaling_rows", "step_rows", "time_step", "torch_twin"]
 
 LABEL_SMOOTHING = 0.1
 SGD = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
@@ -24,6 +25,8 @@ CURVE_STEPS = 16
 CURVE_TOLERANCE = 1e-3
 
 Step = Callable[[], float]
+Make = Callable[..., nn.Module]
+Shape = tuple[int, int, int, int]
 
 
 def step_rows(
@@ -48,26 +51,68 @@ def step_rows(
     list of dict
         name, shape, ours_ms, torch_ms, ratio, torch_variants, images_per_second, loss_error.
     """
-    rows = []
-    for name in models.MODELS:
-        batch = _batch(batch_size, size)
-        row: dict[str, Any] = {
-            "name": f"{name} step",
-            "shape": f"{batch_size} x 3 x {size} x {size}",
-        }
-        sides: dict[str, Step] = {"ours": _our_step(name, batch)}
-        if torch is not None:
-            row["loss_error"] = _curve_error(torch, name, batch)
-            sides.update(_torch_steps(torch, name, batch, compile))
-        timings = alternate(sides, rounds=4, block=0.0, least_calls=3, warm_up=0.0)
-        row["ours_ms"] = timings["ours"].median * 1e3
-        row["images_per_second"] = batch_size / timings["ours"].median
-        theirs = {k: t.median * 1e3 for k, t in timings.items() if k != "ours"}
-        row["torch_variants"] = theirs
-        row["torch_ms"] = min(theirs.values()) if theirs else None
-        row["ratio"] = row["ours_ms"] / row["torch_ms"] if theirs else None
-        rows.append(row)
-    return rows
+    return [
+        time_step(
+            torch,
+            f"{name} step",
+            functools.partial(make, 10),
+            (batch_size, 3, size, size),
+            curve=(16, 3, 32, 32),
+            compile=compile,
+        )
+        for name, make in models.MODELS.items()
+    ]
+
+
+def time_step(
+    torch: Any,
+    name: str,
+    make: Make,
+    shape: Shape,
+    *,
+    curve: Shape | None = None,
+    compile: bool = False,
+) -> dict[str, Any]:
+    """Time a training step of one network, after a check of its losses, beside PyTorch's.
+
+    Parameters
+    ----------
+    torch : module or None
+    name : str
+        Of the row.
+    make : callable
+        From ``rng=`` to the network, equal ones from equal generators.
+    shape : tuple of int
+        Of the images (N, C, H, W).
+    curve : tuple of int, optional
+        Of the images for the losses; ``shape`` if left out.
+    compile : bool
+        As in `step_rows`.
+
+    Returns
+    -------
+    dict
+        A row of `step_rows`.
+
+    Raises
+    ------
+    AssertionError
+        If the loss curves of both sides differ by more than 1e-3.
+    """
+    batch = _batch(shape)
+    row: dict[str, Any] = {"name": name, "shape": " x ".join(map(str, shape))}
+    sides: dict[str, Step] = {"ours": _our_step(make, batch)}
+    if torch is not None:
+        row["loss_error"] = _curve_error(torch, name, make, _batch(curve or shape))
+        sides.update(_torch_steps(torch, make, batch, compile))
+    timings = alternate(sides, rounds=4, least_calls=3)
+    row["ours_ms"] = timings["ours"].median * 1e3
+    row["images_per_second"] = shape[0] / timings["ours"].median
+    theirs = {k: t.median * 1e3 for k, t in timings.items() if k != "ours"}
+    row["torch_variants"] = theirs
+    row["torch_ms"] = min(theirs.values()) if theirs else None
+    row["ratio"] = row["ours_ms"] / row["torch_ms"] if theirs else None
+    return row
 
 
 def scaling_rows(torch: Any = None) -> list[dict[str, Any]]:
@@ -86,11 +131,11 @@ def scaling_rows(torch: Any = None) -> list[dict[str, Any]]:
     for batch_size, size, count in cases:
         if torch is not None:
             torch.set_num_threads(count)
-        batch = _batch(batch_size, size)
+        batch = _batch((batch_size, 3, size, size))
         with use_threads(count):
-            sides: dict[str, Step] = {"ours": _our_step("resnet9", batch)}
+            sides: dict[str, Step] = {"ours": _our_step(models.resnet9, batch)}
             if torch is not None:
-                sides["torch"] = _torch_step(torch, "resnet9", batch, channels_last=True)
+                sides["torch"] = _torch_step(torch, models.resnet9, batch, channels_last=True)
             timings = alternate(sides, rounds=3, block=0.0, least_calls=2, warm_up=0.0)
         ours = timings["ours"].median * 1e3
         theirs = timings["torch"].median * 1e3 if torch is not None else None
@@ -111,7 +156,8 @@ def scaling_rows(torch: Any = None) -> list[dict[str, Any]]:
 
 def loss_curves(torch: Any, name: str, steps: int = CURVE_STEPS) -> tuple[list[float], list[float]]:
     """Train both sides from the same weights on the same batch; return both loss curves."""
-    return _curves(torch, name, _batch(16, 32), steps)
+    make = functools.partial(models.MODELS[name], 10)
+    return _curves(torch, make, _batch((16, 3, 32, 32)), steps)
 
 
 def torch_twin(torch: Any, module: nn.Module) -> Any:
@@ -186,15 +232,16 @@ def _residual_twin(torch: Any, branch: Any) -> Any:
     return Residual()
 
 
-def _batch(batch_size: int, size: int) -> tuple[Array, Array]:
+def _batch(shape: Shape) -> tuple[Array, Array]:
     """Make images with channels last in memory, as the loader gives them, and targets."""
+    count, channels, height, width = shape
     rng = np.random.default_rng(0)
-    images = rng.standard_normal((batch_size, size, size, 3), np.float32)
-    return images.transpose(0, 3, 1, 2), rng.integers(0, 10, batch_size)
+    images = rng.standard_normal((count, height, width, channels), np.float32)
+    return images.transpose(0, 3, 1, 2), rng.integers(0, 10, count)
 
 
-def _our_step(name: str, batch: tuple[Array, Array]) -> Step:
-    model = models.MODELS[name](10, rng=np.random.default_rng(1))
+def _our_step(make: Make, batch: tuple[Array, Array]) -> Step:
+    model = make(rng=np.random.default_rng(1))
     optimiser = optim.SGD(model.parameters(), **SGD)  # type: ignore[arg-type]
     return _our_loop(model, optimiser, batch)
 
@@ -213,7 +260,7 @@ def _our_loop(model: nn.Module, optimiser: optim.SGD, batch: tuple[Array, Array]
 
 
 def _torch_steps(
-    torch: Any, name: str, batch: tuple[Array, Array], compile: bool
+    torch: Any, make: Make, batch: tuple[Array, Array], compile: bool
 ) -> dict[str, Step]:
     variants = {
         "NCHW": {"channels_last": False},
@@ -231,19 +278,19 @@ def _torch_steps(
             "fused": True,
             "compile": True,
         }
-    return {key: _torch_step(torch, name, batch, **options) for key, options in variants.items()}
+    return {key: _torch_step(torch, make, batch, **options) for key, options in variants.items()}
 
 
 def _torch_step(
     torch: Any,
-    name: str,
+    make: Make,
     batch: tuple[Array, Array],
     *,
     channels_last: bool,
     fused: bool = False,
     compile: bool = False,
 ) -> Step:
-    model = torch_twin(torch, models.MODELS[name](10, rng=np.random.default_rng(1)))
+    model = torch_twin(torch, make(rng=np.random.default_rng(1)))
     order = torch.channels_last if channels_last else torch.contiguous_format
     model = model.to(memory_format=order)
     optimiser = torch.optim.SGD(model.parameters(), **SGD, fused=fused)
@@ -270,9 +317,9 @@ def _torch_loop(
 
 
 def _curves(
-    torch: Any, name: str, batch: tuple[Array, Array], steps: int
+    torch: Any, make: Make, batch: tuple[Array, Array], steps: int
 ) -> tuple[list[float], list[float]]:
-    model = models.MODELS[name](10, rng=np.random.default_rng(1))
+    model = make(rng=np.random.default_rng(1))
     twin = torch_twin(torch, model)
     ours = _our_loop(model, optim.SGD(model.parameters(), **SGD), batch)  # type: ignore[arg-type]
     optimiser = torch.optim.SGD(twin.parameters(), **SGD)
@@ -280,8 +327,8 @@ def _curves(
     return [ours() for _ in range(steps)], [theirs() for _ in range(steps)]
 
 
-def _curve_error(torch: Any, name: str, batch: tuple[Array, Array]) -> float:
-    ours, theirs = (np.array(curve) for curve in _curves(torch, name, batch, CURVE_STEPS))
+def _curve_error(torch: Any, name: str, make: Make, batch: tuple[Array, Array]) -> float:
+    ours, theirs = (np.array(curve) for curve in _curves(torch, make, batch, CURVE_STEPS))
     error = float((np.abs(ours - theirs) / np.abs(theirs)).max())
     if not error <= CURVE_TOLERANCE:
         raise AssertionError(
