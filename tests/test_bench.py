@@ -8,7 +8,7 @@ import pytest
 
 from tinysmooth import plots
 from tinysmooth.__main__ import main
-from tinysmooth.bench import driver, limits, processes, rivals, steps, training
+from tinysmooth.bench import driver, limits, networks, processes, rivals, steps, training
 from tinysmooth.bench.timing import alternate, check_equal
 
 
@@ -49,6 +49,23 @@ def test_step_rows_without_pytorch_report_ours_alone():
     rows = steps.step_rows(None, batch_size=4, size=16)
     assert [row["name"] for row in rows] == ["small_convnet step", "resnet9 step"]
     assert all(row["ours_ms"] > 0 and row["ratio"] is None for row in rows)
+
+
+@pytest.mark.parametrize("network", networks.NETWORKS, ids=lambda network: network[0])
+def test_networks_of_others_learn_and_have_pytorchs_loss_curve(network):
+    torch = pytest.importorskip("torch")
+    _, make, shape = network
+    ours, theirs = steps._curves(torch, make, steps._batch((8, *shape[1:])), 8)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    assert ours[-1] < ours[0]
+
+
+def test_a_row_for_each_network_of_others(monkeypatch):
+    smallest = min(networks.NETWORKS, key=lambda network: np.prod(network[2]))
+    monkeypatch.setattr(networks, "NETWORKS", (smallest,))
+    (row,) = networks.network_rows(None)
+    assert (row["name"], row["shape"]) == (smallest[0], " x ".join(map(str, smallest[2])))
+    assert row["ours_ms"] > 0 and row["ratio"] is None
 
 
 def test_both_sides_of_a_training_are_served_alike_and_learn_alike():
