@@ -16,9 +16,10 @@ from plans import forget_plans
 
 import tinysmooth as ts
 from tinysmooth import graph, kernels
-from tinysmooth.kernels import addition, blocks, products, thread_count
+from tinysmooth.kernels import addition, bias, blocks, layout, products, thread_count
 from tinysmooth.kernels.convolution import fast, im2col, winograd_lines_route, winograd_shared_route
 from tinysmooth.kernels.reference import pooling
+from tinysmooth.kernels.threads import run_parallel
 
 NOBODY = 0  # PROT_NONE of mprotect
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -145,6 +146,34 @@ def check_product(rows, inner, columns):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
 
 
+def check_layout(count, rows, columns):
+    """Matrices that are turned, into a fenced array."""
+    source = np.random.default_rng(0).standard_normal((count, rows, columns), np.float32)
+    for at_end, parts in itertools.product((True, False), (1, 2, 3)):
+        fixed = fenced(source, at_end).reshape(-1)
+        out = fenced(np.zeros((count, columns, rows), np.float32), at_end)
+        run_parallel(layout.turn_parts, fixed, source.shape, out.reshape(-1), parts=parts)
+        np.testing.assert_array_equal(out, source.transpose(0, 2, 1))
+
+
+def check_bias(pixels, channels):
+    """A bias added to a fenced array, and its gradient."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((pixels, channels), np.float32)
+    added = rng.standard_normal(channels, np.float32)
+    period = bias._period(channels)
+    for at_end, parts in itertools.product((True, False), (1, 2, 3)):
+        out, pattern = fenced(x, at_end), fenced(np.tile(added, period // channels), at_end)
+        run_parallel(bias.add_bias_parts, out.reshape(-1), pattern, channels, parts=parts)
+        np.testing.assert_array_equal(out, x + added)
+        blocks = fenced(np.zeros((parts, period), np.float32), at_end)
+        sums = fenced(np.ones((parts, period)), at_end)
+        grad = fenced(x, at_end).reshape(-1)
+        run_parallel(bias.sum_bias_parts, grad, channels, blocks, sums, parts=parts)
+        found = sums.reshape(-1, channels).sum(axis=0)
+        np.testing.assert_allclose(found, x.sum(axis=0, dtype=np.float64), atol=1e-4)
+
+
 def fencing(name, kernel, at_end, called):
     """The kernel on fenced copies of its arrays; what it writes to them is copied back."""
 
@@ -237,6 +266,8 @@ CHECKS = {
     "block": check_block,
     "pool": check_pool,
     "product": check_product,
+    "layout": check_layout,
+    "bias": check_bias,
     "steps": check_steps,
 }
 

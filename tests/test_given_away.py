@@ -3,6 +3,8 @@
 And the gradient that a caller hands to ``backward``: read where it lies, it stays the caller's.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,25 @@ def test_a_linear_layer_gives_both_its_gradients_away(shape, monkeypatch):
     assert given == {id(x): True, id(weight): True}
     x.grad += 1
     assert (weight.data == 1).all() and (x.grad == 7).all()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda x, w, b: ts.conv2d(x, w, b),
+        lambda x, w, b: ts.ops.conv2d_relu(x, w, b),
+        lambda x, w, b: ts.linear(x.reshape((40, 90)), w.reshape((6, 90)), b),
+    ],
+)
+def test_the_gradients_of_a_layer_with_a_bias_are_its_own(layer, kernel_set):
+    shapes = ((40, 10, 3, 3), (6, 10, 3, 3), 6)
+    x, w, b = (ts.Tensor(np.ones(shape, np.float32), requires_grad=True) for shape in shapes)
+    out = layer(x, w, b)
+    seed = np.ones(out.shape, np.float32)
+    out.backward(seed)
+    arrays = [x.grad, w.grad, b.grad, seed, x.numpy(), w.numpy(), b.numpy(), out.numpy()]
+    for one, other in itertools.combinations(arrays, 2):
+        assert not np.shares_memory(one, other)
 
 
 @pytest.mark.parametrize("name", GIVEN)

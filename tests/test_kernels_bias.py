@@ -50,12 +50,13 @@ def test_its_gradient_is_the_sum_over_all_pixels(shape, threads, dtype):
         found = kernels.bias_gradient(grad)
     rows = grad.reshape(-1, shape[-1]).astype(np.float64)
     assert found.dtype == dtype and found.shape == shape[-1:]
-    assert (np.abs(found - rows.sum(axis=0)) <= 1e-6 * np.abs(rows).sum(axis=0)).all()
+    assert (np.abs(found - rows.sum(axis=0)) <= 2e-6 * np.abs(rows).sum(axis=0)).all()
 
 
-def test_no_digits_are_lost_over_many_pixels():
-    found = kernels.bias_gradient(np.full((2**19, 3), 0.1, np.float32))
-    np.testing.assert_allclose(found, np.float32(0.1) * 2.0**19, rtol=1e-6)
+@pytest.mark.parametrize("value", [0.1, 0.29, 0.58])
+def test_no_digits_are_lost_over_many_pixels(value):
+    found = kernels.bias_gradient(np.full((2**19, 3), value, np.float32))
+    np.testing.assert_allclose(found, np.float32(value) * 2.0**19, rtol=2e-6)
 
 
 def test_what_is_not_a_number_stays_in_its_channel():
@@ -70,6 +71,13 @@ def test_a_gradient_in_another_order_of_memory_is_summed_alike():
     grad = numbers((700, 33))
     turned = np.ascontiguousarray(grad.T).T
     np.testing.assert_array_equal(kernels.bias_gradient(turned), kernels.bias_gradient(grad))
+
+
+def test_it_is_added_to_what_lies_in_another_order():
+    turned, bias = numbers((33, 900)).T, numbers(33, seed=1)
+    expected = turned + bias
+    kernels.add_bias(turned, bias)
+    np.testing.assert_array_equal(turned, expected)
 
 
 @pytest.mark.skipif(not jit.ENABLED, reason="nothing is compiled")

@@ -90,7 +90,7 @@ def test_images_of_either_order_are_stacks_of_matrices_and_others_are_not():
 @compiled
 def test_large_images_are_not_left_to_numpy(monkeypatch):
     monkeypatch.setattr(layout, "reference", None)
-    x = numbers((16, 3, 32, 32)).transpose(0, 2, 3, 1)
+    x = numbers((64, 3, 32, 32)).transpose(0, 2, 3, 1)
     with pytest.raises(AttributeError):
         kernels.contiguous(x[:, ::2])
     kernels.contiguous(x)

@@ -136,16 +136,37 @@ def test_what_follows_a_convolution_with_a_bias_runs_with_it_where_it_can(layers
     assert names[::-1] == expected
 
 
+@pytest.mark.parametrize("pool", [True, False])
+def test_a_later_change_of_a_bias_does_not_change_a_gradient(pool):
+    x = ts.Tensor(np.full((1, 1, 2, 2), -1, np.float32), requires_grad=True)
+    plain, bias = np.zeros(1, np.float32), ts.Tensor(np.zeros(1, np.float32), requires_grad=True)
+    for shift, change in ((plain, plain), (bias, bias.data)):
+        out = ops.conv2d_relu(x, np.ones((1, 1, 1, 1), np.float32), shift, pool)
+        change[...] = 10  # as an optimiser does that learns the bias only
+        out.sum().backward()
+        assert (x.grad == 0).all()
+
+
+def test_a_bias_of_another_dtype_is_not_rounded_before_it_is_added():
+    block = nn.Sequential(nn.Conv2d(1, 2, 1, rng=rng()), nn.ReLU())
+    block[0].bias = ts.Tensor(np.full(2, 0.1), requires_grad=True)
+    x = images(2, 1, 3, 3)
+    np.testing.assert_array_equal(block(x).data, Plain(block)(x).data)
+    with pytest.raises(TypeError, match="bias has dtype float64; expected float32"):
+        ops.conv2d_relu(x, block[0].weight, block[0].bias)
+
+
+@pytest.mark.parametrize("kernels", ["reference", "compiled"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("pool", [True, False])
-def test_a_pixel_that_is_not_finite_has_the_gradient_of_the_composition(pool, value):
+def test_a_pixel_that_is_not_finite_has_the_gradient_of_the_composition(pool, value, kernels):
     numbers, weight = images(2, 3, 6, 6), np.zeros((5, 3, 1, 1), np.float32)
     numbers[0, 0, 1, 1], weight[:, 0] = value, 1
     results = []
     for fused in (True, False):
         x = ts.Tensor(numbers, requires_grad=True)
         bias = ts.Tensor(np.zeros(5, np.float32), requires_grad=True)
-        with ts.use_kernels("compiled", winograd=False):
+        with ts.use_kernels(kernels, winograd=False):
             if fused:
                 out = ops.conv2d_relu(x, weight, bias, pool)
             else:

@@ -29,43 +29,58 @@ def test_the_cpu_is_one_of_those_allowed():
 
 
 @placeable
-def test_a_thread_keeps_off_one_cpu_and_the_caller_off_none(sleeper):
+def test_a_thread_keeps_to_what_it_is_told_and_the_caller_to_nothing(sleeper):
     allowed = os.sched_getaffinity(0)
-    cpu = min(allowed)
-    placement.keep_off(sleeper, cpu)
-    assert os.sched_getaffinity(sleeper) == (allowed - {cpu} or allowed)
+    assert placement.allowed_cpus() == allowed
+    for cpus in ({min(allowed)}, {max(allowed)}, allowed):
+        placement.keep_to(sleeper, frozenset(cpus))
+        assert os.sched_getaffinity(sleeper) == cpus
+    placement.keep_to(2**22 + 1, frozenset(allowed))  # there is no such thread
     assert os.sched_getaffinity(0) == allowed
-    placement.keep_off(sleeper, max(allowed) + 1)  # one that is none of the caller's
-    assert os.sched_getaffinity(sleeper) == allowed
 
 
-@placeable
-def test_the_only_cpu_is_shared(sleeper, monkeypatch):
-    cpu = min(os.sched_getaffinity(0))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {cpu})
-    placement.keep_off(sleeper, cpu)
-    monkeypatch.undo()
-    assert os.sched_getaffinity(sleeper) == {cpu}
+def test_where_no_cpu_is_known_none_are_allowed(monkeypatch):
+    monkeypatch.setattr(placement, "this_cpu", lambda: -1)
+    assert placement.allowed_cpus() == frozenset()
 
 
-def test_what_is_not_to_be_known_or_refused_is_left_alone(sleeper):
-    before = getattr(os, "sched_getaffinity", lambda thread: None)(sleeper)
-    placement.keep_off(sleeper, -1)
-    placement.keep_off(2**22 + 1, 0)  # no such thread
-    assert getattr(os, "sched_getaffinity", lambda thread: None)(sleeper) == before
+class Told:
+    def __init__(self):
+        self.cpus = None
+
+    def keep_to(self, cpus):
+        self.cpus = cpus
+
+
+@pytest.mark.parametrize(
+    ("allowed", "here", "workers", "expected"),
+    [
+        ({0, 1}, 0, 1, [{1}]),
+        ({0, 1}, 1, 1, [{0}]),
+        ({0, 1}, 0, 3, [{1}, {0, 1}, {0, 1}]),
+        ({2, 4, 5}, 4, 2, [{2, 5}, {2, 5}]),
+        ({3}, 3, 2, [{3}, {3}]),
+        ({0, 1}, 7, 1, [{0, 1}]),
+        (set(), -1, 2, [None, None]),
+    ],
+)
+def test_workers_leave_the_callers_cpu_to_it(allowed, here, workers, expected, monkeypatch):
+    monkeypatch.setattr(threads, "allowed_cpus", lambda: frozenset(allowed))
+    monkeypatch.setattr(threads, "this_cpu", lambda: here)
+    helpers = [Told() for _ in range(workers)]
+    threads._Team()._place(helpers)
+    assert [helper.cpus for helper in helpers] == expected
 
 
 @placeable
 @pytest.mark.skipif(not jit.ENABLED, reason="nothing runs in threads")
 @pytest.mark.skipif(thread_count.usable_cpus() < 2, reason="there is one CPU")
 def test_a_worker_that_fell_asleep_is_woken_beside_its_caller(monkeypatch):
-    asked = []
-    monkeypatch.setattr(threads, "this_cpu", lambda: asked.append(0) or cpu)
-
     @jit.jit
     def write(part, parts, out):
         out[part] = part + 1
 
+    monkeypatch.setattr(threads, "this_cpu", lambda: cpu)
     out, allowed = np.zeros(2), os.sched_getaffinity(0)
     for cpu in (min(allowed), max(allowed)):
         deadline = time.monotonic() + 20
@@ -77,4 +92,4 @@ def test_a_worker_that_fell_asleep_is_woken_beside_its_caller(monkeypatch):
         threads.run_parallel(write, out, parts=2)
         assert out.tolist() == [1, 2]
         worker = team.workers[0]._thread.native_id
-        assert asked and os.sched_getaffinity(worker) == allowed - {cpu}
+        assert os.sched_getaffinity(worker) == allowed - {cpu}

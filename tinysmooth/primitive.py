@@ -278,10 +278,10 @@ def _captured_arrays(rules: Sequence[Pullback]) -> list[Array]:
 
 def _contents(value: object) -> Iterable[object]:
     """Return what a function, a sequence, a mapping or another object holds."""
-    return _reader(type(value))(value)  # type: ignore[arg-type]  # types are hashable
+    return _reader(value.__class__)(value)  # type: ignore[arg-type]  # types are hashable
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def _reader(kind: type) -> Callable[[Any], Iterable[object]]:
     """Return what finds the contents of the objects of a type."""
     if issubclass(kind, FunctionType):

@@ -7,13 +7,12 @@ halves its images by strides, and two without any convolution.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinysmooth import nn
-from tinysmooth.bench.steps import Shape, time_step
+from tinysmooth.bench.steps import Make, Shape, time_step
 
 __all__ = ["NETWORKS", "network_rows"]
 
@@ -51,7 +50,7 @@ def _with_strides(rng: np.random.Generator) -> nn.Module:
     return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Flatten(), nn.Linear(128, 10, rng=rng))
 
 
-def _perceptron(*widths: int) -> Callable[[np.random.Generator], nn.Module]:
+def _perceptron(*widths: int) -> Make:
     def make(rng: np.random.Generator) -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten()]
         for inputs, outputs in zip(widths[:-2], widths[1:-1], strict=True):
@@ -61,7 +60,7 @@ def _perceptron(*widths: int) -> Callable[[np.random.Generator], nn.Module]:
     return make
 
 
-NETWORKS: tuple[tuple[str, Callable[[np.random.Generator], nn.Module], Shape], ...] = (
+NETWORKS: tuple[tuple[str, Make, Shape], ...] = (
     ("LeNet-5", _lenet, (64, 1, 28, 28)),
     ("MNIST example", _mnist_example, (64, 1, 28, 28)),
     ("without BatchNorm", _without_batch_norm, (32, 3, 64, 64)),

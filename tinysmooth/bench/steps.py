@@ -136,7 +136,7 @@ def scaling_rows(torch: Any = None) -> list[dict[str, Any]]:
             sides: dict[str, Step] = {"ours": _our_step(models.resnet9, batch)}
             if torch is not None:
                 sides["torch"] = _torch_step(torch, models.resnet9, batch, channels_last=True)
-            timings = alternate(sides, rounds=3, block=0.0, least_calls=2, warm_up=0.0)
+            timings = alternate(sides, rounds=3)
         ours = timings["ours"].median * 1e3
         theirs = timings["torch"].median * 1e3 if torch is not None else None
         rows.append(

@@ -1,10 +1,10 @@
 """From one order in memory to another, compiled: images to channels last and back, matrices turned.
 
-A batch that comes from elsewhere often has the channels first, as a layer behind the images' wants
-it; the kernels have them last. Seen from memory both are stacks of matrices, (channels, pixels) and
-(pixels, channels), and each matrix is to be turned. NumPy fetches number by number; here a block of
-16 x 16 is turned in registers (`tinysmooth.kernels.transposition`), all of it in a fifteenth of
-the time for 64 channels, and a fifth for three.
+A batch that comes from elsewhere often has the channels first, and so has what a linear layer wants
+of images; the kernels have them last. Seen from memory both are stacks of matrices, (channels,
+pixels) and (pixels, channels), and each matrix is to be turned. NumPy fetches number by number;
+here a block of 16 x 16 is turned in registers (`tinysmooth.kernels.transposition`), all of it in a
+fifteenth of the time for 64 channels, and a third for three.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def turn_parts(
     """Write matrices (rows, columns) as (columns, rows), sixteen columns at a time.
 
     Blocks of fewer than sixteen rows write zeros behind them, where other rows of the result begin.
-    So they come first, and their place is written after them; but for the last of a part, behind
-    which is nobody's place or another's.
+    So they come first, and what belongs there is written after them. The last blocks of a part
+    write only their own lanes: what follows belongs to another part or lies outside.
     """
     count, rows, columns = stack
     blocks = (columns + LANES - 1) // LANES
@@ -69,7 +69,15 @@ def turn_parts(
 def as_stack(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Stack | None:
     """Return the matrices that an array has turned: how many, their rows and columns in memory.
 
-    None if the array is no such stack.
+    Parameters
+    ----------
+    shape, strides : tuple of int
+        Of the array.
+    itemsize : int
+
+    Returns
+    -------
+    tuple of int, or None if the array is no such stack
 
     Examples
     --------

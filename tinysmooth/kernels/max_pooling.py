@@ -141,7 +141,7 @@ def _covering(
 
 
 @jit
-def _write_row_apart(
+def _write_row_once(
     row: int,
     grad: Array,
     argmax: Array,
@@ -202,10 +202,10 @@ def _max_backward_parts(
     stop = rows * (part + 1) // parts
     end = stop * width * channels
     i_first, i_stop = 0, 0
-    apart = stride == kernel_size and padding == (0, 0)
+    side_by_side = stride == kernel_size and padding == (0, 0)
     for row in range(rows * part // parts, stop):
-        if apart:
-            _write_row_apart(row, grad, argmax, kernel_size, dx, shape, end, sixteen)
+        if side_by_side:
+            _write_row_once(row, grad, argmax, kernel_size, dx, shape, end, sixteen)
             continue
         n, y = row // height, row % height
         if y == 0:

@@ -1,12 +1,13 @@
 """Matrix products without BLAS, which would fight the kernels over the CPUs.
 
-NumPy's product is as fast as any. But the threads of the OpenBLAS inside it watch for the next
-product for a tenth of a second after each, on the CPUs that a network's other kernels want by then:
-LeNet's training step, whose linear layers do a seventh of its multiplications, took 4.2
-milliseconds with it and takes 2.4 without. OpenBLAS takes a second thread only where a product is
-large. So small ones are left to NumPy, and large ones are convolutions here: **a linear layer is a
-1x1 convolution** whose pixels are the rows of x and whose channels are the features. Which of a
-convolution's three products it is depends on the way that the matrices lie in memory::
+NumPy's product is as fast as any. But it is most often OpenBLAS that computes it, whose
+threads watch for the next product for a tenth of a second after each, on the CPUs that a network's
+other kernels want by then: LeNet's training step, whose linear layers do a seventh of its
+multiplications, takes 1.4 to 1.9 times as long. OpenBLAS takes a second thread only where a product
+is large. So small products of two matrices are left to NumPy (and those of stacks), and large ones
+are convolutions here: **a linear layer is a 1x1 convolution** whose pixels are the rows of x and
+whose channels are the features. Which of a convolution's three products it is depends on the way
+that the matrices lie in memory::
 
                    a            b            a @ b is                         what it costs beside
     CONVOLUTION    by rows      by columns   out of images a, filters b.T     b is packed
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +35,6 @@ from numpy.typing import NDArray
 from tinysmooth.kernels import layout
 from tinysmooth.kernels.convolution import windows_route
 from tinysmooth.kernels.convolution.geometry import round_up
-from tinysmooth.kernels.jit import ENABLED
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.prepared import remembered
 from tinysmooth.kernels.reference import products as reference
@@ -45,11 +46,12 @@ __all__ = ["matmul"]
 Array = NDArray[Any]
 
 SMALL = 2**18
-"""Products of matrices up to here OpenBLAS makes in one thread (``GEMM_MULTITHREAD_THRESHOLD``,
-which is 4, times 65,536). NumPy then takes 1 to 8 microseconds, a convolution 12 or more."""
+"""Multiplications up to which OpenBLAS makes a product of matrices in one thread: 65,536 times its
+``GEMM_MULTITHREAD_THRESHOLD`` of 4. NumPy takes 1 to 8 microseconds for so few, a convolution 12 or
+more."""
 
-SMALL_OF_VECTOR = 9216
-"""The same for the product with a vector (4 times 2304)."""
+SMALL_OF_VECTOR = 9215
+"""The same for the product with a vector: less than 2304 times 4."""
 
 PRODUCTS = 0.017
 """Nanoseconds of one core for one product of two numbers."""
@@ -57,14 +59,16 @@ PRODUCTS = 0.017
 PACKED = 0.66
 """Nanoseconds of one core for packing one number of b."""
 
-ADDED = 0.4
-"""Nanoseconds of one core for adding one of the sums of a thread to those of the others."""
+ADDED = 0.2
+"""Nanoseconds for adding up one number over the threads, each of which adds a share of them."""
+
+MOST_ADDED = 2**24
+"""Numbers in the sums of all threads: 64 MiB."""
 
 TURNED = 1.5
 """Nanoseconds for copying one number of a matrix in the other order, in one thread."""
 
-AT_ONCE = (1, 1), (0, 0)
-"""The stride and the padding of a 1x1 convolution."""
+STRIDE, PADDING = (1, 1), (0, 0)
 
 
 class Way(enum.Enum):
@@ -85,7 +89,7 @@ class Choice(NamedTuple):
 def matmul(a: Array, b: Array) -> Array:
     """Return ``a @ b``, without BLAS where that would take several threads; see the reference."""
     (m, p), q = a.shape, b.shape[1]
-    if not (ENABLED and a.dtype == b.dtype == np.float32) or _is_small(m, p, q):
+    if not a.dtype == b.dtype == np.float32 or _is_small(m, p, q):
         return reference.matmul(a, b)
     way, swapped = choose(m, p, q, _by_rows(a), _by_rows(b), get_num_threads())
     return _laid(_multiply(way, b.T, a.T).T, True) if swapped else _multiply(way, a, b)
@@ -97,13 +101,25 @@ def _is_small(m: int, p: int, q: int) -> bool:
 
 
 def _by_rows(matrix: Array) -> bool:
-    """Tell whether a matrix is by rows; if it is by columns or has gaps, it is not."""
+    """Tell whether a matrix is by rows; if not, it is by columns or, rarely, has gaps."""
     return bool(matrix.flags.c_contiguous)
 
 
 @remembered
 def choose(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: int) -> Choice:
     """Return the quickest way to multiply (m, p) by (p, q).
+
+    Parameters
+    ----------
+    m, p, q : int
+        Rows of a, its columns, columns of b.
+    a_by_rows, b_by_rows : bool
+        How they lie in memory.
+    threads : int
+
+    Returns
+    -------
+    Choice
 
     Examples
     --------
@@ -129,10 +145,12 @@ def _cost(
     a_rows, b_rows = way.value
     turned = m * p * (a_rows != a_by_rows) + p * q * (b_rows != b_by_rows)
     if way is Way.FILTERS:
-        products, prepared = round_up(q, ROWS_STEP) * round_up(m, LANES), ADDED * m * q
+        products = round_up(q, ROWS_STEP) * round_up(m, LANES)
+        beside = ADDED * m * q if threads * m * q <= MOST_ADDED else math.inf
     else:
-        products, prepared = round_up(m, ROWS_STEP) * round_up(q, LANES), PACKED * p * q
-    return (PRODUCTS * p * products + prepared) / threads + TURNED * turned
+        products = round_up(m, ROWS_STEP) * round_up(q, LANES)
+        beside = PACKED * p * q / threads
+    return PRODUCTS * p * products / threads + beside + TURNED * turned
 
 
 def _multiply(way: Way, a: Array, b: Array) -> Array:
@@ -140,13 +158,13 @@ def _multiply(way: Way, a: Array, b: Array) -> Array:
     m, q = a.shape[0], b.shape[1]
     a, b = (_laid(matrix, rows) for matrix, rows in zip((a, b), way.value, strict=True))
     if way is Way.CONVOLUTION:
-        product = windows_route.convolve(_images(a), _filters(b.T), (m, 1), *AT_ONCE)
+        product = windows_route.convolve(_images(a), _filters(b.T), (m, 1), STRIDE, PADDING)
     elif way is Way.DATA:
         shape = (1, m, 1, q)
-        product = windows_route.convolve_backward(_images(a), _filters(b), shape, *AT_ONCE)
+        product = windows_route.convolve_backward(_images(a), _filters(b), shape, STRIDE, PADDING)
     else:
         shape = (m, q, 1, 1)
-        product = windows_route.filter_gradient(_images(b), _images(a.T), shape, *AT_ONCE)
+        product = windows_route.filter_gradient(_images(b), _images(a.T), shape, STRIDE, PADDING)
     return product.reshape(m, q)
 
 

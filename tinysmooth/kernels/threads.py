@@ -41,7 +41,7 @@ import numpy as np
 from tinysmooth.kernels import handover
 from tinysmooth.kernels.calls import Code
 from tinysmooth.kernels.jit import ENABLED, Kernel
-from tinysmooth.kernels.placement import keep_off, this_cpu
+from tinysmooth.kernels.placement import allowed_cpus, keep_to, this_cpu
 from tinysmooth.kernels.thread_count import plan_parts, usable_cpus
 
 __all__ = ["run_parallel", "run_prepared"]
@@ -72,7 +72,7 @@ class _Worker:
         self.box, self.rounds = box, rounds
         self.sleeping = True  # or about to; only the thread itself changes it later
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._off = -1  # the CPU that it keeps off
+        self._cpus: frozenset[int] = frozenset()  # that it keeps to, if it was told any
         name = f"tinysmooth-{number}"
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
@@ -94,12 +94,12 @@ class _Worker:
         if self.sleeping and self._calls.empty():
             self._calls.put(None)
 
-    def keep_off(self, cpu: int) -> None:
-        """Let the thread run on any CPU but this one."""
+    def keep_to(self, cpus: frozenset[int]) -> None:
+        """Let the thread run on these CPUs only."""
         thread = self._thread.native_id
-        if cpu != self._off and thread is not None:
-            keep_off(thread, cpu)
-            self._off = cpu
+        if cpus != self._cpus and thread is not None:
+            keep_to(thread, cpus)
+            self._cpus = cpus
 
     def failures(self, task: int) -> int:
         """Return 1 if the worker's part of a task failed, else 0."""
@@ -157,25 +157,26 @@ class _Team:
         if any(worker.sleeping for worker in helpers):
             # Posted first: a worker that woke before would find nothing and sleep again.
             handover.post.wrapped(*task)
-            self._keep_off(helpers)
+            self._place(helpers)
             for worker in helpers:
                 worker.wake()
             # It may wait for this very CPU: then spinning would keep it from working.
             rounds = self.short
         return self.run_task(*task, rounds)
 
-    def _keep_off(self, helpers: list[_Worker]) -> None:
+    def _place(self, helpers: list[_Worker]) -> None:
         """Leave the caller's CPU to the caller, as far as workers can have CPUs of their own."""
-        here = this_cpu()
-        for worker in helpers[: usable_cpus() - 1]:
-            worker.keep_off(here)
+        if allowed := allowed_cpus():
+            others = allowed - {this_cpu()} or allowed
+            for number, worker in enumerate(helpers):
+                worker.keep_to(others if number < len(others) else allowed)
 
     def _settle(self, helpers: list[_Worker]) -> int:
         """Wait for the workers; return how many of their parts failed.
 
         Among them, rarely, is one that fell asleep while the task was posted.
         """
-        self._keep_off(helpers)
+        self._place(helpers)
         for worker in helpers:
             worker.wait(self.tasks)
         return sum(worker.failures(self.tasks) for worker in helpers)

@@ -3,8 +3,8 @@
 A BatchNorm followed by ReLU and a 2x2 max-pool (and, at the end of a residual branch, by the
 addition) reads and writes each activation several times when every layer works alone; a convolution
 before it can take the statistics while it writes. The result is the same but for rounding when few
-kernels do all of it, so ``Sequential`` does that unasked. So it does with a convolution that ReLU,
-and perhaps a 2x2 max-pool, follow at once.
+kernels do all of it, so ``Sequential`` does that unasked. It does the same with a convolution and
+the ReLU behind it, and with a 2x2 max-pool behind both.
 """
 
 from __future__ import annotations
@@ -151,9 +151,10 @@ def _plain_convolution(modules: list[Module]) -> Conv2d | None:
     """Return the first of two modules, if it can be run together with the second one."""
     if len(modules) < 2 or not _is_plain(modules[0], Conv2d):
         return None
+    bias = modules[0].bias
     if _is_plain(modules[1], ReLU):
-        return modules[0]
-    return modules[0] if _is_plain(modules[1], BatchNorm2d) and modules[0].bias is None else None
+        return modules[0] if bias is None or bias.dtype == modules[0].weight.dtype else None
+    return modules[0] if _is_plain(modules[1], BatchNorm2d) and bias is None else None
 
 
 def _halves(module: Module, shape: tuple[int, ...]) -> bool:

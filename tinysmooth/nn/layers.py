@@ -122,7 +122,7 @@ class Conv2d(Module):
         return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
     def rectified(self, x: Tensor, *, pool: bool) -> Tensor:
-        """Run the same, then ReLU, then a 2x2 max-pool, in one pass (see ``ops.conv2d_relu``)."""
+        """Run the same, then ReLU, then a 2x2 max-pool if wanted (see ``ops.conv2d_relu``)."""
         return ops.conv2d_relu(x, self.weight, self.bias, pool, self.stride, self.padding)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

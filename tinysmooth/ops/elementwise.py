@@ -224,9 +224,9 @@ def sigmoid(x: Array) -> Recorded:
     """
     if x.dtype.kind != "f":  # unsigned integers have no negative
         x = x.astype(np.float64)
-    # s(x) is 1 / (1 + e^-x) and as well e^x / (1 + e^x): of both exponentials the one below 1 is
-    # taken; where the numerator is not that, it is 1, the larger. The rest to 1 is computed without
-    # subtracting, so that the slope keeps its digits far out.
+    # s(x) is 1 / (1 + e^-x), and as well e^x / (1 + e^x): each side of 0 takes the exponential that
+    # is at most 1. The maximum with a truth value, 0 or 1, chooses the numerator. The rest to 1 is
+    # computed without subtracting, so that the slope keeps its digits far out.
     small = np.exp(-np.abs(x))
     out = np.maximum(x >= 0, small) / (1 + small)
     rest = np.maximum(x < 0, small) / (1 + small)

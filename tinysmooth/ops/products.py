@@ -61,12 +61,7 @@ def matmul(a: Array, b: Array) -> Recorded:
         product = _product(left.swapaxes(-1, -2), full(grad))
         return unbroadcast(product, right.shape).reshape(b_shape)
 
-    try:
-        out = _product(a, b)
-    except ValueError:
-        raise ValueError(
-            f"matmul: the shapes are {a.shape} and {b.shape}; expected stacks that broadcast"
-        ) from None
+    out = _product(a, b)
     return out, {"a": a_rule, "b": b_rule}
 
 
@@ -112,7 +107,15 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
 
 def _product(a: Array, b: Array) -> Array:
     """Return ``a @ b`` of vectors, matrices or stacks."""
-    return kernels.matmul(a, b) if a.ndim == b.ndim == 2 else a @ b
+    if a.ndim == b.ndim == 2:
+        return kernels.matmul(a, b)
+    try:
+        out: Array = a @ b
+    except ValueError:
+        raise ValueError(
+            f"matmul: the shapes are {a.shape} and {b.shape}; expected stacks that broadcast"
+        ) from None
+    return out
 
 
 def _plus_bias(out: Array, bias: Array) -> Array:

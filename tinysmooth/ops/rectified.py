@@ -1,8 +1,9 @@
 """A convolution, its bias, ReLU and a 2x2 max-pool as one operation.
 
 To add a bias and cut off what is negative is what a batch norm in evaluation does, if all its
-factors are 1: the same kernels do it in one pass over memory. They keep what the convolution gave,
-and work out again what ReLU cut off and which pixels won.
+factors are 1: the same kernels do it in one pass over memory. What is kept is the result, which is
+zero where ReLU cut off; or with a pool what the convolution gave, to work out again which pixels
+won.
 """
 
 from __future__ import annotations
@@ -30,35 +31,46 @@ def conv2d_relu(
 ) -> Recorded:
     """Convolution, then ReLU, then a 2x2 max-pool if asked for.
 
-    Equal to ``max_pool2d(relu(conv2d(x, weight, bias, stride, padding)), 2)``. ``nn.Sequential``
-    uses it without being asked.
+    Equal to ``relu(conv2d(x, weight, bias, stride, padding))`` or to ``max_pool2d`` of that with a
+    window of 2. ``nn.Sequential`` uses it without being asked.
 
     Parameters
     ----------
-    x, weight, bias, stride, padding
+    x, weight, stride, padding
         As in :func:`conv2d`.
+    bias : array, shape (K,), dtype of ``x``, optional
     pool : bool
         Whether the max-pool follows.
+
+    Returns
+    -------
+    Tensor, shape (N, K, H', W') as :func:`conv2d` gives it; half of H' and W' with a pool
 
     Raises
     ------
     TypeError, ValueError
-        As :func:`conv2d`; or if there is a pool and nothing for it to halve.
+        As :func:`conv2d`; if the bias has another dtype; or if there is a pool and nothing for it
+        to halve.
     """
-    pool = check_flag("conv2d", "pool", pool)
+    pool = check_flag("conv2d_relu", "pool", pool)
     convolution = prepare_convolution(x, weight, stride, padding)
     check_bias(bias, weight)
+    if bias is not None and bias.dtype != x.dtype:
+        raise TypeError(f"conv2d_relu: bias has dtype {bias.dtype}; expected {x.dtype}, that of x")
     convolved = kernels.conv2d_forward(*convolution)
     if pool and min(convolved.shape[1:3]) < 2:
         raise ValueError(
-            f"conv2d: pool is True for a result of shape {channels_first(convolved).shape}; "
+            f"conv2d_relu: pool is True for a result of shape {channels_first(convolved).shape}; "
             "expected (N, K, H, W) with H and W of at least 2"
         )
     one, zero = np.ones(len(weight), x.dtype), np.zeros(len(weight), x.dtype)
-    shift = zero if bias is None else bias.astype(x.dtype, copy=False)
+    shift = zero if bias is None else bias.copy()  # the rules need it: see below
     out = kernels.batch_norm_apply(convolved, one, shift, relu=True, pool=pool, residual=None)
-    result = out if pool and x.dtype == np.float32 else None
-    numbers = (convolved, one, shift, zero, one, one, True, pool, False, result)
+    if pool:
+        result = out if x.dtype == np.float32 else None
+        numbers = (convolved, one, shift, zero, one, one, True, True, False, result)
+    else:  # what is positive has come through
+        numbers = (out, one, zero, zero, one, one, True, False, False, None)
     swept = Sweep(numbers, ("x", "filters"))
     to_images, _ = convolution.gradients()
     images, (steps, frame), shape = convolution.images, convolution[2:], weight.shape

@@ -7,6 +7,7 @@ that were taken several times adds up; one for elements that were not taken is 0
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,20 +46,25 @@ def reshape(x: Array, shape: int | Sequence[int]) -> Recorded:
     given = shape if isinstance(shape, tuple | list | np.ndarray) else (shape,)
     lengths = tuple(check_int("reshape", "shape", n, minimum=-1) for n in given)
     before = x.shape
-    try:
-        out = _reshaped(x, lengths)
-    except ValueError:
+    if not _holds(lengths, x.size):
         raise ValueError(
             f"reshape: shape is {lengths}; expected one with the {x.size} elements of {before}"
-        ) from None
-    return out, {"x": lambda grad: _reshaped(grad, before)}
+        )
+    return _reshaped(x, lengths), {"x": lambda grad: _reshaped(grad, before)}
+
+
+def _holds(lengths: tuple[int, ...], size: int) -> bool:
+    """Tell whether a shape, one of whose lengths may be -1, has so many elements."""
+    known = math.prod(n for n in lengths if n != -1)
+    left = lengths.count(-1)
+    return known == size if not left else left == 1 and known > 0 and size % known == 0
 
 
 def _reshaped(x: Array, shape: tuple[int, ...]) -> Array:
     """Return a view or, where there is none, a copy by the kernel that turns images."""
     try:
         return np.reshape(x, shape, **_NO_COPY)
-    except ValueError:
+    except ValueError:  # it would be a copy
         return kernels.contiguous(x).reshape(shape)
 
 

@@ -81,7 +81,7 @@ Shape = tuple[int, ...]
 def _through_statistics(value: Any, table: Array, c: int) -> Any:
     """Return the part of dx that goes through mean and variance.
 
-    Constants have none, which infinity times a slope of zero is not.
+    With constants in their place the slope is 0; infinity times 0 would be NaN.
     """
     slope, constant = load(table[SLOPE], c), load(table[CONSTANT], c)
     through = fma(value - load(table[MEAN], c), slope, constant)

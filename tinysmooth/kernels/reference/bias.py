@@ -18,15 +18,16 @@ def add_bias(out: Array, bias: Array) -> None:
     Parameters
     ----------
     out : ndarray (..., K)
-        C-contiguous.
     bias : ndarray (K,)
-        Of the same dtype.
+        It is rounded to the dtype of ``out``, if that is narrower.
     """
     np.add(out, bias, out=out)
 
 
 def bias_gradient(grad: Array) -> Array:
-    """Return the gradient of the bias: the sum over all pixels, added up in float64.
+    """Return the gradient of the bias: the sum over all pixels, in float64 and then rounded.
+
+    The compiled version adds up some numbers at a time in float32.
 
     Parameters
     ----------

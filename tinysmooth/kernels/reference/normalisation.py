@@ -196,7 +196,8 @@ def batch_norm_backward(
     d = grad.astype(np.float64)
     normal = (x.astype(np.float64) - mean) * inv_std
     dbias = d.sum(axis=PIXELS)
-    dweight = (d * normal).sum(axis=PIXELS)
+    with np.errstate(invalid="ignore"):  # infinity where ReLU cut it off
+        dweight = (d * normal).sum(axis=PIXELS)
     if training:
         pixels = x.size // x.shape[3]
         d = d - dbias / pixels - normal * (dweight / pixels)
