@@ -90,6 +90,20 @@ def test_large_products_do_without_blas_and_small_ones_with_it(shape, layout, mo
     assert len(seen) == 3
 
 
+@compiled
+def test_very_wide_matrices_and_very_many_sums_are_left_to_blas(monkeypatch):
+    seen = []
+    monkeypatch.setattr(products.reference, "matmul", lambda a, b: seen.append(a) or a @ b)
+    x, weight = matrix(20, 20000), matrix(30, 20000, seed=1)
+    check(kernels.matmul(x, weight.T), x, weight.T)
+    assert len(seen) == 1
+    assert products.choose(20000, 64, 64, True, False, 2) is not None  # rows may be many
+    assert products.choose(64, 20000, 64, False, True, 2).way is products.Way.FILTERS
+    # The sums of two threads are 64 MiB, those of three would be more.
+    two, three = (products.choose(4096, 2048, 2048, False, True, n) for n in (2, 3))
+    assert two.way is products.Way.FILTERS and three.way is not products.Way.FILTERS
+
+
 def test_the_weights_of_a_few_rows_are_not_packed():
     few, many = (products.choose(rows, 4096, 512, True, False, 2) for rows in (2, 512))
     assert few == (products.Way.CONVOLUTION, True)

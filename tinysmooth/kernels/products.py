@@ -62,6 +62,10 @@ PACKED = 0.66
 ADDED = 0.2
 """Nanoseconds for adding up one number over the threads, each of which adds a share of them."""
 
+WIDEST = 2**14
+"""Channels or filters, at most: of so many a block of pixels has eight, and for each block all
+filters are read again. With 20,000 NumPy's product takes half the time of the slowest way."""
+
 MOST_ADDED = 2**24
 """Numbers in the sums of all threads: 64 MiB."""
 
@@ -91,7 +95,10 @@ def matmul(a: Array, b: Array) -> Array:
     (m, p), q = a.shape, b.shape[1]
     if not a.dtype == b.dtype == np.float32 or _is_small(m, p, q):
         return reference.matmul(a, b)
-    way, swapped = choose(m, p, q, _by_rows(a), _by_rows(b), get_num_threads())
+    choice = choose(m, p, q, _by_rows(a), _by_rows(b), get_num_threads())
+    if choice is None:
+        return reference.matmul(a, b)
+    way, swapped = choice
     return _laid(_multiply(way, b.T, a.T).T, True) if swapped else _multiply(way, a, b)
 
 
@@ -106,8 +113,8 @@ def _by_rows(matrix: Array) -> bool:
 
 
 @remembered
-def choose(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: int) -> Choice:
-    """Return the quickest way to multiply (m, p) by (p, q).
+def choose(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: int) -> Choice | None:
+    """Return the quickest way to multiply (m, p) by (p, q); None if that is NumPy's.
 
     Parameters
     ----------
@@ -119,7 +126,7 @@ def choose(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: in
 
     Returns
     -------
-    Choice
+    Choice or None
 
     Examples
     --------
@@ -135,15 +142,20 @@ def choose(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: in
             return turned + _cost(choice.way, q, p, m, not b_by_rows, not a_by_rows, threads)
         return _cost(choice.way, m, p, q, a_by_rows, b_by_rows, threads)
 
-    return min(itertools.starmap(Choice, itertools.product(Way, (False, True))), key=cost)
+    best = min(itertools.starmap(Choice, itertools.product(Way, (False, True))), key=cost)
+    return best if cost(best) < math.inf else None
 
 
 def _cost(
     way: Way, m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: int
 ) -> float:
-    """Return the nanoseconds that a way takes, roughly."""
+    """Return the nanoseconds that a way takes, roughly; infinity if it is not to be taken."""
     a_rows, b_rows = way.value
     turned = m * p * (a_rows != a_by_rows) + p * q * (b_rows != b_by_rows)
+    # The pixels that gradients of filters are summed over may be many, but not to be copied.
+    widest = max(m, q, p if turned else 0) if way is Way.FILTERS else max(p, q)
+    if widest > WIDEST:
+        return math.inf
     if way is Way.FILTERS:
         products = round_up(q, ROWS_STEP) * round_up(m, LANES)
         beside = ADDED * m * q if threads * m * q <= MOST_ADDED else math.inf
