@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import enum
 import itertools
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +67,9 @@ filters are read again. With 20,000 NumPy's product takes half the time of the s
 
 MOST_ADDED = 2**24
 """Numbers in the sums of all threads: 64 MiB."""
+
+HOPELESS = 1e15
+"""Nanoseconds that no product takes."""
 
 TURNED = 1.5
 """Nanoseconds for copying one number of a matrix in the other order, in one thread."""
@@ -138,31 +140,35 @@ def choose(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: in
 
     def cost(choice: Choice) -> float:
         if choice.swapped:
-            turned = TURNED * m * q
-            return turned + _cost(choice.way, q, p, m, not b_by_rows, not a_by_rows, threads)
+            return _turning(m, q) + _cost(
+                choice.way, q, p, m, not b_by_rows, not a_by_rows, threads
+            )
         return _cost(choice.way, m, p, q, a_by_rows, b_by_rows, threads)
 
     best = min(itertools.starmap(Choice, itertools.product(Way, (False, True))), key=cost)
-    return best if cost(best) < math.inf else None
+    return best if cost(best) < HOPELESS else None
 
 
 def _cost(
     way: Way, m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: int
 ) -> float:
-    """Return the nanoseconds that a way takes, roughly; infinity if it is not to be taken."""
+    """Return the nanoseconds that a way takes, roughly; `HOPELESS` if it is not to be taken."""
     a_rows, b_rows = way.value
-    turned = m * p * (a_rows != a_by_rows) + p * q * (b_rows != b_by_rows)
-    # The pixels that gradients of filters are summed over may be many, but not to be copied.
-    widest = max(m, q, p if turned else 0) if way is Way.FILTERS else max(p, q)
-    if widest > WIDEST:
-        return math.inf
+    if max(q, m if way is Way.FILTERS else p) > WIDEST:
+        return HOPELESS
+    turning = _turning(m, p) * (a_rows != a_by_rows) + _turning(p, q) * (b_rows != b_by_rows)
     if way is Way.FILTERS:
         products = round_up(q, ROWS_STEP) * round_up(m, LANES)
-        beside = ADDED * m * q if threads * m * q <= MOST_ADDED else math.inf
+        beside = ADDED * m * q if threads * m * q <= MOST_ADDED else HOPELESS
     else:
         products = round_up(m, ROWS_STEP) * round_up(q, LANES)
         beside = PACKED * p * q / threads
-    return PRODUCTS * p * products / threads + beside + TURNED * turned
+    return PRODUCTS * p * products / threads + beside + turning
+
+
+def _turning(rows: int, columns: int) -> float:
+    """Return the nanoseconds that it takes to copy a matrix in the other order."""
+    return TURNED * rows * columns if max(rows, columns) <= WIDEST else HOPELESS
 
 
 def _multiply(way: Way, a: Array, b: Array) -> Array:
