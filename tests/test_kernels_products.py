@@ -84,6 +84,7 @@ def test_large_products_do_without_blas_and_small_ones_with_it(shape, layout, mo
     seen = []
     monkeypatch.setattr(products.reference, "matmul", lambda a, b: seen.append(a) or a @ b)
     kernels.matmul(*large)
+    kernels.matmul(matrix(1, 9216), matrix(9216, 1))
     assert not seen
     for each in (small, a_row, [array.astype(np.float64) for array in large]):
         kernels.matmul(*each)

@@ -12,6 +12,7 @@ from gradient_cases import numbers
 import tinysmooth as ts
 from tinysmooth import nn, ops
 from tinysmooth.bench.steps import torch_twin
+from tinysmooth.kernels.jit import ENABLED
 
 
 def rng(seed=0):
@@ -134,6 +135,15 @@ def test_what_follows_a_convolution_with_a_bias_runs_with_it_where_it_can(layers
         names.append(node.name)
         node = node.parents[0]._node
     assert names[::-1] == expected
+
+
+@pytest.mark.skipif(not ENABLED, reason="nothing is compiled")
+@pytest.mark.parametrize("pool", [True, False])
+def test_the_rules_of_a_convolution_with_relu_share_one_sweep(pool, kernels_run):
+    conv = nn.Conv2d(16, 32, 3, rng=rng())
+    x = ts.Tensor(images(4, 16, 10, 10), requires_grad=True)
+    conv.rectified(x, pool=pool).sum().backward()
+    assert kernels_run.count("_dx_parts") == 1
 
 
 @pytest.mark.parametrize("pool", [True, False])

@@ -50,7 +50,7 @@ def turn_parts(
     blocks = (columns + LANES - 1) // LANES
     units = count * blocks
     last = units * (part + 1) // parts
-    end = last // blocks * columns * rows + min(last % blocks * LANES, columns) * rows
+    end = (last // blocks * columns + last % blocks * LANES) * rows
     for unit in range(units * part // parts, last):
         matrix, column = unit // blocks * rows * columns, unit % blocks * LANES
         wide = min(LANES, columns - column)

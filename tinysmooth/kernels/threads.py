@@ -167,7 +167,7 @@ class _Team:
     def _place(self, helpers: list[_Worker]) -> None:
         """Leave the caller's CPU to the caller, as far as workers can have CPUs of their own."""
         if allowed := allowed_cpus():
-            others = allowed - {this_cpu()} or allowed
+            others = allowed - {this_cpu()}
             for number, worker in enumerate(helpers):
                 worker.keep_to(others if number < len(others) else allowed)
 
