@@ -64,7 +64,7 @@ def test_a_row_for_each_network_of_others(monkeypatch):
     smallest = min(networks.NETWORKS, key=lambda network: np.prod(network[2]))
     monkeypatch.setattr(networks, "NETWORKS", (smallest,))
     (row,) = networks.network_rows(None)
-    assert (row["name"], row["shape"]) == (smallest[0], " x ".join(map(str, smallest[2])))
+    assert (row["name"], row["shape"]) == (f"{smallest[0]} step", " x ".join(map(str, smallest[2])))
     assert row["ours_ms"] > 0 and row["ratio"] is None
 
 

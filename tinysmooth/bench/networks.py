@@ -73,4 +73,4 @@ NETWORKS: tuple[tuple[str, Make, Shape], ...] = (
 
 def network_rows(torch: Any = None) -> list[dict[str, Any]]:
     """Time a training step of each network; arguments and rows as in `step_rows`."""
-    return [time_step(torch, name, make, shape) for name, make, shape in NETWORKS]
+    return [time_step(torch, f"{name} step", make, shape) for name, make, shape in NETWORKS]
