@@ -28,6 +28,7 @@ ROOMS = [
     "ops",
     "kernels",
     "primitive",
+    "captured",
     "arguments",
     "tensor",
     "graph",

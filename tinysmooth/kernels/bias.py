@@ -85,7 +85,7 @@ def sum_bias_parts(
 
 
 def _period(channels: int) -> int:
-    """Return the least number of whole pixels that is one of groups of four vectors, in floats."""
+    """Return the floats of the fewest whole pixels that fill groups of four vectors."""
     return math.lcm(channels, FOUR)
 
 

@@ -1,8 +1,8 @@
 """Matrix products without BLAS, which would fight the kernels over the CPUs.
 
-NumPy's product is as fast as any. But it is most often OpenBLAS that computes it, whose
-threads watch for the next product for a tenth of a second after each, on the CPUs that a network's
-other kernels want by then: LeNet's training step, whose linear layers do a seventh of its
+NumPy's product is as fast as any. But it is most often OpenBLAS that computes it, whose threads
+watch for the next product for a tenth of a second after each, on the CPUs that a network's other
+kernels want by then: LeNet's training step, whose linear layers do a seventh of its
 multiplications, takes 1.4 to 1.9 times as long. OpenBLAS takes a second thread only where a product
 is large. So small products of two matrices are left to NumPy (and those of stacks), and large ones
 are convolutions here: **a linear layer is a 1x1 convolution** whose pixels are the rows of x and

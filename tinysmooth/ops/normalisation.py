@@ -153,11 +153,10 @@ def conv2d_block(
         *(momentum, eps, relu, pool, residual, statistics),
         users=("x", "filters"),
     )
-    to_images, _ = convolution.gradients()
-    images, (steps, frame), shape = convolution.images, convolution[2:], filters.shape
+    x_rule, filters_rule = swept.rules(convolution)
     return channels_first(out), {
-        "x": fresh(lambda grad: channels_first(to_images(swept(grad, "x")))),
-        "filters": fresh(lambda grad: swept.filters(grad, images, shape, steps, frame)),
+        "x": x_rule,
+        "filters": filters_rule,
         "weight": lambda grad: swept(grad, "weight"),
         "bias": lambda grad: swept(grad, "bias"),
         "residual": lambda grad: grad,

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinysmooth import kernels
 from tinysmooth.checks import check_flag
-from tinysmooth.graph import Array, fresh
+from tinysmooth.graph import Array
 from tinysmooth.ops.spatial import channels_first, check_bias, prepare_convolution
 from tinysmooth.ops.sweep import Sweep
 from tinysmooth.primitive import Recorded, primitive
@@ -64,7 +64,7 @@ def conv2d_relu(
             "expected (N, K, H, W) with H and W of at least 2"
         )
     one, zero = np.ones(len(weight), x.dtype), np.zeros(len(weight), x.dtype)
-    shift = zero if bias is None else bias.copy()  # the rules need it: see below
+    shift = zero if bias is None else bias.copy()  # nobody may change what a rule needs
     out = kernels.batch_norm_apply(convolved, one, shift, relu=True, pool=pool, residual=None)
     if pool:
         result = out if x.dtype == np.float32 else None
@@ -72,10 +72,9 @@ def conv2d_relu(
     else:  # what is positive has come through
         numbers = (out, one, zero, zero, one, one, True, False, False, None)
     swept = Sweep(numbers, ("x", "filters"))
-    to_images, _ = convolution.gradients()
-    images, (steps, frame), shape = convolution.images, convolution[2:], weight.shape
+    x_rule, filters_rule = swept.rules(convolution)
     return channels_first(out), {
-        "x": fresh(lambda grad: channels_first(to_images(swept(grad, "x")))),
-        "weight": fresh(lambda grad: swept.filters(grad, images, shape, steps, frame)),
+        "x": x_rule,
+        "weight": filters_rule,
         "bias": lambda grad: swept(grad, "bias"),
     }

@@ -6,8 +6,8 @@ import weakref
 from collections.abc import Sequence
 
 from tinysmooth import kernels
-from tinysmooth.graph import Array
-from tinysmooth.ops.spatial import channels_last
+from tinysmooth.graph import Array, Pullback, fresh
+from tinysmooth.ops.spatial import Convolution, channels_first, channels_last
 
 __all__ = ["Sweep"]
 
@@ -41,6 +41,19 @@ class Sweep:
             dx, dweight, dbias = kernels.batch_norm_backward(_images(grad), *self._numbers)
             self._found = dict.fromkeys(self._users, dx) | {"weight": dweight, "bias": dbias}
         return self._found.pop(which)
+
+    def rules(self, convolution: Convolution) -> tuple[Pullback, Pullback]:
+        """Return the rules of the convolution that gave the images, for its images and filters.
+
+        They are the users ``"x"`` and ``"filters"``.
+        """
+        to_images, _ = convolution.gradients()
+        images, filters, stride, padding = convolution
+        shape = filters.shape
+        return (
+            fresh(lambda grad: channels_first(to_images(self(grad, "x")))),
+            fresh(lambda grad: self.filters(grad, images, shape, stride, padding)),
+        )
 
     def filters(
         self, grad: Array, images: Array, shape: tuple[int, ...], stride: Pair, padding: Pair
