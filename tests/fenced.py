@@ -137,12 +137,13 @@ def check_product(rows, inner, columns):
     a = rng.standard_normal((rows, inner), np.float32)
     b = rng.standard_normal((inner, columns), np.float32)
     expected = a.astype(np.float64) @ b
-    for at_end, way in itertools.product((True, False), products.Way):
+    for at_end, *orders, threads in itertools.product((True, False), repeat=4):
         left, right = (
             fenced(matrix, at_end) if by_rows else fenced(matrix.T.copy(), at_end).T
-            for matrix, by_rows in zip((a, b), way.value, strict=True)
+            for matrix, by_rows in zip((a, b), orders, strict=True)
         )
-        ours = products._multiply(way, left, right)
+        with thread_count.use_threads(1 + threads):
+            ours = products._multiply(left, right)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
 
 

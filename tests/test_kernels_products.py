@@ -1,4 +1,4 @@
-"""Matrix products without BLAS: every way, every order in memory, and which way is taken."""
+"""Matrix products without BLAS: every order in memory, every packing, and which is taken."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,9 @@ import pytest
 import tinysmooth as ts
 from tinysmooth import kernels
 from tinysmooth.kernels import jit, products, thread_count
+from tinysmooth.kernels.convolution.windows import DEPTH_BLOCK
+from tinysmooth.kernels.multiplication import BLOCK_COLUMNS, BLOCK_ROWS
+from tinysmooth.kernels.panels import PANEL
 
 compiled = pytest.mark.skipif(not jit.ENABLED, reason="only NumPy's product is left")
 
@@ -15,6 +18,8 @@ SHAPES = [
     (1, 784, 256),
     (784, 256, 1),
     (3, 5000, 20),
+    (4, 1003, 70),
+    (1, 40, 5000),
     (7, 1000, 333),
     (300, 11, 200),
     (65, 129, 257),
@@ -53,30 +58,74 @@ def test_the_product_is_numpys(shape, of_a, of_b, threads):
 
 
 @compiled
-@pytest.mark.parametrize("way", list(products.Way))
+@pytest.mark.parametrize("packing", [products.IN_PLACE, products.COPIED, None])
 @pytest.mark.parametrize("of_b", LAYOUTS)
 @pytest.mark.parametrize("of_a", LAYOUTS)
-def test_every_way_leads_there(way, of_a, of_b):
-    for m, p, q in [*SHAPES, (1, 1, 1), (6, 16, 16), (13, 7, 5), (70, 65, 33)]:
-        a, b = matrix(m, p, of_a), matrix(p, q, of_b, seed=1)
-        check(products._multiply(way, a, b), a, b)
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 1, 1), (6, 16, 16), (13, 7, 5), (70, 65, 33)])
+def test_every_packing_and_every_share_lead_there(shape, of_a, of_b, packing, monkeypatch):
+    m, p, q = shape
+    a, b = matrix(m, p, of_a), matrix(p, q, of_b, seed=1)
+    cut = products.cut_product
+
+    def cut_so(down, across):
+        def cutting(*args):
+            found = cut(*args)
+            packed = found.packing if packing is None or not args[3] else packing
+            share = min(products.round_up(q, 64), products.BLOCK_COLUMNS)
+            return found._replace(down=down, across=across, packing=packed, packed=share)
+
+        return cutting
+
+    for down, across in [(1, 1), (min(2, m), 1), (1, 2 if q > 64 else 1), (min(3, m), 2)]:
+        monkeypatch.setattr(products, "cut_product", cut_so(down, across))
+        products._prepare.cache_clear()
+        check(products._multiply(a, b), a, b)
+    products._prepare.cache_clear()
 
 
 @compiled
-@pytest.mark.parametrize("way", list(products.Way))
-def test_what_is_not_a_number_stays_in_its_row_and_column(way):
-    a, b = matrix(20, 33), matrix(33, 41, seed=1)
-    a[3, 2], b[5, 17] = np.nan, np.inf
-    found = products._multiply(way, a, b)
-    assert np.isnan(found[3]).all()
+@pytest.mark.parametrize("of_b", LAYOUTS)
+@pytest.mark.parametrize("of_a", LAYOUTS)
+def test_blocks_of_rows_of_columns_and_of_the_depth(of_a, of_b):
+    m, p, q = 2 * BLOCK_ROWS + 7, 2 * DEPTH_BLOCK + 5, BLOCK_COLUMNS + 41
+    a, b = matrix(m, p, of_a), matrix(p, q, of_b, seed=1)
+    for threads in (1, 2):
+        with thread_count.use_threads(threads):
+            check(products._multiply(a, b), a, b)
+
+
+@compiled
+@pytest.mark.parametrize("of_b", LAYOUTS)
+@pytest.mark.parametrize("of_a", LAYOUTS)
+@pytest.mark.parametrize("shape", [(20, 33, 41), (2, 333, 41), (20, 1000, 2), (40, 900, 200)])
+def test_what_is_not_a_number_stays_in_its_row_and_column(shape, of_a, of_b):
+    a, b = matrix(*shape[:2], of_a), matrix(*shape[1:], of_b, seed=1)
+    row, column = shape[0] // 2, shape[2] // 2
+    a[row, 2], b[5, column] = np.nan, np.inf
+    found = products._multiply(a, b)
+    assert np.isnan(found[row]).all() and not np.isfinite(found[:, column]).any()
     finite = np.isfinite(found)
-    finite[3], finite[:, 17] = True, True
-    assert finite.all() and not np.isfinite(found[:, 17]).any()
+    finite[row], finite[:, column] = True, True
+    assert finite.all()
+
+
+@compiled
+@pytest.mark.parametrize("of_b", LAYOUTS)
+@pytest.mark.parametrize("of_a", LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_bits_do_not_depend_on_the_number_of_threads(shape, of_a, of_b):
+    m, p, q = shape
+    a, b = matrix(m, p, of_a), matrix(p, q, of_b, seed=1)
+    results = []
+    for threads in (1, 2, 3):
+        with thread_count.use_threads(threads):
+            results.append(products._multiply(a, b))
+    assert all(np.array_equal(results[0], other) for other in results[1:])
 
 
 @compiled
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [shape for shape in SHAPES if max(shape) < 10000])
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[1] > 1])
 def test_large_products_do_without_blas_and_small_ones_with_it(shape, layout, monkeypatch):
     m, p, q = shape
     large, small = (matrix(m, p, layout), matrix(p, q)), (matrix(64, 16), matrix(16, 10))
@@ -91,28 +140,34 @@ def test_large_products_do_without_blas_and_small_ones_with_it(shape, layout, mo
     assert len(seen) == 3
 
 
+@pytest.mark.parametrize("rows, columns", [(300, 200), (1, 3000), (3000, 1), (2, 2)])
+def test_an_outer_product_is_a_product_of_numbers(rows, columns):
+    a, b = matrix(rows, 1), matrix(1, columns, seed=1)
+    assert np.array_equal(kernels.matmul(a, b), np.outer(a, b))
+
+
+def test_the_weights_of_a_few_rows_are_not_turned():
+    assert products.is_swapped(8, 4096, 512, True, False, 2)
+    assert not products.is_swapped(512, 4096, 512, True, False, 2)
+    for rows in (1, 2, 512):
+        assert not products.is_swapped(rows, 512, 4096, True, True, 2)
+    # A few rows are not turned either, whichever of the two matrices comes first.
+    assert not products.is_swapped(4, 4096, 512, True, False, 2)
+    assert products.is_swapped(512, 4096, 4, True, False, 2)
+
+
 @compiled
-def test_very_wide_matrices_and_very_many_sums_are_left_to_blas(monkeypatch):
-    seen = []
-    monkeypatch.setattr(products.reference, "matmul", lambda a, b: seen.append(a) or a @ b)
-    x, weight = matrix(20, 20000), matrix(30, 20000, seed=1)
-    check(kernels.matmul(x, weight.T), x, weight.T)
-    assert len(seen) == 1
-    assert products.choose(64, 128, 20000, True, True, 2) is None  # nor are they copied
-    assert products.choose(20000, 64, 64, True, False, 2) is not None  # rows may be many
-    assert products.choose(64, 20000, 64, False, True, 2).way is products.Way.FILTERS
-    # The sums of two threads are 64 MiB, those of three would be more.
-    two, three = (products.choose(4096, 2048, 2048, False, True, n) for n in (2, 3))
-    assert two.way is products.Way.FILTERS and three.way is not products.Way.FILTERS
-
-
-def test_the_weights_of_a_few_rows_are_not_packed():
-    few, many = (products.choose(rows, 4096, 512, True, False, 2) for rows in (2, 512))
-    assert few == (products.Way.CONVOLUTION, True)
-    assert many == (products.Way.CONVOLUTION, False)
-    back, flat = (products.choose(rows, 512, 4096, True, True, 2) for rows in (512, 2))
-    assert back == (products.Way.DATA, False)
-    assert flat == (products.Way.FILTERS, True)
+def test_threads_share_rows_or_panels_or_both():
+    for threads, shape, expected in [
+        (2, (512, 3000, PANEL), (2, 1)),
+        (2, (8, 3000, 10 * PANEL), (1, 2)),
+        (6, (300, 3000, 3 * PANEL), (2, 3)),
+        (2, (64, 3000, 3 * PANEL), (2, 1)),  # three panels are no two equal shares
+        (2, (4, 30, PANEL), (1, 1)),  # too little for two
+    ]:
+        with thread_count.use_threads(threads):
+            cut = products.cut_product(*shape, True)
+        assert (cut.down, cut.across) == expected
 
 
 @pytest.mark.parametrize("shape", [(70, 300), (2, 35, 300), (300,)])

@@ -5,39 +5,44 @@ watch for the next product for a tenth of a second after each, on the CPUs that 
 kernels want by then: LeNet's training step, whose linear layers do a seventh of its
 multiplications, takes 1.4 to 1.9 times as long. OpenBLAS takes a second thread only where a product
 is large. So small products of two matrices are left to NumPy (and those of stacks), and large ones
-are convolutions here: **a linear layer is a 1x1 convolution** whose pixels are the rows of x and
-whose channels are the features. Which of a convolution's three products it is depends on the way
-that the matrices lie in memory::
+are made by `multiplication`, on the microkernel of the convolutions. It reads a in either order and
+b by rows; b by columns it has to turn. Of the three products of a linear layer, that is one::
 
-                   a            b            a @ b is                         what it costs beside
-    CONVOLUTION    by rows      by columns   out of images a, filters b.T     b is packed
-    DATA           by rows      by rows      the gradient of images, from     b is packed
-                                             gradient a and filters b
-    FILTERS        by columns   by rows      the gradient of filters, from    (M, Q) is added up
-                                             images b and gradient a.T        over the threads
+                         a            b
+    x @ weight.T         by rows      by columns     b is turned
+    grad @ weight        by rows      by rows
+    grad.T @ x           by columns   by rows
 
-So the three products of a linear layer, ``x @ weight.T``, ``grad @ weight`` and ``grad.T @ x``, are
-the three of a convolution, and none needs a copy. But to pack a large matrix for the product with a
-few rows takes longer than the product; then it is quicker to copy the small one in the other order,
-or to compute ``(b.T @ a.T).T``, where both have changed places. The way that costs least is taken.
+To turn a large matrix for the product with a few rows takes longer than the product; then it is
+quicker to compute ``(b.T @ a.T).T``, for which only a and the result are turned.
 """
 
 from __future__ import annotations
 
-import enum
-import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysmooth.kernels import layout
-from tinysmooth.kernels.convolution import windows_route
+from tinysmooth.kernels import layout, memory
 from tinysmooth.kernels.convolution.geometry import round_up
+from tinysmooth.kernels.convolution.windows import DEPTH_BLOCK
 from tinysmooth.kernels.microkernel import ROWS_STEP
-from tinysmooth.kernels.prepared import remembered
+from tinysmooth.kernels.multiplication import (
+    BLOCK_COLUMNS,
+    BLOCK_ROWS,
+    COPIED,
+    IN_PLACE,
+    TURNED,
+    dot_products,
+    multiply,
+    scaled_rows,
+    share_of_columns,
+)
+from tinysmooth.kernels.panels import PANEL, columns_cost
+from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat, remembered
 from tinysmooth.kernels.reference import products as reference
-from tinysmooth.kernels.thread_count import get_num_threads
+from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES
 
 __all__ = ["matmul"]
@@ -46,50 +51,39 @@ Array = NDArray[Any]
 
 SMALL = 2**18
 """Multiplications up to which OpenBLAS makes a product of matrices in one thread: 65,536 times its
-``GEMM_MULTITHREAD_THRESHOLD`` of 4. NumPy takes 1 to 8 microseconds for so few, a convolution 12 or
-more."""
+``GEMM_MULTITHREAD_THRESHOLD`` of 4. NumPy takes 1 to 8 microseconds for so few, a product here 12
+or more."""
 
 SMALL_OF_VECTOR = 9215
 """The same for the product with a vector: less than 2304 times 4."""
 
+MOST_DOTS, MOST_SCALED = 4, 1
+"""Rows of a up to which `dot_products` and `scaled_rows` are quicker than tiles."""
+
+ENOUGH_ROWS = 32
+"""Of a, for which rows of b are worth copying."""
+
 PRODUCTS = 0.017
 """Nanoseconds of one core for one product of two numbers."""
 
-PACKED = 0.66
+PACKING = {IN_PLACE: 0.0, COPIED: 0.15, TURNED: 0.4}
 """Nanoseconds of one core for packing one number of b."""
 
-ADDED = 0.2
-"""Nanoseconds for adding up one number over the threads, each of which adds a share of them."""
+FETCHED = 0.05
+"""Nanoseconds of one core for fetching one number of b that is used once."""
 
-WIDEST = 2**14
-"""Channels or filters, at most: of so many a block of pixels has eight, and for each block all
-filters are read again. With 20,000 NumPy's product takes half the time of the slowest way."""
-
-MOST_ADDED = 2**24
-"""Numbers in the sums of all threads: 64 MiB."""
-
-HOPELESS = 1e15
-"""Nanoseconds that no product takes."""
-
-TURNED = 1.5
-"""Nanoseconds for copying one number of a matrix in the other order, in one thread."""
-
-STRIDE, PADDING = (1, 1), (0, 0)
+TO_TURN = 1.5
+"""Nanoseconds for copying one number of the result in the other order, in one thread."""
 
 
-class Way(enum.Enum):
-    """Which product of a convolution it is; the values: whether a and b have to lie by rows."""
+class Cut(NamedTuple):
+    """How threads share a product, and what it takes."""
 
-    CONVOLUTION = (True, False)
-    DATA = (True, True)
-    FILTERS = (False, True)
-
-
-class Choice(NamedTuple):
-    """How to multiply two matrices; `swapped` stands for ``(b.T @ a.T).T``."""
-
-    way: Way
-    swapped: bool
+    cost: float  # nanoseconds, roughly
+    down: int  # parts of the rows
+    across: int  # parts of the panels of columns
+    packing: int
+    packed: int  # columns at a time, at most
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -97,26 +91,20 @@ def matmul(a: Array, b: Array) -> Array:
     (m, p), q = a.shape, b.shape[1]
     if not a.dtype == b.dtype == np.float32 or _is_small(m, p, q):
         return reference.matmul(a, b)
-    choice = choose(m, p, q, _by_rows(a), _by_rows(b), get_num_threads())
-    if choice is None:
-        return reference.matmul(a, b)
-    way, swapped = choice
-    return _laid(_multiply(way, b.T, a.T).T, True) if swapped else _multiply(way, a, b)
+    by_rows = a.flags.c_contiguous, b.flags.c_contiguous
+    if is_swapped(m, p, q, *by_rows, get_num_threads()):
+        return layout.contiguous(_multiply(b.T, a.T).T)
+    return _multiply(a, b)
 
 
 def _is_small(m: int, p: int, q: int) -> bool:
     """Tell whether NumPy makes a product in one thread."""
-    return m * p * q <= (SMALL_OF_VECTOR if min(m, q) == 1 else SMALL)
-
-
-def _by_rows(matrix: Array) -> bool:
-    """Tell whether a matrix is by rows; if not, it is by columns or, rarely, has gaps."""
-    return bool(matrix.flags.c_contiguous)
+    return p == 1 or m * p * q <= (SMALL_OF_VECTOR if min(m, q) == 1 else SMALL)
 
 
 @remembered
-def choose(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: int) -> Choice | None:
-    """Return the quickest way to multiply (m, p) by (p, q); None if that is NumPy's.
+def is_swapped(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: int) -> bool:
+    """Tell whether ``(b.T @ a.T).T`` is quicker than ``a @ b``.
 
     Parameters
     ----------
@@ -128,74 +116,69 @@ def choose(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: in
 
     Returns
     -------
-    Choice or None
+    bool
 
     Examples
     --------
-    >>> choose(512, 256, 128, True, False, 2)  # x @ weight.T, from 256 features to 128
-    Choice(way=<Way.CONVOLUTION: (True, False)>, swapped=False)
-    >>> choose(4, 4096, 512, True, False, 2)  # four rows only: the weights are not packed
-    Choice(way=<Way.CONVOLUTION: (True, False)>, swapped=True)
+    >>> is_swapped(512, 256, 128, True, False, 2)  # x @ weight.T, from 256 features to 128
+    False
+    >>> is_swapped(8, 4096, 512, True, False, 2)  # eight rows only: the weights are not turned
+    True
     """
-
-    def cost(choice: Choice) -> float:
-        if choice.swapped:
-            return _turning(m, q) + _cost(
-                choice.way, q, p, m, not b_by_rows, not a_by_rows, threads
-            )
-        return _cost(choice.way, m, p, q, a_by_rows, b_by_rows, threads)
-
-    best = min(itertools.starmap(Choice, itertools.product(Way, (False, True))), key=cost)
-    return best if cost(best) < HOPELESS else None
+    few = _are_few_rows(m, a_by_rows, b_by_rows)
+    if few or _are_few_rows(q, not b_by_rows, not a_by_rows):
+        return not few
+    swapped = cut_product(q, p, m, not a_by_rows).cost + TO_TURN * m * q
+    return swapped < cut_product(m, p, q, b_by_rows).cost
 
 
-def _cost(
-    way: Way, m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, threads: int
-) -> float:
-    """Return the nanoseconds that a way takes, roughly; `HOPELESS` if it is not to be taken."""
-    a_rows, b_rows = way.value
-    if max(q, m if way is Way.FILTERS else p) > WIDEST:
-        return HOPELESS
-    turning = _turning(m, p) * (a_rows != a_by_rows) + _turning(p, q) * (b_rows != b_by_rows)
-    if way is Way.FILTERS:
-        products = round_up(q, ROWS_STEP) * round_up(m, LANES)
-        beside = ADDED * m * q if threads * m * q <= MOST_ADDED else HOPELESS
-    else:
-        products = round_up(m, ROWS_STEP) * round_up(q, LANES)
-        beside = PACKED * p * q / threads
-    return PRODUCTS * p * products / threads + beside + turning
+def _are_few_rows(m: int, a_by_rows: bool, b_by_rows: bool) -> bool:
+    """Tell whether a product is made of dot products, or of scaled rows."""
+    return a_by_rows and m <= (MOST_SCALED if b_by_rows else MOST_DOTS)
 
 
-def _turning(rows: int, columns: int) -> float:
-    """Return the nanoseconds that it takes to copy a matrix in the other order."""
-    return TURNED * rows * columns if max(rows, columns) <= WIDEST else HOPELESS
+def cut_product(m: int, p: int, q: int, b_by_rows: bool) -> Cut:
+    """Find how threads share a product best."""
+    padded = round_up(q, LANES)
+    panels = -(-padded // PANEL)
+    threads = plan_parts(PRODUCTS * m * p * padded)
+
+    def cut(across: int) -> Cut:
+        down = min(threads // across, -(-m // ROWS_STEP))
+        shares = [share_of_columns(i, across, padded) for i in range(across)]
+        columns, rows = max(stop - begin for begin, stop in shares), -(-m // down)
+        packing = TURNED if not b_by_rows else COPIED if rows >= ENOUGH_ROWS else IN_PLACE
+        products = PRODUCTS * round_up(rows, ROWS_STEP) * LANES * columns_cost(columns // LANES)
+        packed = PANEL if packing == IN_PLACE else min(columns, BLOCK_COLUMNS)
+        return Cut(p * (products + PACKING[packing] * columns), down, across, packing, packed)
+
+    return min(map(cut, range(1, min(threads, panels) + 1)))
 
 
-def _multiply(way: Way, a: Array, b: Array) -> Array:
-    """Return ``a @ b``; each is copied if it does not lie as the way wants it."""
-    m, q = a.shape[0], b.shape[1]
-    a, b = (_laid(matrix, rows) for matrix, rows in zip((a, b), way.value, strict=True))
-    if way is Way.CONVOLUTION:
-        product = windows_route.convolve(_images(a), _filters(b.T), (m, 1), STRIDE, PADDING)
-    elif way is Way.DATA:
-        shape = (1, m, 1, q)
-        product = windows_route.convolve_backward(_images(a), _filters(b), shape, STRIDE, PADDING)
-    else:
-        shape = (m, q, 1, 1)
-        product = windows_route.filter_gradient(_images(b), _images(a.T), shape, STRIDE, PADDING)
-    return product.reshape(m, q)
+@remembered
+def _prepare(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, num_threads: int) -> Calls:
+    arrays = (flat((m, p)), flat((p, q)), flat((m, q)))
+    if _are_few_rows(m, a_by_rows, b_by_rows):
+        parts = plan_parts(FETCHED * p * q, limit=-(-q // LANES))
+        few_rows = scaled_rows if b_by_rows else dot_products
+        return Calls((Prepared(few_rows, parts, *arrays, (p, q)),), 0, parts)
+    cut, depth = cut_product(m, p, q, b_by_rows), min(p, DEPTH_BLOCK)
+    parts, by_columns = cut.down * cut.across, not a_by_rows
+    floats = BLOCK_ROWS * PANEL + by_columns * BLOCK_ROWS * depth + depth * cut.packed
+    workspace = Piece(0, (parts, floats))
+    tables = Piece(workspace.stop, (parts, 2 * BLOCK_ROWS + depth), INT)
+    sizes = (m, p, q, int(by_columns), cut.packing, cut.across)
+    steps = (Prepared(multiply, parts, *arrays, workspace, tables, sizes),)
+    return Calls(steps, tables.stop, parts)
 
 
-def _laid(matrix: Array, by_rows: bool) -> Array:
-    """Return a matrix that lies by rows, or by columns; a copy only if it does not."""
-    return layout.contiguous(matrix) if by_rows else layout.contiguous(matrix.T).T
-
-
-def _images(matrix: Array) -> Array:
-    """See the rows of a matrix as the pixels of an image of one column."""
-    return matrix[None, :, None, :]
-
-
-def _filters(matrix: Array) -> Array:
-    """See the rows of a matrix as 1x1 filters."""
-    return matrix[:, :, None, None]
+def _multiply(a: Array, b: Array) -> Array:
+    """Return ``a @ b``, by rows; each is copied if it has gaps."""
+    a, b = (each if each.T.flags.c_contiguous else layout.contiguous(each) for each in (a, b))
+    by_rows = a.flags.c_contiguous, b.flags.c_contiguous
+    (m, p), q = a.shape, b.shape[1]
+    calls = _prepare(m, p, q, *by_rows, get_num_threads())
+    out = memory.empty((m, q), np.float32)
+    a, b = (each if rows else each.T for each, rows in zip((a, b), by_rows, strict=True))
+    calls.steps[0].run(memory.workspace(calls.floats), a, b, out)
+    return out

@@ -24,5 +24,6 @@ def matmul(a: Array, b: Array) -> Array:
     -------
     ndarray (M, Q)
     """
-    out: Array = a @ b
+    # NumPy takes three times as long for @ where the inner length is 1: it does not call BLAS then.
+    out: Array = a * b if a.shape[1] == 1 else a @ b
     return out
