@@ -116,6 +116,10 @@ CASES = {
         ("bias", ts.linear, [A, numbers(5, 4), numbers(5)]),
         ("stack", ts.linear, [numbers(2, 3, 4), numbers(5, 4)]),
     ],
+    "linear_relu": [
+        ("bias", ops.linear_relu, [numbers(2, 3, 4), numbers(5, 4, seed=1), numbers(5, seed=2)]),
+        ("no bias, one row", ops.linear_relu, [numbers(4), numbers(5, 4, seed=1)]),
+    ],
     "dropout": [
         ("seeded", lambda x: ts.dropout(x, 0.4, True, np.random.default_rng(0)), [A]),
         ("evaluation", lambda x: ts.dropout(x, 0.4, False), [A]),

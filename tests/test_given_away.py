@@ -87,6 +87,7 @@ def test_a_linear_layer_gives_both_its_gradients_away(shape, monkeypatch):
         lambda x, w, b: ts.conv2d(x, w, b),
         lambda x, w, b: ts.ops.conv2d_relu(x, w, b),
         lambda x, w, b: ts.linear(x.reshape((40, 90)), w.reshape((6, 90)), b),
+        lambda x, w, b: ts.ops.linear_relu(x.reshape((40, 90)), w.reshape((6, 90)), b),
     ],
 )
 def test_the_gradients_of_a_layer_with_a_bias_are_its_own(layer, kernel_set):

@@ -170,6 +170,26 @@ def test_threads_share_rows_or_panels_or_both():
         assert (cut.down, cut.across) == expected
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("shape", [*SHAPES, (50, 2000, 75), (5, 5, 5)])
+def test_a_bias_and_a_relu_follow_a_product(shape, relu, biased, layout, threads):
+    m, p, q = shape
+    x, weight = matrix(m, p, layout), matrix(q, p, layout, seed=1)
+    bias = matrix(1, q, seed=2)[0] if biased else None
+    kept = x.copy(), weight.copy()
+    with thread_count.use_threads(threads):
+        found = kernels.linear(x, weight, bias, relu)
+    exact = x.astype(np.float64) @ weight.T + (bias if biased else 0)
+    scale = np.abs(exact).max()
+    exact = np.maximum(exact, 0) if relu else exact
+    assert found.dtype == np.float32 and found.flags.c_contiguous
+    np.testing.assert_allclose(found, exact, rtol=0, atol=3e-6 * scale)
+    assert np.array_equal(x, kept[0]) and np.array_equal(weight, kept[1])
+
+
 @pytest.mark.parametrize("shape", [(70, 300), (2, 35, 300), (300,)])
 def test_a_linear_layer_and_its_gradients_in_either_precision(shape):
     rng = np.random.default_rng(0)

@@ -130,11 +130,94 @@ def test_a_convolution_that_relu_follows_equals_its_composition(
 )
 def test_what_follows_a_convolution_with_a_bias_runs_with_it_where_it_can(layers, expected):
     out = nn.Sequential(nn.Conv2d(3, 4, 3), *layers())(images(2, 3, 9, 9))
-    names, node = [], out._node
+    assert graph_names(out) == expected
+
+
+def graph_names(tensor):
+    """Names of the recorded operations from the first to the last, of one input each."""
+    names, node = [], tensor._node
     while node is not None:
         names.append(node.name)
         node = node.parents[0]._node
-    assert names[::-1] == expected
+    return names[::-1]
+
+
+@pytest.mark.parametrize("kernels", ["reference", "compiled"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(7, 9), (200, 300), (3, 50, 300), (2, 3000), (300,)])
+def test_a_linear_layer_that_relu_follows_equals_its_composition(shape, bias, dtype, kernels):
+    x = np.random.default_rng(2).standard_normal(shape).astype(dtype)
+    results = []
+    with ts.use_kernels(kernels):
+        for make in (lambda m: m, Plain):
+            layer = nn.Linear(shape[-1], 70, bias=bias, rng=rng())
+            if bias:
+                layer.bias.data[...] = np.linspace(-1, 1, 70)
+            results.append(run(make(nn.Sequential(layer, nn.ReLU()).astype(dtype)), x))
+    (fused, fused_grads), (plain, plain_grads) = results
+    np.testing.assert_array_equal(fused, plain)
+    for one, two in zip(fused_grads, plain_grads, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (lambda: [nn.ReLU(), nn.Linear(4, 2), nn.ReLU()], ["linear_relu", "linear_relu"]),
+        (lambda: [nn.Linear(4, 2), nn.ReLU()], ["linear", "linear_relu"]),
+        (lambda: [type("Leaky", (nn.ReLU,), {})()], ["linear", "relu"]),
+        (lambda: [], ["linear"]),
+    ],
+)
+def test_what_follows_a_linear_layer_runs_with_it_where_it_can(layers, expected):
+    x = np.ones((2, 3), np.float32)
+    block = nn.Sequential(nn.Linear(3, 4), *layers())
+    assert graph_names(block(x)) == expected
+    block[0].bias = ts.Tensor(np.zeros(4), requires_grad=True)  # float64: nothing is rounded
+    assert graph_names(block(x))[0] == "linear"
+    seen = []
+    block[0].forward = lambda x: seen.append(x) or nn.Linear.forward(block[0], x)
+    block(x)
+    assert len(seen) == 1
+
+
+def test_a_graph_that_is_kept_gives_each_gradient_its_own_mask():
+    x, w = ts.Tensor(np.ones((2, 3)), requires_grad=True), ts.Tensor(np.ones((4, 3)), True)
+    out = ops.linear_relu(x, w, np.zeros(4))
+    for scale in (1.0, 2.0):
+        x.zero_grad()
+        w.zero_grad()
+        out.backward(np.full((2, 4), scale), retain_graph=True)
+        assert (x.grad == 4 * scale).all() and (w.grad == 2 * scale).all()
+
+
+def test_the_result_that_a_relu_keeps_cannot_be_changed():
+    x = ts.Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    for out in (ops.linear_relu(x, np.ones((4, 3), np.float32)), ts.relu(x), ts.relu(x.T)):
+        with pytest.raises(ValueError, match="read-only"):
+            out.data[...] = -1
+        out.sum().backward()
+        out.data[...] = -1
+    x.data[...] = 2  # nobody needs it any more
+
+
+@pytest.mark.parametrize("kernels", ["reference", "compiled"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_feature_that_is_not_finite_has_the_gradient_of_the_composition(value, kernels):
+    numbers = np.random.default_rng(3).standard_normal((40, 200)).astype(np.float32)
+    weight = np.random.default_rng(4).standard_normal((70, 200)).astype(np.float32)
+    numbers[3, 5], weight[:, 5] = value, [-1, 1] * 35
+    results = []
+    for function in (ops.linear_relu, lambda *a: ts.relu(ts.linear(*a))):
+        x = ts.Tensor(numbers, requires_grad=True)
+        bias = ts.Tensor(np.zeros(70, np.float32), requires_grad=True)
+        with ts.use_kernels(kernels):
+            out = function(x, weight, bias)
+            out.sum().backward()
+        results.append((out.numpy(), x.grad, bias.grad))
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.skipif(not ENABLED, reason="nothing is compiled")

@@ -8,7 +8,6 @@ hidden an array without meaning to.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -51,17 +50,22 @@ def captured_arrays(rules: Sequence[Pullback]) -> list[Array]:
     """
     found: list[Array] = []
     seen: dict[int, object] = {}
-    level: list[object] = list(rules)
+    level: Iterable[object] = rules
     for _ in range(_DEEPEST):
         below: list[object] = []
-        for item in itertools.chain.from_iterable(map(_contents, level)):
-            if type(item) in _HOLD_NOTHING or id(item) in seen:
-                continue
-            seen[id(item)] = item
-            if isinstance(item, np.ndarray):
-                found.append(item)
-            else:
-                below.append(item)
+        for value in level:
+            held = _held_by_function(value) if isinstance(value, FunctionType) else _contents(value)
+            for item in held:
+                kind = type(item)
+                if kind in _HOLD_NOTHING or id(item) in seen:
+                    continue
+                if isinstance(item, tuple) and _HOLD_NOTHING.issuperset(map(type, item)):
+                    continue  # a shape, for example
+                seen[id(item)] = item
+                if isinstance(item, np.ndarray):
+                    found.append(item)
+                else:
+                    below.append(item)
         if not below:
             break
         level = below
@@ -102,7 +106,7 @@ def _reader(kind: type) -> Callable[[Any], Iterable[object]]:
     return held
 
 
-def _held_by_function(function: FunctionType) -> list[object]:
+def _held_by_function(function: FunctionType) -> Iterable[object]:
     """Return the variables that a function closes over, and its default arguments."""
     closure = function.__closure__ or ()
     try:

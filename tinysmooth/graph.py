@@ -19,7 +19,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -82,15 +82,18 @@ class Memory:
         _settle()
         return handle
 
-    def hold(self) -> None:
-        """Note that a rule has saved these numbers."""
+    @staticmethod
+    def hold(memories: Iterable[Memory]) -> None:
+        """Note that rules have saved the numbers of each."""
         with _lock:
-            self._count(1)
+            for memory in memories:
+                memory._count(1)
         _settle()
 
-    def release(self) -> None:
-        """Undo one ``hold``, now or as soon as nobody is in here."""
-        _dropped.append(self)
+    @staticmethod
+    def release(memories: Iterable[Memory]) -> None:
+        """Undo one ``hold`` of each, now or as soon as nobody is in here."""
+        _dropped.extend(memories)
         _settle()
 
     def _count(self, change: int) -> None:
@@ -146,8 +149,7 @@ class Node:
         """Drop the rules and all they captured; the parents stay, to tell a freed graph."""
         self.rules = None
         saved, self.saved = self.saved, ()
-        for memory, _ in saved:
-            memory.release()
+        Memory.release([memory for memory, _ in saved])
 
     def __del__(self) -> None:
         if self.saved:

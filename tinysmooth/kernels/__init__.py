@@ -198,6 +198,7 @@ global_avg_pool_backward = _chosen(reference_pooling.global_avg_pool_backward)
 add_bias = _chosen(reference_bias.add_bias)
 bias_gradient = _chosen(reference_bias.bias_gradient)
 contiguous = _chosen(reference_layout.contiguous)
+linear = _chosen(reference_products.linear)
 matmul = _chosen(reference_products.matmul)
 relu_forward = _chosen(reference_activation.relu_forward)
 relu_backward = _chosen(reference_activation.relu_backward)
@@ -240,6 +241,7 @@ __all__ = [
     "global_avg_pool_backward",
     "global_avg_pool_forward",
     "kernels_in_use",
+    "linear",
     "log_softmax_rows",
     "matmul",
     "max_pool2d_backward",

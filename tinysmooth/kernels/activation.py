@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.threads import run_parallel
+from tinysmooth.kernels.prepared import NO_FLOATS, Given, Prepared, remembered
+from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 
 __all__ = ["relu_backward", "relu_forward"]
 
@@ -43,15 +45,23 @@ def _backward_parts(part, parts, grad, x, out, zero):  # type: ignore[no-untyped
         results[i] = zero if value <= zero else passed
 
 
+@remembered
+def _prepare(size: int, dtype: np.dtype[Any], backward: bool, threads: int) -> Prepared:
+    parts, array = plan_parts(NANOSECONDS * size), Given((size,), dtype)
+    if backward:
+        return Prepared(_backward_parts, parts, array, array, array, dtype.type(0))
+    return Prepared(_forward_parts, parts, array, array, dtype.type(0))
+
+
 def relu_forward(x: Array) -> Array:
-    """Return the elementwise larger of ``x`` and 0, a flat array of the same dtype."""
+    """Return the elementwise larger of ``x`` and 0; see the reference."""
     out = memory.empty(x.shape, x.dtype)
-    run_parallel(_forward_parts, x, out, x.dtype.type(0), work=NANOSECONDS * x.size)
+    _prepare(x.size, x.dtype, False, get_num_threads()).run(NO_FLOATS, x, out)
     return out
 
 
-def relu_backward(grad: Array, x: Array) -> Array:
-    """Return ``grad`` where ``x`` is not at or below 0, and 0 elsewhere; both flat."""
-    out = memory.empty(grad.shape, grad.dtype)
-    run_parallel(_backward_parts, grad, x, out, x.dtype.type(0), work=NANOSECONDS * x.size)
-    return out
+def relu_backward(grad: Array, out: Array) -> Array:
+    """Return ``grad`` where ``out`` is not at or below 0, and 0 elsewhere; see the reference."""
+    slope = memory.empty(grad.shape, grad.dtype)
+    _prepare(out.size, out.dtype, True, get_num_threads()).run(NO_FLOATS, grad, out, slope)
+    return slope

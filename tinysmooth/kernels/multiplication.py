@@ -17,6 +17,8 @@ So b is packed, a block of the depth at a time: turned in registers if it lies b
 saves; then b is read where it lies. A matrix a that lies by rows is read where it is; one by
 columns is copied, since columns a power of two apart share few places in the L1 cache.
 
+A bias is added, and what is negative is cut off, as soon as a row of a panel is done.
+
 Threads share the result, by rows, by panels or by both: nobody writes where another does, so
 nothing has to be added up afterwards, and a number has the same bits whoever makes it. Columns that
 fill no vector are made in a strip, and only those that are wanted leave it.
@@ -36,7 +38,16 @@ from tinysmooth.kernels.exponential import sum_lanes
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.panels import PANEL, TILE_ROWS, panel_product, panel_width
 from tinysmooth.kernels.transposition import transpose
-from tinysmooth.kernels.vectors import LANES, fma, load, load_tail, splat, store, store_tail
+from tinysmooth.kernels.vectors import (
+    LANES,
+    fma,
+    load,
+    load_tail,
+    maximum,
+    splat,
+    store,
+    store_tail,
+)
 from tinysmooth.kernels.views import behind
 
 BLOCK_ROWS = 96
@@ -66,13 +77,17 @@ def multiply(
     parts: int,
     a: np.ndarray,
     b: np.ndarray,
+    bias: np.ndarray,
     out: np.ndarray,
     workspace: np.ndarray,
     tables: np.ndarray,
-    sizes: tuple[int, int, int, int, int, int],
+    sizes: tuple[int, int, int, int, int, int, int],
 ) -> None:
-    """Write one part of ``out = a @ b``; `across` parts share the panels, the others the rows."""
-    m, p, q, by_columns, packing, across = sizes
+    """Write one part of ``out = a @ b``; `across` parts share the panels, the others the rows.
+
+    A bias that has numbers is added to each row and, if `relu`, what is negative becomes zero.
+    """
+    m, p, q, by_columns, packing, across, relu = sizes
     down, padded = parts // across, (q + LANES - 1) // LANES * LANES
     top, bottom = m * (part // across) // down, m * (part // across + 1) // down
     begin, stop = share_of_columns(part % across, across, padded)
@@ -120,9 +135,28 @@ def multiply(
                         source, start, rows, 0, count, columns, depth, panel, at, step, width,
                         to, place, outs, gap, k, source, following, TILE_ROWS * a_row,
                     )  # fmt: skip
+                    if k + depth == p and (relu or bias.size):
+                        for i in range(count):
+                            there = i * width if gap else place + outs[i]
+                            finish_row(to, there, width, bias, first, q - first, relu)
                     if not whole:
                         store_lanes(strip, width, out, outs, count, row * q + first, q - first)
                     first += width
+
+
+@jit
+def finish_row(
+    out: np.ndarray, at: int, width: int, bias: np.ndarray, first: int, used: int, relu: int
+) -> None:
+    """Add the bias from column `first` on to whole vectors of a row, and cut off what is negative.
+
+    Vectors may go beyond the bias, of which `used` numbers are left.
+    """
+    for i in range(0, width, LANES):
+        value = load(out, at + i)
+        if bias.size:
+            value = value + load_tail(bias, first + i, min(LANES, used - i))
+        store(out, at + i, maximum(splat(0.0), value) if relu else value)
 
 
 @jit

@@ -40,12 +40,12 @@ from tinysmooth.kernels.multiplication import (
     share_of_columns,
 )
 from tinysmooth.kernels.panels import PANEL, columns_cost
-from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat, remembered
+from tinysmooth.kernels.prepared import INT, NO_FLOATS, Calls, Piece, Prepared, flat, remembered
 from tinysmooth.kernels.reference import products as reference
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES
 
-__all__ = ["matmul"]
+__all__ = ["linear", "matmul"]
 
 Array = NDArray[Any]
 
@@ -95,6 +95,19 @@ def matmul(a: Array, b: Array) -> Array:
     if is_swapped(m, p, q, *by_rows, get_num_threads()):
         return layout.contiguous(_multiply(b.T, a.T).T)
     return _multiply(a, b)
+
+
+def linear(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
+    """Return ``x @ weight.T + bias``, then ReLU if asked for; see the reference."""
+    (m, p), q = x.shape, len(weight)
+    given = (x, weight) if bias is None else (x, weight, bias)
+    if any(array.dtype != np.float32 for array in given) or _is_small(m, p, q):
+        return reference.linear(x, weight, bias, relu)
+    by_rows = x.flags.c_contiguous, weight.T.flags.c_contiguous
+    plain = bias is None and not relu
+    if plain or _are_few_rows(m, *by_rows) or is_swapped(m, p, q, *by_rows, get_num_threads()):
+        return reference.finish(matmul(x, weight.T), bias, relu)
+    return _multiply(x, weight.T, bias, relu)
 
 
 def _is_small(m: int, p: int, q: int) -> bool:
@@ -156,29 +169,41 @@ def cut_product(m: int, p: int, q: int, b_by_rows: bool) -> Cut:
 
 
 @remembered
-def _prepare(m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, num_threads: int) -> Calls:
+def _prepare_few_rows(m: int, p: int, q: int, b_by_rows: bool, num_threads: int) -> Prepared:
+    parts = plan_parts(FETCHED * p * q, limit=-(-q // LANES))
     arrays = (flat((m, p)), flat((p, q)), flat((m, q)))
-    if _are_few_rows(m, a_by_rows, b_by_rows):
-        parts = plan_parts(FETCHED * p * q, limit=-(-q // LANES))
-        few_rows = scaled_rows if b_by_rows else dot_products
-        return Calls((Prepared(few_rows, parts, *arrays, (p, q)),), 0, parts)
+    return Prepared(scaled_rows if b_by_rows else dot_products, parts, *arrays, (p, q))
+
+
+@remembered
+def _prepare(
+    m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, end: tuple[int, int], threads: int
+) -> Calls:
+    biases, relu = end
     cut, depth = cut_product(m, p, q, b_by_rows), min(p, DEPTH_BLOCK)
     parts, by_columns = cut.down * cut.across, not a_by_rows
     floats = BLOCK_ROWS * PANEL + by_columns * BLOCK_ROWS * depth + depth * cut.packed
     workspace = Piece(0, (parts, floats))
     tables = Piece(workspace.stop, (parts, 2 * BLOCK_ROWS + depth), INT)
-    sizes = (m, p, q, int(by_columns), cut.packing, cut.across)
-    steps = (Prepared(multiply, parts, *arrays, workspace, tables, sizes),)
-    return Calls(steps, tables.stop, parts)
+    sizes = (m, p, q, int(by_columns), cut.packing, cut.across, relu)
+    arrays = (flat((m, p)), flat((p, q)), flat((biases,)), flat((m, q)), workspace, tables)
+    return Calls((Prepared(multiply, parts, *arrays, sizes),), tables.stop, parts)
 
 
-def _multiply(a: Array, b: Array) -> Array:
-    """Return ``a @ b``, by rows; each is copied if it has gaps."""
+def _multiply(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -> Array:
+    """Return ``a @ b``, by rows; each is copied if it has gaps.
+
+    A bias or a ReLU may follow where the rows are no few.
+    """
     a, b = (each if each.T.flags.c_contiguous else layout.contiguous(each) for each in (a, b))
-    by_rows = a.flags.c_contiguous, b.flags.c_contiguous
+    by_rows, threads = (a.flags.c_contiguous, b.flags.c_contiguous), get_num_threads()
     (m, p), q = a.shape, b.shape[1]
-    calls = _prepare(m, p, q, *by_rows, get_num_threads())
     out = memory.empty((m, q), np.float32)
     a, b = (each if rows else each.T for each, rows in zip((a, b), by_rows, strict=True))
-    calls.steps[0].run(memory.workspace(calls.floats), a, b, out)
+    if _are_few_rows(m, *by_rows):
+        _prepare_few_rows(m, p, q, by_rows[1], threads).run(NO_FLOATS, a, b, out)
+        return out
+    added = NO_FLOATS if bias is None else bias
+    calls = _prepare(m, p, q, *by_rows, (added.size, int(relu)), threads)
+    calls.steps[0].run(memory.workspace(calls.floats), a, b, added, out)
     return out

@@ -3,8 +3,8 @@
 A BatchNorm followed by ReLU and a 2x2 max-pool (and, at the end of a residual branch, by the
 addition) reads and writes each activation several times when every layer works alone; a convolution
 before it can take the statistics while it writes. The result is the same but for rounding when few
-kernels do all of it, so ``Sequential`` does that unasked. It does the same with a convolution and
-the ReLU behind it, and with a 2x2 max-pool behind both.
+kernels do all of it, so ``Sequential`` does that unasked. It does the same with a convolution or a
+linear layer and the ReLU behind it, and with a 2x2 max-pool behind a convolution and both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TypeGuard, TypeVar, overload
 
 from tinysmooth.checks import describe
-from tinysmooth.nn.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU
+from tinysmooth.nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
 from tinysmooth.nn.module import Module
 from tinysmooth.tensor import Tensor
 
@@ -75,6 +75,10 @@ class Sequential(Module):
                 shape = before.output_shape(shape)
                 i += 1
             module = modules[i]
+            if _is_plain(module, Linear) and _relu_follows(module, modules[i + 1 : i + 2], x):
+                x = module.rectified(x)
+                i += 2
+                continue
             if before is not None and isinstance(module, ReLU):
                 pool = i + 1 < len(modules) and _halves(modules[i + 1], shape)
                 x = before.rectified(x, pool=pool)
@@ -155,6 +159,14 @@ def _plain_convolution(modules: list[Module]) -> Conv2d | None:
     if _is_plain(modules[1], ReLU):
         return modules[0] if bias is None or bias.dtype == modules[0].weight.dtype else None
     return modules[0] if _is_plain(modules[1], BatchNorm2d) and bias is None else None
+
+
+def _relu_follows(layer: Linear, following: list[Module], x: Tensor) -> bool:
+    """Tell whether what follows a linear layer is a ReLU that can be run with it."""
+    if not following or not _is_plain(following[0], ReLU):
+        return False
+    dtype = getattr(x, "dtype", None)
+    return all(each is None or each.dtype == dtype for each in (layer.weight, layer.bias))
 
 
 def _halves(module: Module, shape: tuple[int, ...]) -> bool:

@@ -69,6 +69,10 @@ class Linear(Module):
         """(..., in_features) to (..., out_features)."""
         return ops.linear(x, self.weight, self.bias)
 
+    def rectified(self, x: Tensor) -> Tensor:
+        """Run the same, then ReLU (see ``ops.linear_relu``)."""
+        return ops.linear_relu(x, self.weight, self.bias)
+
     def _details(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
 

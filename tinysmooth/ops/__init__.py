@@ -23,7 +23,7 @@ from tinysmooth.ops.elementwise import (
 from tinysmooth.ops.normalisation import batch_norm, batch_norm_block, conv2d_block
 from tinysmooth.ops.operators import bind_operators
 from tinysmooth.ops.products import linear, matmul
-from tinysmooth.ops.rectified import conv2d_relu
+from tinysmooth.ops.rectified import conv2d_relu, linear_relu
 from tinysmooth.ops.reductions import max, mean, min, sum
 from tinysmooth.ops.regularisation import dropout
 from tinysmooth.ops.shaping import concatenate, getitem, pad, reshape, stack, transpose
@@ -45,6 +45,7 @@ __all__ = [
     "getitem",
     "global_avg_pool2d",
     "linear",
+    "linear_relu",
     "log",
     "matmul",
     "max_pool2d",

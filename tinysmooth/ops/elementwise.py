@@ -195,18 +195,15 @@ def relu(x: Array) -> Recorded:
     """
     if x.dtype not in (np.float32, np.float64):
         return np.maximum(x, 0), {"x": lambda grad: np.where(x <= 0, 0, grad)}
-    shape, order = x.shape, _memory_order(x)
-    flat = np.ascontiguousarray(x.transpose(order)).reshape(-1)
+    order = _memory_order(x)
     back = tuple(map(order.index, range(x.ndim)))
-
-    def unflatten(out: Array) -> Array:
-        return out.reshape([shape[axis] for axis in order]).transpose(back)
+    out = kernels.relu_forward(np.asarray(x.transpose(order), order="C"))
 
     def rule(grad: Array) -> Array:
-        same_order = np.ascontiguousarray(grad.transpose(order), flat.dtype).reshape(-1)
-        return unflatten(kernels.relu_backward(same_order, flat))
+        same_order = np.asarray(grad.transpose(order), out.dtype, order="C")
+        return kernels.relu_backward(same_order, out).transpose(back)
 
-    return unflatten(kernels.relu_forward(flat)), {"x": fresh(rule)}
+    return out.transpose(back), {"x": fresh(rule)}
 
 
 @primitive

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tinysmooth import kernels
 from tinysmooth.checks import check_ndim
 from tinysmooth.graph import Array, fresh
@@ -84,25 +86,29 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
     ValueError
         If the lengths do not fit; the message names both.
     """
-    check_ndim("linear", "weight", weight, 2, "(out, in)")
-    if not x.ndim or x.shape[-1] != weight.shape[1]:
-        raise ValueError(
-            f"linear: x has shape {x.shape}; expected {weight.shape[1]} features on the last axis, "
-            f"as weight has shape {weight.shape}"
-        )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"linear: bias has shape {bias.shape}; expected {weight.shape[:1]}")
-    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    like_rows = (len(rows), weight.shape[0])
-    x_shape = x.shape
-    out = kernels.matmul(rows, weight.T).reshape(*x_shape[:-1], weight.shape[0])
-    if bias is not None:
-        out = _plus_bias(out, bias)
-    return out, {
+    rows = rows_of("linear", x, weight, bias)
+    x_shape, like_rows = x.shape, (len(rows), weight.shape[0])
+    rounded = bias is None or bias.dtype == np.result_type(x, weight)
+    out = kernels.linear(rows, weight, bias if rounded else None, relu=False)
+    out = out.reshape(*x_shape[:-1], weight.shape[0])
+    return out if rounded else out + bias, {
         "x": fresh(lambda grad: kernels.matmul(grad.reshape(like_rows), weight).reshape(x_shape)),
         "weight": fresh(lambda grad: kernels.matmul(grad.reshape(like_rows).T, rows)),
         "bias": fresh(lambda grad: kernels.bias_gradient(grad.reshape(like_rows))),
     }
+
+
+def rows_of(where: str, x: Array, weight: Array, bias: Array | None) -> Array:
+    """Return the rows of x for a linear layer, of whose arguments the shapes are checked."""
+    check_ndim(where, "weight", weight, 2, "(out, in)")
+    if not x.ndim or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"{where}: x has shape {x.shape}; expected {weight.shape[1]} features on the last "
+            f"axis, as weight has shape {weight.shape}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"{where}: bias has shape {bias.shape}; expected {weight.shape[:1]}")
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _product(a: Array, b: Array) -> Array:
@@ -115,12 +121,4 @@ def _product(a: Array, b: Array) -> Array:
         raise ValueError(
             f"matmul: the shapes are {a.shape} and {b.shape}; expected stacks that broadcast"
         ) from None
-    return out
-
-
-def _plus_bias(out: Array, bias: Array) -> Array:
-    """Return ``out + bias``, in the memory of out if that is of the same dtype."""
-    if out.dtype != bias.dtype:
-        return out + bias
-    kernels.add_bias(out, bias)
     return out

@@ -1,9 +1,9 @@
-"""A convolution, its bias, ReLU and a 2x2 max-pool as one operation.
+"""A convolution or a linear layer, its bias, ReLU and a 2x2 max-pool as one operation.
 
-To add a bias and cut off what is negative is what a batch norm in evaluation does, if all its
-factors are 1: the same kernels do it in one pass over memory. What is kept is the result, which is
-zero where ReLU cut off; or with a pool what the convolution gave, to work out again which pixels
-won.
+A linear layer adds its bias and cuts off what is negative while its product is in the cache. For a
+convolution, that is what a batch norm in evaluation does, if all its factors are 1: the same
+kernels do it in one pass over memory. What is kept is the result, which is zero where ReLU cut off;
+or with a pool what the convolution gave, to work out again which pixels won.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import numpy as np
 
 from tinysmooth import kernels
 from tinysmooth.checks import check_flag
-from tinysmooth.graph import Array
+from tinysmooth.graph import Array, fresh
+from tinysmooth.ops.products import rows_of
 from tinysmooth.ops.spatial import channels_first, check_bias, prepare_convolution
-from tinysmooth.ops.sweep import Sweep
+from tinysmooth.ops.sweep import Shared, Sweep
 from tinysmooth.primitive import Recorded, primitive
 
-__all__ = ["conv2d_relu"]
+__all__ = ["conv2d_relu", "linear_relu"]
 
 
 @primitive
@@ -77,4 +78,39 @@ def conv2d_relu(
         "x": x_rule,
         "weight": filters_rule,
         "bias": lambda grad: swept(grad, "bias"),
+    }
+
+
+@primitive
+def linear_relu(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
+    """Affine map ``x @ weight.T + bias``, then ReLU: equal to ``relu(linear(x, weight, bias))``.
+
+    ``nn.Sequential`` uses it without being asked.
+
+    Parameters
+    ----------
+    x, weight, bias
+        As in :func:`linear`, of one floating dtype.
+
+    Returns
+    -------
+    Tensor, shape (..., out)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`linear`; or if the dtypes differ.
+    """
+    rows = rows_of("linear_relu", x, weight, bias)
+    for name, array in (("weight", weight), ("bias", bias)):
+        if array is not None and array.dtype != x.dtype:
+            raise TypeError(
+                f"linear_relu: {name} has dtype {array.dtype}; expected {x.dtype}, that of x"
+            )
+    x_shape, out = x.shape, kernels.linear(rows, weight, bias, relu=True)
+    shared = Shared(lambda grad: kernels.relu_backward(grad.reshape(out.shape), out))
+    return out.reshape(*x_shape[:-1], len(weight)), {
+        "x": fresh(lambda grad: kernels.matmul(shared(grad), weight).reshape(x_shape)),
+        "weight": fresh(lambda grad: kernels.matmul(shared(grad).T, rows)),
+        "bias": fresh(lambda grad: kernels.bias_gradient(shared(grad))),
     }

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tinysmooth import kernels
 from tinysmooth.graph import Array, Pullback, fresh
 from tinysmooth.ops.spatial import Convolution, channels_first, channels_last
 
-__all__ = ["Sweep"]
+__all__ = ["Shared", "Sweep"]
 
 Pair = tuple[int, int]
 Numbers = tuple[Array, Array, Array, Array, Array, Array, bool, bool, bool, Array | None]
+
+
+class Shared:
+    """What several rules make of the gradient of the result, made for the first that asks.
+
+    Parameters
+    ----------
+    make : callable
+        From the gradient to what the rules share. A graph that is kept may be walked again with
+        another gradient, for which it is called again.
+    """
+
+    def __init__(self, make: Callable[[Array], Array]) -> None:
+        self._make = make
+        self._made: Array | None = None
+        self._grad: weakref.ref[Array] | None = None
+
+    def __call__(self, grad: Array) -> Array:
+        """Return what was made of this gradient."""
+        if self._made is None or self._grad is None or self._grad() is not grad:
+            self._made, self._grad = self._make(grad), weakref.ref(grad)
+        return self._made
 
 
 class Sweep:

@@ -16,10 +16,31 @@ Array = NDArray[Any]
 
 
 def relu_forward(x: Array) -> Array:
-    """Return the elementwise larger of ``x`` and 0, a flat array of the same dtype."""
+    """Return the elementwise larger of ``x`` and 0.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64
+        By rows, of any shape.
+
+    Returns
+    -------
+    ndarray, shape and dtype of ``x``
+    """
     return np.maximum(x, 0)
 
 
-def relu_backward(grad: Array, x: Array) -> Array:
-    """Return ``grad`` where ``x`` is not at or below 0, and 0 elsewhere; both flat."""
-    return np.where(x <= 0, 0, grad)
+def relu_backward(grad: Array, out: Array) -> Array:
+    """Return ``grad`` where ``out`` is not at or below 0, and 0 elsewhere.
+
+    Parameters
+    ----------
+    grad, out : ndarray
+        Of one shape and dtype, by rows; ``out`` is what `relu_forward` gave, or its argument: the
+        one is above 0 where the other is.
+
+    Returns
+    -------
+    ndarray, shape and dtype of both
+    """
+    return np.where(out <= 0, 0, grad)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["matmul"]
+__all__ = ["linear", "matmul"]
 
 Array = NDArray[Any]
 
@@ -27,3 +28,28 @@ def matmul(a: Array, b: Array) -> Array:
     # NumPy takes three times as long for @ where the inner length is 1: it does not call BLAS then.
     out: Array = a * b if a.shape[1] == 1 else a @ b
     return out
+
+
+def linear(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
+    """Return ``x @ weight.T + bias``, and the larger of that and 0 if asked for.
+
+    Parameters
+    ----------
+    x : ndarray (N, P)
+    weight : ndarray (Q, P)
+    bias : ndarray (Q,), optional
+        Of the dtype of the product.
+    relu : bool
+
+    Returns
+    -------
+    ndarray (N, Q)
+    """
+    return finish(matmul(x, weight.T), bias, relu)
+
+
+def finish(product: Array, bias: Array | None, relu: bool) -> Array:
+    """Return a new product with the bias added to each row, then ReLU if asked for, in place."""
+    if bias is not None:
+        product += bias
+    return np.maximum(product, 0, out=product) if relu else product
