@@ -43,27 +43,41 @@ def matmul(a: Array, b: Array) -> Recorded:
             f"matmul: the shapes are {a.shape} and {b.shape}; expected equal inner lengths, "
             f"got {a.shape[-1]} and {inner}"
         )
+    return _times_matrix(a, b) if b.ndim <= 2 else _times_stack(a, b)
+
+
+def _times_matrix(a: Array, b: Array) -> Recorded:
+    """Multiply whatever a is by one matrix, or a vector as a matrix of one column: all its rows."""
     a_shape, b_shape = a.shape, b.shape
-    # Give vectors their missing axis, so that one rule serves every case.
-    left = a[None, :] if a.ndim == 1 else a
-    right = b[:, None] if b.ndim == 1 else b
+    rows = a.reshape(math.prod(a_shape[:-1]), a_shape[-1])
+    matrix = b.reshape(b_shape[0], math.prod(b_shape[1:]))
+    like_rows = (len(rows), matrix.shape[1])
+    return kernels.matmul(rows, matrix).reshape(a_shape[:-1] + b_shape[1:]), {
+        "a": fresh(lambda grad: kernels.matmul(grad.reshape(like_rows), matrix.T).reshape(a_shape)),
+        "b": fresh(lambda grad: kernels.matmul(rows.T, grad.reshape(like_rows)).reshape(b_shape)),
+    }
+
+
+def _times_stack(a: Array, b: Array) -> Recorded:
+    """Multiply by a stack of matrices, one by one."""
+    a_shape, b_shape = a.shape, b.shape
+    rows = a[None, :] if a.ndim == 1 else a
+    try:
+        out = a @ b
+    except ValueError:
+        raise ValueError(
+            f"matmul: the shapes are {a_shape} and {b_shape}; expected stacks that broadcast"
+        ) from None
 
     def full(grad: Array) -> Array:
-        if len(b_shape) == 1:
-            grad = grad[..., None]
-        if len(a_shape) == 1:
-            grad = grad[..., None, :]
-        return grad
+        return grad[..., None, :] if len(a_shape) == 1 else grad
 
     def a_rule(grad: Array) -> Array:
-        product = _product(full(grad), right.swapaxes(-1, -2))
-        return unbroadcast(product, left.shape).reshape(a_shape)
+        return unbroadcast(full(grad) @ b.swapaxes(-1, -2), rows.shape).reshape(a_shape)
 
     def b_rule(grad: Array) -> Array:
-        product = _product(left.swapaxes(-1, -2), full(grad))
-        return unbroadcast(product, right.shape).reshape(b_shape)
+        return unbroadcast(rows.swapaxes(-1, -2) @ full(grad), b_shape)
 
-    out = _product(a, b)
     return out, {"a": a_rule, "b": b_rule}
 
 
@@ -109,16 +123,3 @@ def rows_of(where: str, x: Array, weight: Array, bias: Array | None) -> Array:
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"{where}: bias has shape {bias.shape}; expected {weight.shape[:1]}")
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
-def _product(a: Array, b: Array) -> Array:
-    """Return ``a @ b`` of vectors, matrices or stacks."""
-    if a.ndim == b.ndim == 2:
-        return kernels.matmul(a, b)
-    try:
-        out: Array = a @ b
-    except ValueError:
-        raise ValueError(
-            f"matmul: the shapes are {a.shape} and {b.shape}; expected stacks that broadcast"
-        ) from None
-    return out
