@@ -170,6 +170,11 @@ CASES = {
             lambda *a: convolved(*a, stride=(2, 1), training=False),
             [IMAGES, numbers(3, 3, 2, 2), SCALE, SHIFT, numbers(2, 3, 3, 4, seed=9)],
         ),
+        (
+            "bias of the filters, in evaluation",
+            lambda x, w, s, b, c: convolved(x, w, s, b, filters_bias=c, training=False),
+            [IMAGES, numbers(3, 3, 2, 2), SCALE, SHIFT, numbers(3, seed=9)],
+        ),
     ],
     "conv2d_relu": [
         (

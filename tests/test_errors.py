@@ -20,6 +20,13 @@ def ce(logits=Z, targets=(0, 1), **options):
     return ts.cross_entropy(logits, targets, **options)
 
 
+def block(running_mean=None, filters_bias=None):
+    running = (running_mean, None if running_mean is None else np.ones(4, np.float32))
+    scale, shift = np.ones(4, np.float32), np.zeros(4, np.float32)
+    arguments = (IMAGES, FILTERS, scale, shift, *running, running_mean is None)
+    return ops.conv2d_block(*arguments, filters_bias=filters_bias)
+
+
 def leaf():
     return ts.Tensor([1.0, 2.0], requires_grad=True)
 
@@ -129,6 +136,9 @@ TABLE = [
     ("three strides", lambda: ts.conv2d(IMAGES, FILTERS, stride=(1, 1, 1)), ValueError, ["stride", "(1, 1, 1)"]),
     ("bias of wrong length", lambda: ts.conv2d(IMAGES, FILTERS, np.ones(3, np.float32)), ValueError, ["bias", "(3,)", "(4,)"]),
     ("bias before ReLU", lambda: ops.conv2d_relu(IMAGES, FILTERS, np.ones(3, np.float32)), ValueError, ["bias", "(3,)", "(4,)"]),
+    ("bias before a batch norm", lambda: block(filters_bias=np.ones(3, np.float32)), ValueError, ["conv2d_block", "filters_bias", "(3,)", "(4,)"]),
+    ("its dtype", lambda: block(filters_bias=np.ones(4)), TypeError, ["conv2d_block", "filters_bias", "float64", "float32"]),
+    ("its running mean", lambda: block(filters_bias=np.ones(4, np.float32), running_mean=np.ones(3, np.float32)), ValueError, ["running_mean", "(3,)", "(4,)"]),
     ("nothing to halve", lambda: ops.conv2d_relu(IMAGES, np.ones((1, 3, 8, 8), np.float32), pool=True), ValueError, ["pool", "(2, 1, 1, 1)"]),
     ("no images", lambda: ts.conv2d(IMAGES[:0], FILTERS), ValueError, ["(0, 3, 8, 8)", "empty"]),
     ("pool larger than the image", lambda: ts.max_pool2d(IMAGES, 9), ValueError, ["max_pool2d", "9 x 9", "8 x 8"]),

@@ -47,7 +47,6 @@ class Plain(nn.Module):
 
 
 def conv_block(channels, pool):
-    # Without a bias: BatchNorm would make its gradient 0, and tests would compare rounding errors.
     conv = nn.Conv2d(3, channels, 3, padding=1, bias=False, rng=rng())
     layers = [conv, nn.BatchNorm2d(channels), nn.ReLU()]
     return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if pool else []))
@@ -93,6 +92,50 @@ def test_a_convolution_that_takes_the_statistics_equals_its_composition(
 
 
 @pytest.mark.parametrize("kernels", ["reference", "compiled"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize("first", [True, False], ids=["first layer", "later layer"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_bias_of_a_convolution_before_a_batch_norm_equals_its_composition(
+    kernels, training, pool, first, dtype
+):
+    bias, results = np.linspace(-3, 2, 20), []
+    pixels = images(4, 16, 10, 10, dtype=dtype)
+    for make in (lambda m: m, Plain):
+        conv, norm = nn.Conv2d(16, 20, 3, rng=rng()), nn.BatchNorm2d(20)
+        block = nn.Sequential(conv, norm, nn.ReLU(), *([nn.MaxPool2d(2)] if pool else []))
+        block.astype(dtype)
+        conv.bias.data[...], norm.running_mean[...] = bias, bias / 2
+        norm.weight.data[...] = np.linspace(-1, 2, 20)
+        with ts.use_kernels(kernels):
+            x = ts.Tensor(pixels, requires_grad=not first)
+            out = make(block).train(training)(x)
+            out.backward(numbers(*out.shape, seed=1).astype(dtype))
+        slopes = {name: p.grad for name, p in block.named_parameters()}
+        others = [out.numpy(), norm.running_mean, norm.running_var, norm.num_batches_tracked]
+        results.append(
+            (slopes.pop("0.bias"), [*slopes.values(), *others, *([] if first else [x.grad])])
+        )
+    (fused_bias, fused), (plain_bias, plain) = results
+    tolerance = 1e-4 if dtype == np.float32 else 1e-11
+    if training:  # nothing depends on it, and the composition finds rounding errors
+        assert (fused_bias == 0).all() and np.abs(plain_bias).max() < tolerance
+    else:
+        np.testing.assert_allclose(fused_bias, plain_bias, rtol=tolerance)
+    for one, two in zip(fused, plain, strict=True):
+        np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance * np.abs(two).max())
+
+
+def test_a_gradient_that_is_no_number_reaches_the_bias_before_a_batch_norm():
+    block = nn.Sequential(nn.Conv2d(3, 2, 1, rng=rng()), nn.BatchNorm2d(2))
+    out = block(images(2, 3, 4, 4))
+    slope = np.ones(out.shape, np.float32)
+    slope[0, 1, 0, 0] = np.nan
+    out.backward(slope)
+    assert block[0].bias.grad[0] == 0 and np.isnan(block[0].bias.grad[1])
+
+
+@pytest.mark.parametrize("kernels", ["reference", "compiled"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("pool", [True, False])
@@ -123,7 +166,11 @@ def test_a_convolution_that_relu_follows_equals_its_composition(
         (lambda: [nn.ReLU(), nn.MaxPool2d(3)], ["conv2d_relu", "max_pool2d"]),
         (lambda: [nn.ReLU(), nn.MaxPool2d(2, padding=1)], ["conv2d_relu", "max_pool2d"]),
         (lambda: [nn.MaxPool2d(2), nn.ReLU()], ["conv2d", "max_pool2d", "relu"]),
-        (lambda: [nn.BatchNorm2d(4), nn.ReLU()], ["conv2d", "batch_norm_block"]),
+        (lambda: [nn.BatchNorm2d(4), nn.ReLU()], ["conv2d_block"]),
+        (
+            lambda: [nn.MaxPool2d(2), nn.BatchNorm2d(4)],
+            ["conv2d", "max_pool2d", "batch_norm_block"],
+        ),
         (lambda: [type("Leaky", (nn.ReLU,), {})()], ["conv2d", "relu"]),
         (lambda: [], ["conv2d"]),
     ],

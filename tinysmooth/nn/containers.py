@@ -155,10 +155,10 @@ def _plain_convolution(modules: list[Module]) -> Conv2d | None:
     """Return the first of two modules, if it can be run together with the second one."""
     if len(modules) < 2 or not _is_plain(modules[0], Conv2d):
         return None
+    if not (_is_plain(modules[1], ReLU) or _is_plain(modules[1], BatchNorm2d)):
+        return None
     bias = modules[0].bias
-    if _is_plain(modules[1], ReLU):
-        return modules[0] if bias is None or bias.dtype == modules[0].weight.dtype else None
-    return modules[0] if _is_plain(modules[1], BatchNorm2d) and bias is None else None
+    return modules[0] if bias is None or bias.dtype == modules[0].weight.dtype else None
 
 
 def _relu_follows(layer: Linear, following: list[Module], x: Tensor) -> bool:

@@ -86,7 +86,7 @@ class Conv2d(Module):
     kernel_size, stride, padding : int or (int, int)
         Vertical and horizontal.
     bias : bool
-        Whether to add a number a channel; leave it out before a BatchNorm, which subtracts it.
+        Whether to add a number a channel; a BatchNorm behind it subtracts it again.
     rng : numpy.random.Generator, optional
         Source of the initial weights (He normal; the bias starts at 0).
 
@@ -196,13 +196,14 @@ class BatchNorm2d(Module):
     ) -> Tensor:
         """Run the same with what follows it in one pass (see ``ops.batch_norm_block``).
 
-        A convolution without a bias that stands before it is run, too (``ops.conv2d_block``).
+        A convolution that stands before it is run, too (``ops.conv2d_block``).
         """
         arguments = (*self._arguments(), relu, pool, residual)
         if before is None:
             out = ops.batch_norm_block(x, *arguments)
         else:
-            out = ops.conv2d_block(x, before.weight, *arguments, before.stride, before.padding)
+            convolution = before.stride, before.padding, before.bias
+            out = ops.conv2d_block(x, before.weight, *arguments, *convolution)
         self._count_batch()
         return out
 

@@ -18,7 +18,7 @@ import numpy as np
 from tinysmooth import kernels
 from tinysmooth.checks import check_flag, check_floating, check_real
 from tinysmooth.graph import Array, fresh
-from tinysmooth.ops.spatial import channels_first, channels_last, prepare_convolution
+from tinysmooth.ops.spatial import channels_first, channels_last, check_bias, prepare_convolution
 from tinysmooth.ops.sweep import Sweep
 from tinysmooth.primitive import Recorded, primitive
 
@@ -122,16 +122,21 @@ def conv2d_block(
     residual: Array | None = None,
     stride: int | tuple[int, int] = 1,
     padding: int | tuple[int, int] = 0,
+    filters_bias: Array | None = None,
 ) -> Recorded:
-    """Convolution without a bias, then all of :func:`batch_norm_block`.
+    """Convolution, then all of :func:`batch_norm_block`.
 
-    Equal to ``batch_norm_block(conv2d(x, filters, None, stride, padding), weight, ...)``, but for
-    the rounding of the statistics. ``nn.Sequential`` uses it without being asked.
+    Equal to ``batch_norm_block(conv2d(x, filters, filters_bias, stride, padding), weight, ...)``,
+    but for rounding. ``nn.Sequential`` uses it without being asked.
+
+    A batch norm subtracts the bias of the convolution again. So the bias is never added: it moves
+    the running mean, and its gradient is 0 in training, exactly and not up to rounding.
 
     Parameters
     ----------
-    x, filters, stride, padding
-        As ``x``, ``weight``, ``stride`` and ``padding`` of :func:`conv2d`.
+    x, filters, stride, padding, filters_bias
+        As ``x``, ``weight``, ``stride``, ``padding`` and ``bias`` of :func:`conv2d`, the last of
+        the dtype of ``x``.
     weight, bias, running_mean, running_var, training, momentum, eps, relu, pool, residual
         As in :func:`batch_norm_block`.
 
@@ -143,20 +148,28 @@ def conv2d_block(
     training = check_flag("batch_norm", "training", training)
     relu, pool = check_flag("batch_norm", "relu", relu), check_flag("batch_norm", "pool", pool)
     convolution = prepare_convolution(x, filters, stride, padding)
+    check_bias("conv2d_block", "filters_bias", filters_bias, filters)
     statistics: Statistics | None = None
+    mean = running_mean
     if training:
         convolved, statistics = kernels.conv2d_with_statistics(*convolution)
     else:
         convolved = kernels.conv2d_forward(*convolution)
+        if mean is not None and filters_bias is not None and mean.shape == filters_bias.shape:
+            mean = mean - filters_bias.astype(np.float64)
     out, swept = _normalise(
-        *(channels_first(convolved), weight, bias, running_mean, running_var, training),
+        *(channels_first(convolved), weight, bias, mean, running_var, training),
         *(momentum, eps, relu, pool, residual, statistics),
         users=("x", "filters"),
     )
+    if training and running_mean is not None and filters_bias is not None:
+        running_mean += momentum * filters_bias
+    slope = np.zeros_like(swept.scale) if training else swept.scale
     x_rule, filters_rule = swept.rules(convolution)
     return channels_first(out), {
         "x": x_rule,
         "filters": filters_rule,
+        "filters_bias": lambda grad: swept(grad, "constant") * slope,
         "weight": lambda grad: swept(grad, "weight"),
         "bias": lambda grad: swept(grad, "bias"),
         "residual": lambda grad: grad,

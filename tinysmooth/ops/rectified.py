@@ -55,9 +55,7 @@ def conv2d_relu(
     """
     pool = check_flag("conv2d_relu", "pool", pool)
     convolution = prepare_convolution(x, weight, stride, padding)
-    check_bias(bias, weight)
-    if bias is not None and bias.dtype != x.dtype:
-        raise TypeError(f"conv2d_relu: bias has dtype {bias.dtype}; expected {x.dtype}, that of x")
+    check_bias("conv2d_relu", "bias", bias, weight)
     convolved = kernels.conv2d_forward(*convolution)
     if pool and min(convolved.shape[1:3]) < 2:
         raise ValueError(

@@ -64,7 +64,7 @@ def conv2d(
     ``use_kernels("compiled", winograd=False)`` avoids both, and float64 knows neither.
     """
     convolution = prepare_convolution(x, weight, stride, padding)
-    check_bias(bias, weight)
+    check_bias("conv2d", "bias", bias, weight)
     out = kernels.conv2d_forward(*convolution)
     if bias is not None:
         kernels.add_bias(out, bias)
@@ -129,10 +129,16 @@ def prepare_convolution(
     return Convolution(channels_last(x), np.ascontiguousarray(weight), steps, frame)
 
 
-def check_bias(bias: Array | None, weight: Array) -> None:
-    """Refuse a bias of `conv2d` that is not one number a filter."""
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"conv2d: bias has shape {bias.shape}; expected {weight.shape[:1]}")
+def check_bias(where: str, name: str, bias: Array | None, weight: Array) -> None:
+    """Refuse a bias that is not one number a filter or, but in `conv2d`, has another dtype."""
+    if bias is None:
+        return
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(f"{where}: {name} has shape {bias.shape}; expected {weight.shape[:1]}")
+    if where != "conv2d" and bias.dtype != weight.dtype:
+        raise TypeError(
+            f"{where}: {name} has dtype {bias.dtype}; expected {weight.dtype}, that of x"
+        )
 
 
 @primitive

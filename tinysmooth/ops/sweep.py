@@ -57,12 +57,21 @@ class Sweep:
         self._grad: weakref.ref[Array] | None = None
 
     def __call__(self, grad: Array, which: str) -> Array:
-        """Return ``"weight"``, ``"bias"``, or for a user the gradient of the images, NHWC."""
+        """Return ``"weight"``, ``"bias"``, or for a user the gradient of the images, NHWC.
+
+        The ``"constant"`` is once more that of the bias.
+        """
         self._begin(grad)
         if which not in self._found:
             dx, dweight, dbias = kernels.batch_norm_backward(_images(grad), *self._numbers)
-            self._found = dict.fromkeys(self._users, dx) | {"weight": dweight, "bias": dbias}
+            self._found = dict.fromkeys(self._users, dx)
+            self._keep(dweight, dbias)
         return self._found.pop(which)
+
+    @property
+    def scale(self) -> Array:
+        """By which the batch norm multiplies each channel."""
+        return self._numbers[1]
 
     def rules(self, convolution: Convolution) -> tuple[Pullback, Pullback]:
         """Return the rules of the convolution that gave the images, for its images and filters.
@@ -89,10 +98,14 @@ class Sweep:
         if "filters" in self._found:
             dx = self._found.pop("filters")
             return kernels.conv2d_backward_weight(images, dx, shape, stride, padding)
-        gradient, self._found["weight"], self._found["bias"] = kernels.conv2d_block_backward_weight(
+        gradient, dweight, dbias = kernels.conv2d_block_backward_weight(
             _images(grad), *self._numbers, images, shape, stride, padding
         )
+        self._keep(dweight, dbias)
         return gradient
+
+    def _keep(self, dweight: Array, dbias: Array) -> None:
+        self._found |= {"weight": dweight, "bias": dbias, "constant": dbias}
 
     def _begin(self, grad: Array) -> None:
         if self._grad is None or self._grad() is not grad:
