@@ -105,6 +105,58 @@ def test_sigmoid_neither_overflows_nor_loses_its_slope():
     assert x.grad[2] == pytest.approx(np.exp(-40.0), rel=1e-12)
 
 
+@pytest.mark.parametrize("kernels", ["reference", "compiled"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(), (1,), (17,), (3, 50, 70), (2, 5, 40, 40), (0, 4)])
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
+def test_activations_in_every_memory_order(name, shape, dtype, kernels):
+    values = 9 * np.random.default_rng(0).standard_normal(shape)
+    slopes = {
+        "relu": lambda z: (z > 0) * 1.0,
+        "sigmoid": lambda z: 1 / (2 + np.exp(-z) + np.exp(z)),
+        "tanh": lambda z: 1 / np.cosh(z) ** 2,
+    }
+    exact = {
+        "relu": lambda z: z * (z > 0),
+        "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+        "tanh": np.tanh,
+    }
+    close = {np.float16: 2e-3, np.float32: 1e-6, np.float64: 1e-14}[dtype]
+    orders = {
+        tuple(range(len(shape))),
+        tuple(range(len(shape)))[::-1],
+        (0, *range(len(shape))[2:], 1),
+    }
+    for order in [order for order in orders if len(order) == len(shape)]:
+        for step in (1, -1):
+            laid = values.astype(dtype).transpose(order)[::step] if shape else values.astype(dtype)
+            x = ts.Tensor(laid, requires_grad=True)
+            grad = np.linspace(-1, 2, laid.size).reshape(laid.shape).astype(dtype)
+            with ts.use_kernels(kernels):
+                out = getattr(ts, name)(x)
+                out.backward(grad)
+            z = laid.astype(np.float64)
+            assert out.dtype == x.grad.dtype == dtype and out.shape == laid.shape
+            np.testing.assert_allclose(out.numpy(), exact[name](z), rtol=close, atol=close)
+            np.testing.assert_allclose(x.grad, slopes[name](z) * grad, rtol=close, atol=close)
+            assert np.array_equal(x.numpy(), laid)
+
+
+@pytest.mark.parametrize("kernels", ["reference", "compiled"])
+def test_the_float32_sigmoid_far_out_and_of_what_is_no_number(kernels):
+    far = np.array([-np.inf, -200, -100, -88, -40, -1e-8, 0, 40, 88, 200, np.inf], np.float32)
+    with ts.use_kernels(kernels):
+        x = ts.Tensor(np.append(far, np.float32("nan")), requires_grad=True)
+        out = ts.sigmoid(x)
+        out.backward(np.ones(12, np.float32))
+    z = far.astype(np.float64)
+    with np.errstate(over="ignore"):
+        exact, slope = 1 / (1 + np.exp(-z)), 1 / (2 + np.exp(-z) + np.exp(z))
+    np.testing.assert_allclose(out.numpy()[:11], exact, rtol=4e-7, atol=1e-44)
+    np.testing.assert_allclose(x.grad[:11], slope, rtol=6e-7, atol=1e-44)
+    assert np.isnan(out.numpy()[11]) and np.isnan(x.grad[11])
+
+
 def test_where_keeps_an_infinite_branch_out_of_the_gradient():
     x = ts.Tensor([np.inf, 4.0], requires_grad=True)
     ts.where(np.array([False, True]), x, 0.0).backward([np.inf, 3.0])

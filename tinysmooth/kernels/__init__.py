@@ -202,6 +202,8 @@ linear = _chosen(reference_products.linear)
 matmul = _chosen(reference_products.matmul)
 relu_forward = _chosen(reference_activation.relu_forward)
 relu_backward = _chosen(reference_activation.relu_backward)
+sigmoid_forward = _chosen(reference_activation.sigmoid_forward)
+sigmoid_backward = _chosen(reference_activation.sigmoid_backward)
 batch_norm_statistics = _chosen(reference_normalisation.batch_norm_statistics)
 batch_norm_apply = _chosen(reference_normalisation.batch_norm_apply)
 batch_norm_backward = _chosen(reference_normalisation.batch_norm_backward)
@@ -253,6 +255,8 @@ __all__ = [
     "recolour",
     "scale_pixels",
     "scan_targets",
+    "sigmoid_backward",
+    "sigmoid_forward",
     "sgd_update",
     "soft_cross_entropy_rows",
     "softmax_rows",

@@ -13,7 +13,7 @@ count registers which case it is.
 Arrays are addressed by one flat offset, counted in elements. Nothing checks it. ``load_tail`` and
 ``store_tail`` touch only the first ``count`` lanes, for channels that are no multiple of 16.
 
-The names in ``__all__``, and the operators ``+ - *``, are called inside kernels. Below them stand
+The names in ``__all__``, and the operators ``+ - * /``, are called inside kernels. Below them stand
 the building blocks of functions that write LLVM code themselves; `tinysmooth.kernels.generators`
 gives such functions operators.
 
@@ -342,3 +342,4 @@ def _bind_operator(function: Any, instruction: str) -> None:
 _bind_operator(operator.add, "fadd")
 _bind_operator(operator.sub, "fsub")
 _bind_operator(operator.mul, "fmul")
+_bind_operator(operator.truediv, "fdiv")

@@ -5,6 +5,8 @@ Where a function has a kink the rule takes the value PyTorch takes, and says so.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinysmooth import kernels
@@ -195,13 +197,11 @@ def relu(x: Array) -> Recorded:
     """
     if x.dtype not in (np.float32, np.float64):
         return np.maximum(x, 0), {"x": lambda grad: np.where(x <= 0, 0, grad)}
-    order = _memory_order(x)
-    back = tuple(map(order.index, range(x.ndim)))
-    out = kernels.relu_forward(np.asarray(x.transpose(order), order="C"))
+    order, back = _memory_order(x)
+    out = kernels.relu_forward(_by_rows(x, order, x.dtype))
 
     def rule(grad: Array) -> Array:
-        same_order = np.asarray(grad.transpose(order), out.dtype, order="C")
-        return kernels.relu_backward(same_order, out).transpose(back)
+        return kernels.relu_backward(_by_rows(grad, order, out.dtype), out).transpose(back)
 
     return out.transpose(back), {"x": fresh(rule)}
 
@@ -221,13 +221,13 @@ def sigmoid(x: Array) -> Recorded:
     """
     if x.dtype.kind != "f":  # unsigned integers have no negative
         x = x.astype(np.float64)
-    # s(x) is 1 / (1 + e^-x), and as well e^x / (1 + e^x): each side of 0 takes the exponential that
-    # is at most 1. The maximum with a truth value, 0 or 1, chooses the numerator. The rest to 1 is
-    # computed without subtracting, so that the slope keeps its digits far out.
-    small = np.exp(-np.abs(x))
-    out = np.maximum(x >= 0, small) / (1 + small)
-    rest = np.maximum(x < 0, small) / (1 + small)
-    return out, {"x": lambda grad: grad * out * rest}
+    order, back = _memory_order(x)
+    values = _by_rows(x, order, x.dtype)
+
+    def rule(grad: Array) -> Array:
+        return kernels.sigmoid_backward(_by_rows(grad, order, values.dtype), values).transpose(back)
+
+    return kernels.sigmoid_forward(values).transpose(back), {"x": fresh(rule)}
 
 
 @primitive
@@ -244,15 +244,32 @@ def tanh(x: Array) -> Recorded:
     Tensor, shape and floating dtype of ``x``
     """
     out = np.tanh(x)
-    return out, {"x": lambda grad: grad * (1 - out * out)}
+
+    def rule(grad: Array) -> Array:
+        slope: Array = np.asarray(out * out)
+        np.subtract(1, slope, out=slope)
+        np.multiply(grad, slope, out=slope)
+        return slope
+
+    return out, {"x": fresh(rule)}
 
 
-def _memory_order(x: Array) -> tuple[int, ...]:
-    """Return the axes from the slowest to the fastest in memory, so that images stay NHWC."""
+def _memory_order(x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the axes from the slowest to the fastest in memory, and the way back.
+
+    So images stay NHWC.
+    """
+    axes = tuple(range(x.ndim))
     if x.flags.c_contiguous:
-        return tuple(range(x.ndim))
+        return axes, axes
     slowest_first = np.argsort([-np.abs(stride) for stride in x.strides], kind="stable")
-    return tuple(int(axis) for axis in slowest_first)
+    order = tuple(int(axis) for axis in slowest_first)
+    return order, tuple(map(order.index, axes))
+
+
+def _by_rows(array: Array, order: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an array with its axes in that order, copied where they do not lie so."""
+    return np.asarray(array.transpose(order), dtype, order="C")
 
 
 def _won(grad: Array, tied: Array, lost: Array) -> Array:

@@ -1,6 +1,8 @@
-"""ReLU in NumPy: ``max(x, 0)``, and the gradient where x is not at or below 0.
+"""ReLU and the sigmoid in NumPy.
 
-Written with ``not (x <= 0)`` so that NaN, which is neither above nor below, passes on.
+ReLU is written with ``not (x <= 0)`` so that NaN, which is neither above nor below, passes on. The
+sigmoid is 1 / (1 + e^-x), and as well e^x / (1 + e^x): each side of 0 takes the exponential that is
+at most 1.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["relu_backward", "relu_forward"]
+__all__ = ["relu_backward", "relu_forward", "sigmoid_backward", "sigmoid_forward"]
 
 Array = NDArray[Any]
 
@@ -44,3 +46,38 @@ def relu_backward(grad: Array, out: Array) -> Array:
     ndarray, shape and dtype of both
     """
     return np.where(out <= 0, 0, grad)
+
+
+def sigmoid_forward(x: Array) -> Array:
+    """Return ``1 / (1 + exp(-x))``, without overflow.
+
+    Parameters
+    ----------
+    x : ndarray, floating
+        By rows, of any shape.
+
+    Returns
+    -------
+    ndarray, shape and dtype of ``x``
+    """
+    small = np.exp(-np.abs(x))
+    # The maximum with a truth value, 0 or 1, chooses the numerator.
+    out: Array = np.maximum(x >= 0, small) / (1 + small)
+    return out
+
+
+def sigmoid_backward(grad: Array, x: Array) -> Array:
+    """Return ``grad s(x) (1 - s(x))``, without subtracting: the slope keeps its digits far out.
+
+    Parameters
+    ----------
+    grad, x : ndarray
+        Of one shape and dtype, by rows.
+
+    Returns
+    -------
+    ndarray, shape and dtype of both
+    """
+    small = np.exp(-np.abs(x))
+    out: Array = grad * (small / ((1 + small) * (1 + small)))
+    return out
