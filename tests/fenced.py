@@ -6,17 +6,19 @@ itself, to show that the fence holds.
 """
 
 import ctypes
+import functools
 import itertools
 import math
 import mmap
 import sys
+from unittest import mock
 
 import numpy as np
 from plans import forget_plans
 
 import tinysmooth as ts
 from tinysmooth import graph, kernels
-from tinysmooth.kernels import addition, bias, blocks, layout, products, thread_count
+from tinysmooth.kernels import addition, bias, blocks, layout, memory, products, thread_count
 from tinysmooth.kernels.convolution import fast, im2col, winograd_lines_route, winograd_shared_route
 from tinysmooth.kernels.reference import pooling
 from tinysmooth.kernels.threads import run_parallel
@@ -131,20 +133,35 @@ def check_pool(batch, channels, side, window, stride, padding):
         np.testing.assert_allclose(ours, slope, rtol=0, atol=1e-5)
 
 
+def fenced_zeros(at_end, shape, dtype=np.float32):
+    """What stands for an uninitialised array."""
+    return fenced(np.zeros(shape, dtype), at_end)
+
+
 def check_product(rows, inner, columns):
-    """Every way to multiply two matrices."""
+    """A linear layer with all that it reads and writes fenced, in every order and by every way."""
     rng = np.random.default_rng(0)
     a = rng.standard_normal((rows, inner), np.float32)
     b = rng.standard_normal((inner, columns), np.float32)
-    expected = a.astype(np.float64) @ b
+    shift = rng.standard_normal(columns, np.float32)
+    expected = np.maximum(a.astype(np.float64) @ b + shift, 0)
     for at_end, *orders, threads in itertools.product((True, False), repeat=4):
         left, right = (
             fenced(matrix, at_end) if by_rows else fenced(matrix.T.copy(), at_end).T
             for matrix, by_rows in zip((a, b), orders, strict=True)
         )
-        with thread_count.use_threads(1 + threads):
-            ours = products._multiply(left, right)
-        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+        added = fenced(shift, at_end)
+        with (
+            thread_count.use_threads(1 + threads),
+            mock.patch.object(memory, "empty", functools.partial(fenced_zeros, at_end)),
+            mock.patch.object(memory, "workspace", functools.partial(fenced_zeros, at_end)),
+        ):
+            for ours in (
+                products._product(left, right, added, True),
+                products._tiles(left, right, added, True),
+            ):
+                error = np.abs(ours - expected).max()
+                assert error <= 3e-6 * np.abs(expected).max(), (error, at_end, orders, threads)
 
 
 def check_layout(count, rows, columns):
@@ -232,6 +249,7 @@ def train(channels, classes):
             loss = ts.cross_entropy(logits, rng.integers(0, classes, 5), label_smoothing=0.1)
             loss = loss + ts.cross_entropy(logits, soft)
             loss = loss + 0.01 * (ts.softmax(logits) * ts.log_softmax(logits)).sum()
+            loss = loss + 0.01 * ts.sigmoid(logits).sum()
             optimiser.zero_grad()
             loss.backward()
             numbers += [loss.item(), *(parameter.grad.copy() for parameter in model.parameters())]

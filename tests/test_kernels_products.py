@@ -7,7 +7,7 @@ import tinysmooth as ts
 from tinysmooth import kernels
 from tinysmooth.kernels import jit, products, thread_count
 from tinysmooth.kernels.convolution.windows import DEPTH_BLOCK
-from tinysmooth.kernels.multiplication import BLOCK_COLUMNS, BLOCK_ROWS
+from tinysmooth.kernels.multiplication import BLOCK_COLUMNS, FEWEST_ROWS
 from tinysmooth.kernels.panels import PANEL
 
 compiled = pytest.mark.skipif(not jit.ENABLED, reason="only NumPy's product is left")
@@ -36,6 +36,11 @@ def matrix(rows, columns, layout="rows", seed=0):
     if layout == "gaps":
         return np.repeat(numbers, 2, axis=1)[:, ::2]
     return numbers
+
+
+def multiply(a, b):
+    """The product without NumPy, however small it is."""
+    return products._product(a, b, None, False)
 
 
 def check(found, a, b):
@@ -71,27 +76,49 @@ def test_every_packing_and_every_share_lead_there(shape, of_a, of_b, packing, mo
         def cutting(*args):
             found = cut(*args)
             packed = found.packing if packing is None or not args[3] else packing
-            share = min(products.round_up(q, 64), products.BLOCK_COLUMNS)
-            return found._replace(down=down, across=across, packing=packed, packed=share)
+            rows, columns = -(-m // down), products.round_up(q, 64)
+            return found._replace(
+                down=down, across=across, packing=packed, rows=rows, columns=columns
+            )
 
         return cutting
 
-    for down, across in [(1, 1), (min(2, m), 1), (1, 2 if q > 64 else 1), (min(3, m), 2)]:
-        monkeypatch.setattr(products, "cut_product", cut_so(down, across))
-        products._prepare.cache_clear()
-        check(products._multiply(a, b), a, b)
-    products._prepare.cache_clear()
+    a, b = (each if each.T.flags.c_contiguous else each.copy() for each in (a, b))
+    try:
+        for down, across in [(1, 1), (min(2, m), 1), (1, 2 if q > 64 else 1), (min(3, m), 2)]:
+            monkeypatch.setattr(products, "cut_product", cut_so(down, across))
+            products._prepare_tiles.cache_clear()
+            check(products._tiles(a, b), a, b)
+    finally:
+        products._prepare_tiles.cache_clear()
+
+
+@compiled
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("way", list(products.Way))
+@pytest.mark.parametrize("shape", [(4, 50, 33), (1, 300, 20), (3, 16, 5), (2, 1, 1), (1, 1, 70)])
+def test_every_way_leads_there(shape, way, swapped, monkeypatch):
+    m, p, q = shape if way is not products.Way.SCALED else (1, *shape[1:])
+    a, b = matrix(m, p), matrix(p, q, "rows" if way is products.Way.SCALED else "columns", seed=1)
+    if swapped:
+        a, b = b.T, a.T
+    bias = matrix(1, b.shape[1], seed=2)[0]
+    monkeypatch.setattr(products, "choose", lambda *args: products.Choice(way, swapped))
+    found = products._product(a, b, bias, True)
+    exact = np.maximum(a.astype(np.float64) @ b + bias, 0)
+    assert found.flags.c_contiguous
+    np.testing.assert_allclose(found, exact, rtol=0, atol=3e-6 * max(1, np.abs(exact).max()))
 
 
 @compiled
 @pytest.mark.parametrize("of_b", LAYOUTS)
 @pytest.mark.parametrize("of_a", LAYOUTS)
 def test_blocks_of_rows_of_columns_and_of_the_depth(of_a, of_b):
-    m, p, q = 2 * BLOCK_ROWS + 7, 2 * DEPTH_BLOCK + 5, BLOCK_COLUMNS + 41
+    m, p, q = 2 * FEWEST_ROWS + 7, 2 * DEPTH_BLOCK + 5, BLOCK_COLUMNS + 41
     a, b = matrix(m, p, of_a), matrix(p, q, of_b, seed=1)
     for threads in (1, 2):
         with thread_count.use_threads(threads):
-            check(products._multiply(a, b), a, b)
+            check(multiply(a, b), a, b)
 
 
 @compiled
@@ -102,7 +129,7 @@ def test_what_is_not_a_number_stays_in_its_row_and_column(shape, of_a, of_b):
     a, b = matrix(*shape[:2], of_a), matrix(*shape[1:], of_b, seed=1)
     row, column = shape[0] // 2, shape[2] // 2
     a[row, 2], b[5, column] = np.nan, np.inf
-    found = products._multiply(a, b)
+    found = multiply(a, b)
     assert np.isnan(found[row]).all() and not np.isfinite(found[:, column]).any()
     finite = np.isfinite(found)
     finite[row], finite[:, column] = True, True
@@ -119,7 +146,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(shape, of_a, of_b):
     results = []
     for threads in (1, 2, 3):
         with thread_count.use_threads(threads):
-            results.append(products._multiply(a, b))
+            results.append(products._tiles(a, b))
     assert all(np.array_equal(results[0], other) for other in results[1:])
 
 
@@ -147,13 +174,36 @@ def test_an_outer_product_is_a_product_of_numbers(rows, columns):
 
 
 def test_the_weights_of_a_few_rows_are_not_turned():
-    assert products.is_swapped(8, 4096, 512, True, False, 2)
-    assert not products.is_swapped(512, 4096, 512, True, False, 2)
-    for rows in (1, 2, 512):
-        assert not products.is_swapped(rows, 512, 4096, True, True, 2)
-    # A few rows are not turned either, whichever of the two matrices comes first.
-    assert not products.is_swapped(4, 4096, 512, True, False, 2)
-    assert products.is_swapped(512, 4096, 4, True, False, 2)
+    def choose(m, p, q, a_by_rows=True, b_by_rows=False):
+        way, swapped = products.choose(m, p, q, a_by_rows, b_by_rows, 2)
+        return way.name, swapped
+
+    assert choose(512, 4096, 512) == ("TILES", False)
+    assert choose(8, 4096, 512) == ("TILES", True)
+    assert choose(512, 4096, 8) == ("TILES", False)
+    assert choose(4, 4096, 512) == ("DOTS", False)
+    assert choose(512, 4096, 4) == ("DOTS", True)  # each row of a with few rows of weights
+    assert choose(1, 4096, 512, True, True) == ("SCALED", False)
+    assert choose(512, 4096, 1, False, False) == ("SCALED", True)
+    assert choose(262144, 16, 2) == ("TILES", False)  # the lanes of short dots would be many
+
+
+def test_a_vector_lies_as_is_quickest(monkeypatch):
+    seen, choose = [], products.choose
+    monkeypatch.setattr(products, "choose", lambda *args: seen.append(choose(*args)) or seen[-1])
+    column = matrix(4096, 1)
+    for a, b in ((matrix(64, 4096), column), (column.T, matrix(4096, 64, "columns"))):
+        check(multiply(a, b), a, b)
+    assert [way.name for way, _ in seen] == ["DOTS", "DOTS"]
+
+
+@compiled
+@pytest.mark.parametrize("columns, packing", [(1024, products.COPIED), (1000, products.IN_PLACE)])
+def test_rows_that_share_places_in_the_cache_are_copied_sooner(columns, packing):
+    with thread_count.use_threads(1):
+        assert products.cut_product(20, 512, columns, True).packing == packing
+        assert products.cut_product(12, 512, columns, True).packing == products.IN_PLACE
+        assert products.cut_product(40, 512, columns, True).packing == products.COPIED
 
 
 @compiled
@@ -174,7 +224,9 @@ def test_threads_share_rows_or_panels_or_both():
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("relu", [True, False])
-@pytest.mark.parametrize("shape", [*SHAPES, (50, 2000, 75), (5, 5, 5)])
+@pytest.mark.parametrize(
+    "shape", [*SHAPES, (50, 2000, 75), (5, 5, 5), (4, 20, 4000), (2, 20, 50000)]
+)
 def test_a_bias_and_a_relu_follow_a_product(shape, relu, biased, layout, threads):
     m, p, q = shape
     x, weight = matrix(m, p, layout), matrix(q, p, layout, seed=1)
@@ -187,6 +239,7 @@ def test_a_bias_and_a_relu_follow_a_product(shape, relu, biased, layout, threads
     exact = np.maximum(exact, 0) if relu else exact
     assert found.dtype == np.float32 and found.flags.c_contiguous
     np.testing.assert_allclose(found, exact, rtol=0, atol=3e-6 * scale)
+    assert not (relu and np.signbit(found).any())
     assert np.array_equal(x, kept[0]) and np.array_equal(weight, kept[1])
 
 

@@ -229,6 +229,28 @@ def test_what_follows_a_linear_layer_runs_with_it_where_it_can(layers, expected)
     assert len(seen) == 1
 
 
+def test_a_linear_layer_stays_alone_where_its_relu_is_another_or_dtypes_differ():
+    x = np.ones((2, 3), np.float32)
+    assert graph_names(nn.Sequential(nn.Linear(3, 4), nn.ReLU())(x.astype(float)))[0] == "linear"
+    assert (
+        graph_names(nn.Sequential(type("L", (nn.Linear,), {})(3, 4), nn.ReLU())(x))[0] == "linear"
+    )
+    block = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    block[1].forward = lambda x: x * 2
+    assert graph_names(block(x)) == ["linear", "multiply"]
+    half = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    for name in ("weight", "bias"):
+        tensor = ts.Tensor(getattr(half[0], name).numpy().astype(np.float16), requires_grad=True)
+        setattr(half[0], name, tensor)
+    half(x.astype(np.float16)).sum().backward()
+    assert half[0].weight.grad.dtype == np.float16
+    with pytest.raises(TypeError, match="linear_relu: x has dtype float16"):
+        ops.linear_relu(x.astype(np.float16), half[0].weight)
+    residual = nn.Residual(nn.Sequential(nn.Linear(3, 3), nn.ReLU()))
+    plain = residual.module[1](residual.module[0](x)).numpy()
+    np.testing.assert_array_equal(residual(x).numpy(), x + plain)
+
+
 def test_a_graph_that_is_kept_gives_each_gradient_its_own_mask():
     x, w = ts.Tensor(np.ones((2, 3)), requires_grad=True), ts.Tensor(np.ones((4, 3)), True)
     out = ops.linear_relu(x, w, np.zeros(4))

@@ -80,8 +80,6 @@ def _contents(value: object) -> Iterable[object]:
 @functools.lru_cache(maxsize=256)
 def _reader(kind: type) -> Callable[[Any], Iterable[object]]:
     """Return what finds the contents of the objects of a type."""
-    if issubclass(kind, FunctionType):
-        return _held_by_function
     if issubclass(kind, _CONTAINERS):
         return iter
     if issubclass(kind, Mapping):

@@ -46,9 +46,9 @@ def _forward_parts(part, parts, x, out, zero):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _backward_parts(part, parts, grad, x, out, zero):  # type: ignore[no-untyped-def]
-    here = slice(x.size * part // parts, x.size * (part + 1) // parts)
-    values, grads, results = x[here], grad[here], out[here]
+def _backward_parts(part, parts, grad, out, slope, zero):  # type: ignore[no-untyped-def]
+    here = slice(out.size * part // parts, out.size * (part + 1) // parts)
+    values, grads, results = out[here], grad[here], slope[here]
     for i in range(values.size):
         value, passed = values[i], grads[i]  # both are read: only then is there no branch
         results[i] = zero if value <= zero else passed

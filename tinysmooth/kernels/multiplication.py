@@ -50,18 +50,32 @@ from tinysmooth.kernels.vectors import (
 )
 from tinysmooth.kernels.views import behind
 
-BLOCK_ROWS = 96
-"""Rows of a in a block, whose part of a block of the depth, 288 KB, stays in the L2 cache."""
+BLOCK_FLOATS, MOST_ROWS, FEWEST_ROWS = 2**16, 1536, 96
+"""Floats of a in a block of rows: 256 KB, which stay in the L2 cache while a panel after the other,
+which stays in the L1 cache if it is short, meets them all; and limits for the rows."""
 
 BLOCK_COLUMNS = 1024
-"""Columns of b that are packed at a time: 3 MB for a block of the depth."""
+"""Columns of b that are packed at a time: 3 MB for a block of the depth. Where one block has all
+rows of a, a panel at a time is packed, and used while it is near."""
+
+TILES_OF_ROWS = 48
+"""Rows that both kinds of tiles divide, and vectors."""
 
 PIECE = 1024
 """Columns of a row, and of those that are added to it: 4 KB of each, which pass through the L1
 cache."""
 
+SIDE_BY_SIDE = 4
+"""Columns of b whose dot products are added up together."""
+
 IN_PLACE, COPIED, TURNED = range(3)
 """How b is packed: not at all, from rows, from columns."""
+
+
+def rows_of_block(m: int, p: int) -> int:
+    """Return how many rows of a to take at a time: whole tiles, no more than there are."""
+    rows = min(MOST_ROWS, max(FEWEST_ROWS, BLOCK_FLOATS // min(p, DEPTH_BLOCK)))
+    return -(-min(m, rows) // TILES_OF_ROWS) * TILES_OF_ROWS
 
 
 @jit
@@ -81,24 +95,24 @@ def multiply(
     out: np.ndarray,
     workspace: np.ndarray,
     tables: np.ndarray,
-    sizes: tuple[int, int, int, int, int, int, int],
+    sizes: tuple[int, int, int, int, int, int, int, int, int],
 ) -> None:
     """Write one part of ``out = a @ b``; `across` parts share the panels, the others the rows.
 
     A bias that has numbers is added to each row and, if `relu`, what is negative becomes zero.
     """
-    m, p, q, by_columns, packing, across, relu = sizes
+    m, p, q, by_columns, packing, across, relu, block, wide = sizes
     down, padded = parts // across, (q + LANES - 1) // LANES * LANES
     top, bottom = m * (part // across) // down, m * (part // across + 1) // down
     begin, stop = share_of_columns(part % across, across, padded)
     strip, rows = workspace[part], tables[part]
-    columns_of_a = behind(strip, BLOCK_ROWS * PANEL)
-    packed = behind(columns_of_a, by_columns * BLOCK_ROWS * min(p, DEPTH_BLOCK))
-    outs, columns = behind(rows, BLOCK_ROWS), behind(rows, 2 * BLOCK_ROWS)
-    a_row, a_column = (1, BLOCK_ROWS) if by_columns else (p, 1)
+    columns_of_a = behind(strip, block * PANEL)
+    packed = behind(columns_of_a, by_columns * block * min(p, DEPTH_BLOCK))
+    outs, columns = behind(rows, block), behind(rows, 2 * block)
+    a_row, a_column = (1, block) if by_columns else (p, 1)
     count_up(columns, 0, a_column, min(p, DEPTH_BLOCK))
-    for left in range(begin, stop, BLOCK_COLUMNS):
-        right = min(left + BLOCK_COLUMNS, stop)
+    for left in range(begin, stop, wide):
+        right = min(left + wide, stop)
         for k in range(0, p, DEPTH_BLOCK):
             depth = min(DEPTH_BLOCK, p - k)
             if packing == TURNED:
@@ -107,8 +121,8 @@ def multiply(
                 copy_panels(b, q, left, right, k, depth, packed)
             elif right > q:
                 copy_panels(b, q, (right - 1) // PANEL * PANEL, right, k, depth, packed)
-            for row in range(top, bottom, BLOCK_ROWS):
-                count = min(BLOCK_ROWS, bottom - row)
+            for row in range(top, bottom, block):
+                count = min(block, bottom - row)
                 count_up(rows, 0, a_row, count)
                 fill_up(rows, count)
                 count_up(outs, 0, q, count)
@@ -116,7 +130,7 @@ def multiply(
                 source, start = a, row * p + k
                 if by_columns:
                     for i in range(depth):
-                        copy_filled(a, (k + i) * m + row, columns_of_a, i * BLOCK_ROWS, count)
+                        copy_filled(a, (k + i) * m + row, columns_of_a, i * block, count)
                     source, start = columns_of_a, 0
                 following = start + rows[min(TILE_ROWS, count - 1)]
                 first = left
@@ -156,7 +170,9 @@ def finish_row(
         value = load(out, at + i)
         if bias.size:
             value = value + load_tail(bias, first + i, min(LANES, used - i))
-        store(out, at + i, maximum(splat(0.0), value) if relu else value)
+        if relu:
+            value = maximum(splat(0.0), value) + splat(0.0)  # which makes +0 of -0, as ReLU does
+        store(out, at + i, value)
 
 
 @jit
@@ -197,11 +213,12 @@ def dot_products(
 ) -> None:
     """Write a share of the columns of ``out = a @ b``, of a by rows and b by columns.
 
-    Each number is summed up in sixteen lanes, four columns of b side by side.
+    Each number is summed up in sixteen lanes, four columns of b side by side; the last column may
+    be taken several times.
     """
     p, q = sizes
     whole = p // LANES * LANES
-    for column in range(q * part // parts, q * (part + 1) // parts, 4):
+    for column in range(q * part // parts, q * (part + 1) // parts, SIDE_BY_SIDE):
         last = q * (part + 1) // parts - 1
         first, second = column * p, min(column + 1, last) * p
         third, fourth = min(column + 2, last) * p, min(column + 3, last) * p

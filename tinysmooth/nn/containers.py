@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeGuard, TypeVar, overload
 
+import numpy as np
+
 from tinysmooth.checks import describe
 from tinysmooth.nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
 from tinysmooth.nn.module import Module
@@ -166,7 +168,8 @@ def _relu_follows(layer: Linear, following: list[Module], x: Tensor) -> bool:
     if not following or not _is_plain(following[0], ReLU):
         return False
     dtype = getattr(x, "dtype", None)
-    return all(each is None or each.dtype == dtype for each in (layer.weight, layer.bias))
+    alike = all(each is None or each.dtype == dtype for each in (layer.weight, layer.bias))
+    return alike and dtype in (np.float32, np.float64)
 
 
 def _halves(module: Module, shape: tuple[int, ...]) -> bool:

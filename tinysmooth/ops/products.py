@@ -102,10 +102,10 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
     """
     rows = rows_of("linear", x, weight, bias)
     x_shape, like_rows = x.shape, (len(rows), weight.shape[0])
-    rounded = bias is None or bias.dtype == np.result_type(x, weight)
-    out = kernels.linear(rows, weight, bias if rounded else None, relu=False)
+    fits = bias is None or bias.dtype == np.result_type(x, weight)  # else the sum may be wider
+    out = kernels.linear(rows, weight, bias if fits else None, relu=False)
     out = out.reshape(*x_shape[:-1], weight.shape[0])
-    return out if rounded else out + bias, {
+    return out if fits else out + bias, {
         "x": fresh(lambda grad: kernels.matmul(grad.reshape(like_rows), weight).reshape(x_shape)),
         "weight": fresh(lambda grad: kernels.matmul(grad.reshape(like_rows).T, rows)),
         "bias": fresh(lambda grad: kernels.bias_gradient(grad.reshape(like_rows))),

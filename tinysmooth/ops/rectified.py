@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinysmooth import kernels
-from tinysmooth.checks import check_flag
+from tinysmooth.checks import check_flag, check_floating
 from tinysmooth.graph import Array, fresh
 from tinysmooth.ops.products import rows_of
 from tinysmooth.ops.spatial import channels_first, check_bias, prepare_convolution
@@ -88,7 +88,7 @@ def linear_relu(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
     Parameters
     ----------
     x, weight, bias
-        As in :func:`linear`, of one floating dtype.
+        As in :func:`linear`, of one dtype, float32 or float64.
 
     Returns
     -------
@@ -97,9 +97,10 @@ def linear_relu(x: Array, weight: Array, bias: Array | None = None) -> Recorded:
     Raises
     ------
     TypeError, ValueError
-        As :func:`linear`; or if the dtypes differ.
+        As :func:`linear`; or if the dtypes differ, or are neither of the two.
     """
     rows = rows_of("linear_relu", x, weight, bias)
+    check_floating("linear_relu", "x", x)
     for name, array in (("weight", weight), ("bias", bias)):
         if array is not None and array.dtype != x.dtype:
             raise TypeError(

@@ -27,14 +27,14 @@ class Shared:
 
     def __init__(self, make: Callable[[Array], Array]) -> None:
         self._make = make
-        self._made: Array | None = None
-        self._grad: weakref.ref[Array] | None = None
+        self._last: tuple[weakref.ref[Array], Array] | None = None
 
     def __call__(self, grad: Array) -> Array:
         """Return what was made of this gradient."""
-        if self._made is None or self._grad is None or self._grad() is not grad:
-            self._made, self._grad = self._make(grad), weakref.ref(grad)
-        return self._made
+        last = self._last
+        if last is None or last[0]() is not grad:
+            last = self._last = weakref.ref(grad), self._make(grad)
+        return last[1]
 
 
 class Sweep:

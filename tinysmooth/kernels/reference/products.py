@@ -45,11 +45,7 @@ def linear(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
     -------
     ndarray (N, Q)
     """
-    return finish(matmul(x, weight.T), bias, relu)
-
-
-def finish(product: Array, bias: Array | None, relu: bool) -> Array:
-    """Return a new product with the bias added to each row, then ReLU if asked for, in place."""
+    out = matmul(x, weight.T)
     if bias is not None:
-        product += bias
-    return np.maximum(product, 0, out=product) if relu else product
+        out += bias
+    return np.maximum(out, 0, out=out) if relu else out
