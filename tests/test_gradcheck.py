@@ -300,6 +300,15 @@ def test_an_exactly_zero_gradient_passes():
     assert ts.gradcheck(lambda t: (t - t).sum() + 1e6, x).max_relative_error == 0.0
 
 
+@pytest.mark.parametrize("slope, constant", [(1e-5, 1e5), (1e-3, 1e4), (1.0, 1e6)])
+def test_a_slope_that_rounding_hides_is_no_proof(slope, constant, temporary_primitive):
+    def hidden(x):
+        return slope * x + constant, {"x": lambda grad: 0.9999 * slope * grad}
+
+    with pytest.raises((ValueError, ts.GradcheckError)):
+        ts.gradcheck(temporary_primitive(hidden), np.array([1.0, 2.0, 3.0]))
+
+
 def test_large_inputs_are_checked_along_directions():
     report = ts.gradcheck(lambda x: (x * x).sum(), numbers(1001))
     assert report.worst_element is None

@@ -519,5 +519,5 @@ def test_the_gradient_of_the_targets_uses_what_was_there_at_the_call(changed):
 
 def test_a_list_of_tensors_is_refused_where_it_comes():
     row = ts.Tensor([1.0, 2.0], requires_grad=True)
-    with pytest.raises(TypeError, match=r"logits are a list with Tensors.*ts\.stack"):
+    with pytest.raises(TypeError, match=r"logits is a list with Tensors.*ts\.stack"):
         ts.cross_entropy([row, row * 2], [0, 1])

@@ -759,3 +759,10 @@ def test_a_slice_of_a_sequential_is_one_of_the_same_modules():
     assert whole[-1] is list(whole)[2]
     x = np.ones((4, 2), np.float32)
     assert np.array_equal(whole[2](front(x)).numpy(), whole(x).numpy())
+
+
+@pytest.mark.parametrize("follows", [nn.ReLU, lambda: nn.BatchNorm2d(2)])
+def test_a_convolution_whose_stride_was_set_to_a_number_runs_with_what_follows(follows):
+    x, block = images(2, 1, 7, 7), nn.Sequential(nn.Conv2d(1, 2, 3, rng=rng()), follows())
+    block[0].padding, block[0].stride = 1, 2
+    np.testing.assert_allclose(block(x).numpy(), Plain(block)(x).numpy(), rtol=1e-5, atol=1e-6)

@@ -298,3 +298,9 @@ def test_a_condition_that_could_learn_gets_a_gradient_of_zero():
     c = ts.Tensor([1.0, 0.0], requires_grad=True)
     ts.where(c, c * 2, 7.0).sum().backward()
     assert c.grad.tolist() == [2.0, 0.0]
+
+
+def test_the_slope_in_the_exponent_at_zero():
+    base, exponent = np.zeros(3), ts.Tensor([0.0, 0.5, 2.0], requires_grad=True)
+    (base**exponent).sum().backward()
+    assert exponent.grad.tolist() == [0.0, 0.0, 0.0]

@@ -321,3 +321,11 @@ def test_replaced_numbers_leave_the_graph_its_own(make):
     before = p.data.copy()
     optimiser.step()  # and the numbers taken in are those that are stepped
     assert (p.data < before).all()
+
+
+@pytest.mark.parametrize("steps", [[-1], [1.5], [np.nan]])
+def test_impossible_numbers_of_steps_are_refused(steps):
+    optimiser = optim.AdamW([ts.Tensor([1.0], requires_grad=True)], lr=0.1)
+    state = optimiser.state_dict() | {"0.steps": np.array(steps)}
+    with pytest.raises(ValueError, match=r"0\.steps has .*; expected numbers of steps"):
+        optimiser.load_state_dict(state)

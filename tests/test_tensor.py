@@ -454,3 +454,29 @@ def test_a_gradient_is_not_lost_by_other_ways_out(call):
         call(x, out)
     assert out.tolist() == [0.0, 0.0]
     call(x.detach(), out)
+
+
+def test_a_loss_can_be_formatted_and_cut_off():
+    loss = ts.Tensor(2.71828)
+    assert f"{loss:.3f} {ts.Tensor(7):4d} {ts.Tensor([1.5]):g}" == "2.718    7 1.5"
+    assert f"{loss}" == str(loss) and int(loss) == 2 and int(ts.Tensor([-2.9])) == -2
+    with pytest.raises(ValueError, match="exactly one element"):
+        format(ts.Tensor([1.0, 2.0]), ".3f")
+
+
+def test_tensors_deep_in_a_list_do_not_lose_their_gradient_unseen():
+    a, b = ts.Tensor(1.0, requires_grad=True), ts.Tensor(2.0, requires_grad=True)
+    weight = ts.Tensor(np.ones((3, 2)), requires_grad=True)
+    for use in (
+        lambda: ts.linear([[a, b]], weight),
+        lambda: ts.exp([[[a]], [[b]]]),
+        lambda: weight * ((a, b),),
+        lambda: ts.softmax([[a, b]]),
+        lambda: ts.cross_entropy([[a, b]], [0]),
+        lambda: ts.cross_entropy(np.zeros((1, 2)), [[a, b]]),
+        lambda: ts.cross_entropy(np.zeros((1, 2)), [0], weight=[a, b]),
+        lambda: ts.Tensor([a, [b]]),
+    ):
+        with pytest.raises(TypeError, match=r"Join them with ts\.stack"):
+            use()
+    assert ts.Tensor([a.detach(), b.detach()]).numpy().tolist() == [1.0, 2.0]

@@ -24,7 +24,7 @@ import numpy as np
 
 from tinysmooth.checks import describe
 from tinysmooth.graph import Array, copied
-from tinysmooth.tensor import Tensor
+from tinysmooth.tensor import Tensor, nested_tensors
 
 __all__ = ["Parameters", "has_tensor", "tensors_in"]
 
@@ -106,7 +106,9 @@ class Parameters:
                 if not (value is None or isinstance(value, np.ndarray)):
                     raise self._refusal(name, value, "a Tensor, an array or None")
                 arrays[name] = value
-            elif isinstance(value, _SERIES) and has_tensor(value):
+            elif isinstance(value, _SERIES) and _holds_tensors(value):
+                if any(isinstance(item, _SERIES) and _holds_tensors(item) for item in value):
+                    raise self._refusal(name, value, "one Tensor. Join them with ts.stack")
                 arrays[name] = [t._data if isinstance(t, Tensor) else np.asarray(t) for t in value]
             else:
                 arrays[name] = value
@@ -132,7 +134,7 @@ class Parameters:
         if isinstance(value, np.ndarray):
             array = copied(value) if own else np.asarray(value)
         else:
-            if has_tensor(value):
+            if _holds_tensors(value):
                 raise self._refusal(name, value, "one Tensor. Join them with ts.stack")
             try:
                 # A copy: a buffer of the caller's is no more to be kept than an array.
@@ -162,6 +164,11 @@ def has_tensor(value: object) -> bool:
     if isinstance(value, Tensor):
         return True
     return isinstance(value, _SERIES) and any(isinstance(item, Tensor) for item in value)
+
+
+def _holds_tensors(value: object) -> bool:
+    """Tell whether there are Tensors in a list or tuple, however deep."""
+    return any(True for _ in nested_tensors(value))
 
 
 def tensors_in(value: Any) -> Sequence[Tensor]:

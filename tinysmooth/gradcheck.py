@@ -27,8 +27,9 @@ DEFAULT_DIRECTIONS = 20
 SEED = -2.0  # what backward begins with, and is divided by again: that rounds nothing
 ROUNDINGS = 16  # differences below so many rounding errors say nothing
 SMALL = 1e-3  # an element counts as at least this share of the largest one
-BLUR = 1e-4  # rounding that hides slopes up to here, and up to this share of the largest one, ...
-BLUR_SHARE = 1e-2  # ... leaves nothing to compare
+BLUR = 1e-6  # rounding that hides slopes up to here, and up to this share of the largest one, ...
+BLUR_SHARE = 1e-4  # ... leaves nothing to compare
+BLUR_AT_REST = 1e-4  # up to here where not one output moved: there the slope is most likely 0
 KINK = 1e-2  # left and right slopes that differ by more are not one slope
 
 
@@ -94,8 +95,8 @@ def gradcheck(
         Takes the inputs as Tensors and returns a Tensor. Must be deterministic.
     inputs : Tensor or array, or a list or tuple of them
         float64. Float arrays and Tensors that require a gradient are checked; integer arrays and
-        Tensors that do not require one are constants. A list of numbers is one input, a tuple of
-        numbers several. Nothing given is changed.
+        Tensors that do not require one are constants, as integers in a tuple are. A list of
+        numbers is one input, a tuple of numbers several. Nothing given is changed.
     step : float
         Finite-difference step, in (0, 0.1].
     tolerance : float
@@ -324,7 +325,7 @@ def _moves(
 
 def _refuse_blur(index: int, blur: float, scale: float) -> None:
     """Refuse a comparison in which rounding hides slopes as large as those compared."""
-    if blur > max(BLUR, BLUR_SHARE * scale):
+    if blur > (max(BLUR, BLUR_SHARE * scale) if scale else BLUR_AT_REST):
         raise ValueError(
             f"gradcheck: for inputs[{index}] rounding hides slopes up to {blur:.2g}, beside which "
             f"the largest, {scale:.2g}, says nothing; expected a function with smaller values. "

@@ -15,7 +15,10 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from tinysmooth.graph import Array, Memory, Node, store, walk
 
-__all__ = ["Array", "Tensor"]
+__all__ = ["Array", "Tensor", "nested_tensors"]
+
+_NUMBERS = frozenset({int, float, bool})
+"""Types of what most lists hold, which are long."""
 
 
 class Tensor:
@@ -63,6 +66,11 @@ class Tensor:
     def __init__(self, data: ArrayLike | Tensor, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
             data = data._data
+        if isinstance(data, list | tuple) and any(each._requires for each in nested_tensors(data)):
+            raise TypeError(
+                "Tensor: data holds Tensors that require a gradient, which would be lost; expected "
+                "numbers. Join them with ts.stack"
+            )
         if isinstance(data, np.ma.MaskedArray):
             raise TypeError(
                 "Tensor: data is a masked array; expected one without a mask, as data.filled(0) "
@@ -212,6 +220,14 @@ class Tensor:
         """Return the only element as a float."""
         return float(self.item())
 
+    def __int__(self) -> int:
+        """Return the only element as an integer, cut off towards 0."""
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        """Format the only element as a Python number, as in ``f"{loss:.3f}"``; or show all."""
+        return format(self.item(), spec) if spec else str(self)
+
     def __bool__(self) -> bool:
         """Truth of the only element."""
         if self._data.size != 1:
@@ -308,3 +324,12 @@ class Tensor:
             store(self, seed)
         else:
             walk(self._node, seed, retain_graph)
+
+
+def nested_tensors(value: object) -> Iterator[Tensor]:
+    """Find the Tensors in lists and tuples, however deep they lie."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple) and not _NUMBERS.issuperset(map(type, value)):
+        for item in value:
+            yield from nested_tensors(item)

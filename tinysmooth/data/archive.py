@@ -15,6 +15,7 @@ damaged. Three rules make it harmless:
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -22,14 +23,14 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from tqdm import tqdm
 
-__all__ = ["ArchiveError", "Limits", "folder_name", "unpack"]
+__all__ = ["ArchiveError", "Limits", "folder_name", "made", "unpack"]
 
 _CHUNK = 1 << 20
 # Bytes that tarfile reads at once.
@@ -99,21 +100,35 @@ def unpack(
     """
     if not archive.is_file():
         raise FileNotFoundError(f"unpack: archive {archive} is not a file; expected a .tgz archive")
-    parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(parent, _TEMPORARY)
-    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
-    try:
-        _extract(archive, temporary, limits or Limits(), progress)
+    with made(parent):
+        remove_leftovers(parent, _TEMPORARY)
+        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
         try:
-            wanted = check(temporary)
-        except FileNotFoundError as error:
-            message = str(error).replace(str(temporary), archive.name)
-            raise ArchiveError(f"unpack: {archive} holds something else. {message}") from None
-        name = wanted.name if wanted != temporary else folder_name(archive.name)
-        return _put_in_place(wanted, parent / name, check)
-    finally:
-        # Also when interrupted: what is half done must not stay.
-        shutil.rmtree(temporary, ignore_errors=True)
+            _extract(archive, temporary, limits or Limits(), progress)
+            try:
+                wanted = check(temporary)
+            except FileNotFoundError as error:
+                message = str(error).replace(str(temporary), archive.name)
+                raise ArchiveError(f"unpack: {archive} holds something else. {message}") from None
+            name = wanted.name if wanted != temporary else folder_name(archive.name)
+            return _put_in_place(wanted, parent / name, check)
+        finally:
+            # Also when interrupted: what is half done must not stay.
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Make a folder to work in; after an error, remove what of its path is new and empty."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for each in new:
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        raise
 
 
 def folder_name(archive_name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tinysmooth.checks import check_int
-from tinysmooth.data.archive import folder_name, remove_leftovers, unpack
+from tinysmooth.data.archive import folder_name, made, remove_leftovers, unpack
 from tinysmooth.data.dataset import DataWarning
 from tinysmooth.data.layout import check_layout
 from tinysmooth.data.places import download_folder, is_offline
@@ -126,11 +126,11 @@ def fetch(
             DataWarning,
             stacklevel=2,
         )
-    parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(parent, _TEMPORARY)
-    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=parent) as temporary:
-        local = _download(address, Path(temporary) / name, wanted, tries, progress)
-        return unpack(local, parent, check=check_layout, progress=progress)
+    with made(parent):
+        remove_leftovers(parent, _TEMPORARY)
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=parent) as temporary:
+            local = _download(address, Path(temporary) / name, wanted, tries, progress)
+            return unpack(local, parent, check=check_layout, progress=progress)
 
 
 def probe(url: str | None = None, timeout: float = 5.0) -> None:

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinysmooth.arguments import has_tensor
 from tinysmooth.graph import Array
 from tinysmooth.losses import fused
 from tinysmooth.primitive import is_grad_enabled
-from tinysmooth.tensor import Tensor
+from tinysmooth.tensor import Tensor, nested_tensors
 
 __all__ = ["cross_entropy", "cross_entropy_gradient"]
 
@@ -133,11 +132,12 @@ def cross_entropy(
     >>> print(logits.grad.round(4))
     [[-0.357   0.1871  0.0562  0.008   0.1056]]
     """
-    if has_tensor(logits) and not isinstance(logits, Tensor):
-        raise TypeError(
-            "cross_entropy: logits are a list with Tensors in it; expected one Tensor. Join them "
-            "with ts.stack"
-        )
+    for name, value in (("logits", logits), ("targets", targets), ("weight", weight)):
+        if isinstance(value, list | tuple) and any(t.requires_grad for t in nested_tensors(value)):
+            raise TypeError(
+                f"cross_entropy: {name} is a {type(value).__name__} with Tensors that require a "
+                "gradient; expected one Tensor. Join them with ts.stack"
+            )
     wanted = isinstance(logits, Tensor) and logits.requires_grad and is_grad_enabled()
     if isinstance(targets, Tensor) and targets.requires_grad and isinstance(logits, np.ndarray):
         logits = logits.copy()  # the gradient of the targets needs them as they are now

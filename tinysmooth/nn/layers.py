@@ -131,7 +131,9 @@ class Conv2d(Module):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape that images (N, in_channels, H, W) become."""
-        lengths = zip(shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
+        stride = check_pair("Conv2d", "stride", self.stride, minimum=1)
+        padding = check_pair("Conv2d", "padding", self.padding, minimum=0)
+        lengths = zip(shape[2:], self.weight.shape[2:], stride, padding, strict=True)
         rows, columns = ((size + 2 * pad - taps) // step + 1 for size, taps, step, pad in lengths)
         return shape[0], self.out_channels, rows, columns
 

@@ -221,4 +221,4 @@ def _is_state(value: object) -> TypeGuard[Tensor | Array]:
 
 
 def _is_counter(name: str) -> bool:
-    return name.rpartition(".")[2] == "num_batches_tracked"
+    return str(name).rpartition(".")[2] == "num_batches_tracked"

@@ -67,7 +67,7 @@ def power(a: Array, b: Array) -> Recorded:
     """Power ``a ** b`` of two arrays that broadcast together.
 
     Slopes are ``b * a**(b-1)`` and ``log(a) * a**b``. At ``b = 0`` the first is 0 for every ``a``,
-    and at ``a = 0`` the second is 0 for ``b > 0``, the limits of both.
+    and at ``a = 0`` the second is 0 for ``b >= 0``, the limits of both.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def power(a: Array, b: Array) -> Recorded:
         return unbroadcast(grad * slope, a_shape)
 
     def b_rule(grad: Array) -> Array:
-        flat = (a == 0) & (b > 0)
+        flat = (a == 0) & (b >= 0)
         return unbroadcast(grad * np.where(flat, 0, np.log(np.where(flat, 1, a)) * out), b_shape)
 
     return out, {"a": a_rule, "b": b_rule}
