@@ -243,6 +243,11 @@ def test_a_bias_and_a_relu_follow_a_product(shape, relu, biased, layout, threads
     assert np.array_equal(x, kept[0]) and np.array_equal(weight, kept[1])
 
 
+def test_nothing_is_minus_zero_behind_a_relu():
+    x, weight = np.zeros((300, 70), np.float32), -np.ones((90, 70), np.float32)
+    assert not np.signbit(kernels.linear(x, weight, None, relu=True)).any()
+
+
 @pytest.mark.parametrize("shape", [(70, 300), (2, 35, 300), (300,)])
 def test_a_linear_layer_and_its_gradients_in_either_precision(shape):
     rng = np.random.default_rng(0)
