@@ -25,6 +25,8 @@ from tinysmooth.tensor import Tensor, nested_tensors
 
 __all__ = ["cross_entropy", "cross_entropy_gradient"]
 
+_SERIES = (list, tuple)
+
 
 def cross_entropy(
     logits: Tensor | ArrayLike,
@@ -132,12 +134,8 @@ def cross_entropy(
     >>> print(logits.grad.round(4))
     [[-0.357   0.1871  0.0562  0.008   0.1056]]
     """
-    for name, value in (("logits", logits), ("targets", targets), ("weight", weight)):
-        if isinstance(value, list | tuple) and any(t.requires_grad for t in nested_tensors(value)):
-            raise TypeError(
-                f"cross_entropy: {name} is a {type(value).__name__} with Tensors that require a "
-                "gradient; expected one Tensor. Join them with ts.stack"
-            )
+    if any(isinstance(value, _SERIES) for value in (logits, targets, weight)):
+        _refuse_tensors(logits=logits, targets=targets, weight=weight)
     wanted = isinstance(logits, Tensor) and logits.requires_grad and is_grad_enabled()
     if isinstance(targets, Tensor) and targets.requires_grad and isinstance(logits, np.ndarray):
         logits = logits.copy()  # the gradient of the targets needs them as they are now
@@ -211,6 +209,16 @@ def cross_entropy_gradient(
 
 def _plain(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
+
+
+def _refuse_tensors(**arguments: Any) -> None:
+    """Refuse Tensors in lists, whose gradients would be lost."""
+    for name, value in arguments.items():
+        if isinstance(value, _SERIES) and any(t.requires_grad for t in nested_tensors(value)):
+            raise TypeError(
+                f"cross_entropy: {name} is a {type(value).__name__} with Tensors that require a "
+                "gradient; expected one Tensor. Join them with ts.stack"
+            )
 
 
 def _constant(where: str, weight: Any) -> Any:
