@@ -94,9 +94,8 @@ def gradcheck(
     function : callable
         Takes the inputs as Tensors and returns a Tensor. Must be deterministic.
     inputs : Tensor or array, or a list or tuple of them
-        float64. Float arrays and Tensors that require a gradient are checked; integer arrays and
-        Tensors that do not require one are constants, as integers in a tuple are. A list of
-        numbers is one input, a tuple of numbers several. Nothing given is changed.
+        float64. Float arrays and Tensors that require a gradient are checked; integers and Tensors
+        that require none are constants. A list of numbers is one input, a tuple several.
     step : float
         Finite-difference step, in (0, 0.1].
     tolerance : float
