@@ -300,7 +300,20 @@ def test_an_exactly_zero_gradient_passes():
     assert ts.gradcheck(lambda t: (t - t).sum() + 1e6, x).max_relative_error == 0.0
 
 
-@pytest.mark.parametrize("slope, constant", [(1e-5, 1e5), (1e-3, 1e4), (1.0, 1e6)])
+def test_small_slopes_beside_rounding_are_compared():
+    """Those that rounding cannot hide, and those that are 0 but for it."""
+    ts.gradcheck(lambda w: (w * w).mean() + 1e4, np.ones(1000))
+    x, scale, shift = (
+        np.random.default_rng(0).standard_normal((16, 3, 16, 16)),
+        np.ones(3),
+        np.zeros(3),
+    )
+    ts.gradcheck(
+        lambda b: ts.batch_norm(x + b.reshape(1, 3, 1, 1), scale, shift, None, None, True), shift
+    )
+
+
+@pytest.mark.parametrize("slope, constant", [(1e-5, 1e5), (1e-3, 1e7)])
 def test_a_slope_that_rounding_hides_is_no_proof(slope, constant, temporary_primitive):
     def hidden(x):
         return slope * x + constant, {"x": lambda grad: 0.9999 * slope * grad}

@@ -140,7 +140,7 @@ def test_what_is_not_a_number_stays_in_its_row_and_column(shape, of_a, of_b):
 @pytest.mark.parametrize("of_b", LAYOUTS)
 @pytest.mark.parametrize("of_a", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_bits_do_not_depend_on_the_number_of_threads(shape, of_a, of_b):
+def test_tiles_give_the_same_bits_with_any_number_of_threads(shape, of_a, of_b):
     m, p, q = shape
     a, b = matrix(m, p, of_a), matrix(p, q, of_b, seed=1)
     results = []
@@ -188,6 +188,7 @@ def test_the_weights_of_a_few_rows_are_not_turned():
     assert choose(262144, 16, 2) == ("TILES", False)  # the lanes of short dots would be many
 
 
+@compiled
 def test_a_vector_lies_as_is_quickest(monkeypatch):
     seen, choose = [], products.choose
     monkeypatch.setattr(products, "choose", lambda *args: seen.append(choose(*args)) or seen[-1])

@@ -126,6 +126,21 @@ def test_the_bias_of_a_convolution_before_a_batch_norm_equals_its_composition(
         np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance * np.abs(two).max())
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_bias_that_is_no_number_is_seen_behind_a_batch_norm(value, training):
+    results = []
+    for make in (lambda m: m, Plain):
+        block = nn.Sequential(nn.Conv2d(3, 2, 1, rng=rng()), nn.BatchNorm2d(2)).train(training)
+        block[0].bias.data[1] = value
+        with np.errstate(invalid="ignore"):
+            out = make(block)(images(2, 3, 4, 4)).numpy()
+        results.append((out, block[1].running_mean, block[1].running_var))
+    for fused, plain in zip(*results, strict=True):
+        np.testing.assert_allclose(fused, plain, rtol=1e-5, atol=1e-6)
+    assert not np.isfinite(results[0][0][:, 1]).any()
+
+
 def test_a_gradient_that_is_no_number_reaches_the_bias_before_a_batch_norm():
     block = nn.Sequential(nn.Conv2d(3, 2, 1, rng=rng()), nn.BatchNorm2d(2))
     out = block(images(2, 3, 4, 4))

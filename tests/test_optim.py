@@ -323,7 +323,7 @@ def test_replaced_numbers_leave_the_graph_its_own(make):
     assert (p.data < before).all()
 
 
-@pytest.mark.parametrize("steps", [[-1], [1.5], [np.nan]])
+@pytest.mark.parametrize("steps", [[-1], [1.5], [np.nan], [np.inf], [1e30]])
 def test_impossible_numbers_of_steps_are_refused(steps):
     optimiser = optim.AdamW([ts.Tensor([1.0], requires_grad=True)], lr=0.1)
     state = optimiser.state_dict() | {"0.steps": np.array(steps)}

@@ -27,8 +27,8 @@ DEFAULT_DIRECTIONS = 20
 SEED = -2.0  # what backward begins with, and is divided by again: that rounds nothing
 ROUNDINGS = 16  # differences below so many rounding errors say nothing
 SMALL = 1e-3  # an element counts as at least this share of the largest one
-BLUR = 1e-6  # rounding that hides slopes up to here, and up to this share of the largest one, ...
-BLUR_SHARE = 1e-4  # ... leaves nothing to compare
+BLUR = 1e-5  # rounding that hides slopes up to here, and up to this share of the largest one, ...
+BLUR_SHARE = 1e-2  # ... leaves nothing to compare
 BLUR_AT_REST = 1e-4  # up to here where not one output moved: there the slope is most likely 0
 KINK = 1e-2  # left and right slopes that differ by more are not one slope
 

@@ -68,8 +68,8 @@ class Tensor:
             data = data._data
         if isinstance(data, list | tuple) and any(each._requires for each in nested_tensors(data)):
             raise TypeError(
-                "Tensor: data holds Tensors that require a gradient, which would be lost; expected "
-                "numbers. Join them with ts.stack"
+                "Tensor: data holds Tensors that require a gradient, of which a new Tensor knows "
+                "nothing; expected numbers. Join them with ts.stack, or detach() them"
             )
         if isinstance(data, np.ma.MaskedArray):
             raise TypeError(
@@ -226,6 +226,11 @@ class Tensor:
 
     def __format__(self, spec: str) -> str:
         """Format the only element as a Python number, as in ``f"{loss:.3f}"``; or show all."""
+        if spec and self._data.size != 1:
+            raise TypeError(
+                f"Tensor: the format {spec!r} came for shape {self.shape}; expected one element. "
+                "Format its numbers one by one"
+            )
         return format(self.item(), spec) if spec else str(self)
 
     def __bool__(self) -> bool:

@@ -121,8 +121,8 @@ def unpack(
 def made(folder: Path) -> Iterator[None]:
     """Make a folder to work in; after an error, remove what of its path is new and empty."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
         for each in new:

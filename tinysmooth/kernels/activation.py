@@ -3,7 +3,8 @@
 NumPy needs a mask and a selection for the backward of ReLU, each a pass of its own. Here the loop
 is plain; LLVM turns the comparison into a blend of whole registers, and memory sets the pace.
 
-The sigmoid takes NumPy seven passes. Both directions need one exponential that is at most 1::
+The sigmoid takes NumPy seven passes. Both directions need one exponential that is at most 1, which
+is kept::
 
     small = exp(-|x|)       s(x) = 1 / (1 + small), or small / (1 + small) for x below 0
                             slope = small / (1 + small)^2, on either side
@@ -55,27 +56,21 @@ def _backward_parts(part, parts, grad, out, slope, zero):  # type: ignore[no-unt
 
 
 @jit
-def _exp_of_minus_size(values: Any) -> Any:
-    """Return exp(-|values|), at most 1."""
-    zero = splat(0.0)
-    return exp_of_difference(zero - maximum(values, zero - values), zero)
-
-
-@jit
-def _sigmoid_parts(part: int, parts: int, x: Array, out: Array) -> None:
+def _sigmoid_parts(part: int, parts: int, x: Array, out: Array, kept: Array) -> None:
     zero, one, stop = splat(0.0), splat(1.0), x.size * (part + 1) // parts
     for i in range(x.size * part // parts, stop, LANES):
         values = read(x, i, stop - i)
-        small = _exp_of_minus_size(values)
+        small = exp_of_difference(zero - maximum(values, zero - values), zero)
         above = select_greater(zero, values, small, one)
         write(out, i, above / (one + small), stop - i)
+        write(kept, i, small, stop - i)
 
 
 @jit
-def _slope_parts(part: int, parts: int, grad: Array, x: Array, out: Array) -> None:
-    one, stop = splat(1.0), x.size * (part + 1) // parts
-    for i in range(x.size * part // parts, stop, LANES):
-        small = _exp_of_minus_size(read(x, i, stop - i))
+def _slope_parts(part: int, parts: int, grad: Array, kept: Array, out: Array) -> None:
+    one, stop = splat(1.0), kept.size * (part + 1) // parts
+    for i in range(kept.size * part // parts, stop, LANES):
+        small = read(kept, i, stop - i)
         share = one / (one + small)
         write(out, i, read(grad, i, stop - i) * (small * share * share), stop - i)
 
@@ -84,7 +79,7 @@ def _slope_parts(part: int, parts: int, grad: Array, x: Array, out: Array) -> No
 def _prepare(size: int, dtype: np.dtype[Any], name: str, threads: int) -> Prepared:
     parts, array = plan_parts(NANOSECONDS * size), Given((size,), dtype)
     if name == "sigmoid":
-        return Prepared(_sigmoid_parts, parts, array, array)
+        return Prepared(_sigmoid_parts, parts, array, array, array)
     if name == "slope":
         return Prepared(_slope_parts, parts, array, array, array)
     if name == "mask":
@@ -109,13 +104,16 @@ def relu_backward(grad: Array, out: Array) -> Array:
     return _run("mask", grad, out)
 
 
-def sigmoid_forward(x: Array) -> Array:
-    """Return ``1 / (1 + exp(-x))``; see the reference, which runs for all but float32."""
-    return _run("sigmoid", x) if x.dtype == np.float32 else reference.sigmoid_forward(x)
+def sigmoid_forward(x: Array) -> tuple[Array, Array]:
+    """Return the sigmoid and ``exp(-|x|)``; see the reference, which runs for all but float32."""
+    if x.dtype != np.float32:
+        return reference.sigmoid_forward(x)
+    out = memory.empty(x.shape, x.dtype)
+    return out, _run("sigmoid", x, out)
 
 
-def sigmoid_backward(grad: Array, x: Array) -> Array:
-    """Return ``grad`` times the slope at ``x``; see the reference, which runs but for float32."""
-    if grad.dtype == x.dtype == np.float32:
-        return _run("slope", grad, x)
-    return reference.sigmoid_backward(grad, x)
+def sigmoid_backward(grad: Array, small: Array) -> Array:
+    """Return ``grad`` times the slope; see the reference, which runs for all but float32."""
+    if grad.dtype == small.dtype == np.float32:
+        return _run("slope", grad, small)
+    return reference.sigmoid_backward(grad, small)

@@ -20,8 +20,8 @@ columns is copied, since columns a power of two apart share few places in the L1
 A bias is added, and what is negative is cut off, as soon as a row of a panel is done.
 
 Threads share the result, by rows, by panels or by both: nobody writes where another does, so
-nothing has to be added up afterwards, and a number has the same bits whoever makes it. Columns that
-fill no vector are made in a strip, and only those that are wanted leave it.
+nothing has to be added up afterwards, and tiles give a number the same bits whoever makes it.
+Columns that fill no vector are made in a strip, and only those that are wanted leave it.
 
 For a few rows times a matrix there is no tile: each number of b is used a few times, and what takes
 time is to fetch it. They are made of `dot_products` with the columns of b or, if it lies by rows,

@@ -67,7 +67,8 @@ def power(a: Array, b: Array) -> Recorded:
     """Power ``a ** b`` of two arrays that broadcast together.
 
     Slopes are ``b * a**(b-1)`` and ``log(a) * a**b``. At ``b = 0`` the first is 0 for every ``a``,
-    and at ``a = 0`` the second is 0 for ``b >= 0``, the limits of both.
+    and at ``a = 0`` the second is 0 for ``b > 0``, the limits of both; for ``0 ** 0`` it is set to
+    0 as well.
 
     Raises
     ------

@@ -222,12 +222,12 @@ def sigmoid(x: Array) -> Recorded:
     if x.dtype.kind != "f":  # unsigned integers have no negative
         x = x.astype(np.float64)
     order, back = _memory_order(x)
-    values = _by_rows(x, order, x.dtype)
+    out, small = kernels.sigmoid_forward(_by_rows(x, order, x.dtype))
 
     def rule(grad: Array) -> Array:
-        return kernels.sigmoid_backward(_by_rows(grad, order, values.dtype), values).transpose(back)
+        return kernels.sigmoid_backward(_by_rows(grad, order, small.dtype), small).transpose(back)
 
-    return kernels.sigmoid_forward(values).transpose(back), {"x": fresh(rule)}
+    return out.transpose(back), {"x": fresh(rule)}
 
 
 @primitive

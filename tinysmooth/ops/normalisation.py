@@ -155,8 +155,11 @@ def conv2d_block(
         convolved, statistics = kernels.conv2d_with_statistics(*convolution)
     else:
         convolved = kernels.conv2d_forward(*convolution)
-        if mean is not None and filters_bias is not None and mean.shape == filters_bias.shape:
-            mean = mean - filters_bias.astype(np.float64)
+    if filters_bias is not None and not np.isfinite(filters_bias).all():
+        kernels.add_bias(convolved, filters_bias)  # what is no number must not stay unseen
+        filters_bias, statistics = None, None
+    if filters_bias is not None and mean is not None and mean.shape == filters_bias.shape:
+        mean = mean if training else mean - filters_bias.astype(np.float64)
     out, swept = _normalise(
         *(channels_first(convolved), weight, bias, mean, running_var, training),
         *(momentum, eps, relu, pool, residual, statistics),

@@ -132,7 +132,7 @@ class Optimiser:
                 )
         for i in range(len(self._steps)):
             steps = arrays[f"{i}.steps"]
-            if not ((steps >= 0) & (steps == np.floor(steps))).all():
+            if not ((steps >= 0) & (steps < 2**53) & (steps == np.floor(steps))).all():
                 raise ValueError(f"{where}: {i}.steps has {steps}; expected numbers of steps")
         self.lr = check_real(where, "lr", arrays["lr"], low=0.0)
         for i, (slots, steps) in enumerate(zip(self._slots, self._steps, strict=True)):

@@ -48,8 +48,8 @@ def relu_backward(grad: Array, out: Array) -> Array:
     return np.where(out <= 0, 0, grad)
 
 
-def sigmoid_forward(x: Array) -> Array:
-    """Return ``1 / (1 + exp(-x))``, without overflow.
+def sigmoid_forward(x: Array) -> tuple[Array, Array]:
+    """Return ``1 / (1 + exp(-x))``, without overflow, and ``exp(-|x|)`` for the backward.
 
     Parameters
     ----------
@@ -58,26 +58,24 @@ def sigmoid_forward(x: Array) -> Array:
 
     Returns
     -------
-    ndarray, shape and dtype of ``x``
+    out, small : ndarray, shape and dtype of ``x``
     """
     small = np.exp(-np.abs(x))
     # The maximum with a truth value, 0 or 1, chooses the numerator.
-    out: Array = np.maximum(x >= 0, small) / (1 + small)
-    return out
+    return np.maximum(x >= 0, small) / (1 + small), small
 
 
-def sigmoid_backward(grad: Array, x: Array) -> Array:
-    """Return ``grad s(x) (1 - s(x))``, without subtracting: the slope keeps its digits far out.
+def sigmoid_backward(grad: Array, small: Array) -> Array:
+    """Return ``grad s (1 - s)``, without subtracting: the slope keeps its digits far out.
 
     Parameters
     ----------
-    grad, x : ndarray
-        Of one shape and dtype, by rows.
+    grad, small : ndarray
+        Of one shape and dtype, by rows; ``small`` is what `sigmoid_forward` gave.
 
     Returns
     -------
     ndarray, shape and dtype of both
     """
-    small = np.exp(-np.abs(x))
     out: Array = grad * (small / ((1 + small) * (1 + small)))
     return out
