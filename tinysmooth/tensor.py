@@ -320,7 +320,7 @@ class Tensor:
                     f"backward: shape is {self.shape}; expected one element, or a grad of that "
                     "shape. Reduce first, for example with .sum()"
                 )
-            seed = np.ones_like(self._data)
+            seed = np.ones(self.shape, self.dtype)
         else:
             seed = np.asarray(grad._data if isinstance(grad, Tensor) else grad, self.dtype)
             if seed.shape != self.shape:

@@ -141,7 +141,8 @@ def use_kernels(name: str, winograd: bool = True) -> _Restore:
     -------
     context manager
         The call itself sets; use it in a ``with`` to get the earlier choice back at its end. The
-        choice is one for the process: a thread that changes it changes it for all.
+        choice is one for the process: a thread that changes it changes it for all. Of contexts that
+        overlap in several threads the one that is left last decides what stays.
 
     Raises
     ------

@@ -134,7 +134,7 @@ def cross_entropy(
     >>> print(logits.grad.round(4))
     [[-0.357   0.1871  0.0562  0.008   0.1056]]
     """
-    if any(isinstance(value, _SERIES) for value in (logits, targets, weight)):
+    if isinstance(logits, _SERIES) or isinstance(targets, _SERIES) or isinstance(weight, _SERIES):
         _refuse_tensors(logits=logits, targets=targets, weight=weight)
     wanted = isinstance(logits, Tensor) and logits.requires_grad and is_grad_enabled()
     if isinstance(targets, Tensor) and targets.requires_grad and isinstance(logits, np.ndarray):
