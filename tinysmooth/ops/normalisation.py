@@ -129,8 +129,8 @@ def conv2d_block(
     Equal to ``batch_norm_block(conv2d(x, filters, filters_bias, stride, padding), weight, ...)``,
     but for rounding. ``nn.Sequential`` uses it without being asked.
 
-    A batch norm subtracts the bias of the convolution again. So the bias is never added: it moves
-    the running mean, and its gradient is 0 in training, exactly and not up to rounding.
+    A batch norm subtracts the bias of the convolution again. So a finite bias is not added: it
+    moves the running mean, and its gradient is 0 in training, exactly and not up to rounding.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def conv2d_block(
     training = check_flag("batch_norm", "training", training)
     relu, pool = check_flag("batch_norm", "relu", relu), check_flag("batch_norm", "pool", pool)
     convolution = prepare_convolution(x, filters, stride, padding)
-    check_bias("conv2d_block", "filters_bias", filters_bias, filters)
+    check_bias("conv2d_block", "filters_bias", filters_bias, filters, alike=True)
     statistics: Statistics | None = None
     mean = running_mean
     if training:
@@ -158,8 +158,9 @@ def conv2d_block(
     if filters_bias is not None and not np.isfinite(filters_bias).all():
         kernels.add_bias(convolved, filters_bias)  # what is no number must not stay unseen
         filters_bias, statistics = None, None
-    if filters_bias is not None and mean is not None and mean.shape == filters_bias.shape:
-        mean = mean if training else mean - filters_bias.astype(np.float64)
+    if not training and filters_bias is not None and mean is not None:
+        if mean.shape == filters_bias.shape:  # else it is refused below
+            mean = mean - filters_bias.astype(np.float64)
     out, swept = _normalise(
         *(channels_first(convolved), weight, bias, mean, running_var, training),
         *(momentum, eps, relu, pool, residual, statistics),

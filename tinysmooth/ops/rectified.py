@@ -55,7 +55,7 @@ def conv2d_relu(
     """
     pool = check_flag("conv2d_relu", "pool", pool)
     convolution = prepare_convolution(x, weight, stride, padding)
-    check_bias("conv2d_relu", "bias", bias, weight)
+    check_bias("conv2d_relu", "bias", bias, weight, alike=True)
     convolved = kernels.conv2d_forward(*convolution)
     if pool and min(convolved.shape[1:3]) < 2:
         raise ValueError(

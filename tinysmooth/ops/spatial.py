@@ -129,13 +129,15 @@ def prepare_convolution(
     return Convolution(channels_last(x), np.ascontiguousarray(weight), steps, frame)
 
 
-def check_bias(where: str, name: str, bias: Array | None, weight: Array) -> None:
-    """Refuse a bias that is not one number a filter or, but in `conv2d`, has another dtype."""
+def check_bias(
+    where: str, name: str, bias: Array | None, weight: Array, alike: bool = False
+) -> None:
+    """Refuse a bias that is not one number a filter or, if `alike`, not of their dtype."""
     if bias is None:
         return
     if bias.shape != weight.shape[:1]:
         raise ValueError(f"{where}: {name} has shape {bias.shape}; expected {weight.shape[:1]}")
-    if where != "conv2d" and bias.dtype != weight.dtype:
+    if alike and bias.dtype != weight.dtype:
         raise TypeError(
             f"{where}: {name} has dtype {bias.dtype}; expected {weight.dtype}, that of x"
         )
