@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tinysmooth.kernels import memory
 from tinysmooth.kernels.jit import jit
-from tinysmooth.kernels.prepared import DOUBLE, Calls, Given, Piece, Prepared, remembered
+from tinysmooth.kernels.prepared import DOUBLE, PAGE, Calls, Given, Piece, Prepared, remembered
 from tinysmooth.kernels.reference.pooling import pooled_size
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.threads import run_parallel
@@ -36,10 +36,6 @@ Pair = tuple[int, int]
 
 NANOSECONDS_PER_TAP = 0.3
 """Rough cost of one tap of one channel, one core."""
-
-APART = 128
-"""Numbers between the rows that two parts write again and again. A processor fetches ahead, and so
-takes lines from the other one: with the rows side by side, a third of the time went there."""
 
 
 @jit
@@ -168,7 +164,7 @@ def _prepare_global(
     count, height, width, channels = images
     pixels, means = Given((count, height * width, channels), dtype), Given((count, channels), dtype)
     parts = plan_parts(math.prod(images) * NANOSECONDS_PER_TAP, count)
-    room = Piece(0, (parts, channels + APART), dtype if backward else DOUBLE)
+    room = Piece(0, (parts, channels + PAGE), dtype if backward else DOUBLE)
     if backward:
         scale = dtype.type(1 / (height * width))
         call = Prepared(_global_spread_parts, parts, means, scale, room, pixels)

@@ -28,7 +28,7 @@ from tinysmooth.kernels.convolution.packing import Grid
 from tinysmooth.kernels.convolution.windows import APART
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL, columns_cost
-from tinysmooth.kernels.prepared import remembered
+from tinysmooth.kernels.prepared import PAGE, remembered
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE, ZEN
 
@@ -64,15 +64,20 @@ COPIED_GRADIENT = 20
 """What gathering a vector of the gradient of out takes: those of a zone are no matrix in memory."""
 
 
+READ_FOR_ALL = 4
+"""What reading a window's gradient takes, in rows of sums."""
+
+
 def cost(
     windows: float, depth: int, filters: int, kept: float = 1.0, gradient: bool = False
 ) -> float:
     """Return the time of so many windows of `depth` numbers, if only the share `kept` is left.
 
-    For the `gradient` of filters the depth is made in whole tiles.
+    For the `gradient` of filters the depth is made in whole tiles, each window of which is read for
+    all of them.
     """
     if gradient:
-        depth = round_up(depth, ROWS_STEP)
+        depth = round_up(depth, ROWS_STEP) + READ_FOR_ALL
     vectors = -(-filters // LANES)
     return depth * (columns_cost(vectors) * windows * kept + vectors * FILTERS_AS_WINDOWS)
 
@@ -234,7 +239,7 @@ def _plan(whole: Sequence[Grid], orders: Sequence[Order], filters: int) -> Plan:
         parts=cut.parts,
         packing=plan_parts(packed / PACKED_PER_NANOSECOND, limit=blocks),
         packed=packed,
-        workspace=round_up(windows * PANEL + strip, LANES),
+        workspace=round_up(windows * PANEL + strip, LANES) + PAGE,
         tables=2 * windows + max(_depth(grid) for grid in cut.grids),
         sizes=(filters, windows, int(cut.by_filters)),
     )
@@ -297,8 +302,8 @@ def plan_gradient(
         grids=np.array(cut.grids, np.int64),
         parts=cut.parts,
         adding=plan_parts(math.prod(sums) / PACKED_PER_NANOSECOND, limit=blocks),
-        sums=sums,
-        workspace=round_up(chunk * PANEL + strip, LANES),
+        sums=(sums[0], sums[1] + PAGE),
+        workspace=round_up(chunk * PANEL + strip, LANES) + PAGE,
         tables=2 * (most + depth),
         sizes=(filters, most, chunk, int(cut.by_filters)),
     )

@@ -39,7 +39,7 @@ from tinysmooth.kernels.convolution.winograd_tiles import (
 )
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL
-from tinysmooth.kernels.prepared import INT, Calls, Piece, Prepared, flat, remembered
+from tinysmooth.kernels.prepared import INT, PAGE, Calls, Piece, Prepared, flat, remembered
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 
@@ -225,7 +225,7 @@ class _Pieces(NamedTuple):
 
 
 def _pieces(plan: Plan, whole: tuple[int, ...]) -> _Pieces:
-    workspace = Piece(0, (plan.parts, plan.workspace))
+    workspace = Piece(0, (plan.parts, plan.workspace + PAGE))
     taps = Piece(workspace.stop, (plan.transforming, plan.taps))
     last = Piece(taps.stop, whole)
     tables = (plan.parts, plan.table.size if plan.few else 0)

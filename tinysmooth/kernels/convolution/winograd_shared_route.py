@@ -48,7 +48,7 @@ from tinysmooth.kernels.convolution.winograd_shared import (
 from tinysmooth.kernels.convolution.winograd_tiles import SLICE_GAP, TOGETHER
 from tinysmooth.kernels.microkernel import ROWS_STEP
 from tinysmooth.kernels.panels import PANEL, columns_cost
-from tinysmooth.kernels.prepared import Calls, Piece, Prepared, flat, remembered
+from tinysmooth.kernels.prepared import PAGE, Calls, Piece, Prepared, flat, remembered
 from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 
@@ -188,7 +188,7 @@ def _prepare(
     filters, channels, *kernel = weight
     bank = (channels, filters, *kernel) if backward else weight
     plan = _plan(x, bank, size, padding, gradient=False)
-    workspace = Piece(0, (plan.parts, plan.workspace))
+    workspace = Piece(0, (plan.parts, plan.workspace + PAGE))
     taps = Piece(workspace.stop, (plan.transforming, gathered_floats(weight)))
     u = Piece(taps.stop, (plan.whole,))
     how = (weight, plan.shifts, int(backward), SIDE)
@@ -208,7 +208,7 @@ def _prepare_gradient(
     x: Shape, grad: Shape, weight: Shape, padding: Pair, num_threads: int
 ) -> Calls:
     plan = _plan(x, weight, (grad[1], grad[2]), padding, gradient=True)
-    workspace = Piece(0, (plan.parts, plan.workspace))
+    workspace = Piece(0, (plan.parts, plan.workspace + PAGE))
     taps = Piece(workspace.stop, (plan.transforming, gathered_floats(weight)))
     sums = Piece(taps.stop, (plan.parts, plan.whole))
     arrays = (flat(x), flat(grad), sums, workspace, plan.table, plan.sizes)
