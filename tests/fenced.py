@@ -19,14 +19,14 @@ from plans import forget_plans
 import tinysmooth as ts
 from tinysmooth import graph, kernels
 from tinysmooth.kernels import addition, bias, blocks, layout, memory, products, thread_count
-from tinysmooth.kernels.convolution import fast, im2col, winograd_lines_route, winograd_shared_route
+from tinysmooth.kernels.convolution import fast, im2col, winograd_bands_route, winograd_shared_route
 from tinysmooth.kernels.reference import pooling
 from tinysmooth.kernels.threads import run_parallel
 
 NOBODY = 0  # PROT_NONE of mprotect
 LIBC = ctypes.CDLL(None, use_errno=True)
 
-COST, COST_OF_LINES = winograd_shared_route.cost, winograd_lines_route.cost
+COST, COST_OF_BANDS = winograd_shared_route.cost, winograd_bands_route.cost
 
 keep = []  # a mapping must live as long as the arrays in it
 
@@ -60,11 +60,11 @@ def check_convolution(batch, channels, filters, side, kernel, stride, padding):
         im2col.conv2d_backward_data(grad, weight, x.shape, *how),
         im2col.conv2d_backward_weight(x, grad, weight.shape, *how),
     ]
-    ways = ("winograd", "windows", "shared tiles", "lines")
+    ways = ("winograd", "windows", "shared tiles", "bands")
     for at_end, way in itertools.product((True, False), ways):
         fast.winograd_enabled = way != "windows"
         winograd_shared_route.cost = cheapest if way == "shared tiles" else COST
-        winograd_lines_route.cost = free_lines if way == "lines" else COST_OF_LINES
+        winograd_bands_route.cost = free_bands if way == "bands" else COST_OF_BANDS
         forget_plans()
         fx, fw, fg = (fenced(array, at_end) for array in (x, weight, grad))
         found = [
@@ -82,15 +82,15 @@ def cheapest(work, gradient):
     return 0.0 if work.stride == (1, 1) else math.inf
 
 
-def free_lines(work):
-    """Let `winograd_lines_route` run wherever it may."""
+def free_bands(work):
+    """Let `winograd_bands_route` run wherever it may."""
     return 0.0 if work[4:6] == ((3, 3), (1, 1)) else math.inf
 
 
 def check_block(batch, channels, filters, side, kernel, stride, padding):
     """The gradient of filters through a batch norm, an image at a time, against both steps."""
     blocks.FEWEST_IMAGES = blocks.FEWEST_WINDOWS = 1
-    winograd_lines_route.cost = free_lines
+    winograd_bands_route.cost = free_bands
     rng = np.random.default_rng(0)
     images = rng.standard_normal((batch, side, side, channels), np.float32)
     weight = rng.standard_normal((filters, channels, kernel, kernel), np.float32)
@@ -100,7 +100,7 @@ def check_block(batch, channels, filters, side, kernel, stride, padding):
     factor = rng.uniform(0.5, 1.5, filters).astype(np.float32)
     scale = (factor / np.sqrt(var)).astype(np.float32)
     numbers = (scale, (-mean * scale).astype(np.float32), mean, 1 / np.sqrt(var), factor)
-    for at_end, pool, lines in itertools.product((True, False), repeat=3):
+    for at_end, pool, bands in itertools.product((True, False), repeat=3):
         result = kernels.batch_norm_apply(x, *numbers[:2], True, pool, None)
         grad = rng.standard_normal(result.shape, np.float32)
         arrays = [grad, x, *numbers]
@@ -110,7 +110,7 @@ def check_block(batch, channels, filters, side, kernel, stride, padding):
         fenced_arrays = [fenced(array, at_end) for array in (*arrays, result, images)]
         *arrays, result, inputs = fenced_arrays
         rest = (True, pool, True, result if pool else None, inputs, weight.shape, *how)
-        kernels.use_kernels("compiled", winograd=lines)
+        kernels.use_kernels("compiled", winograd=bands)
         found = kernels.conv2d_block_backward_weight(*arrays, *rest)
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * np.abs(theirs).max())

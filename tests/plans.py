@@ -6,7 +6,7 @@ from tinysmooth.kernels.convolution import (
     few_channels,
     windows_plans,
     windows_route,
-    winograd_lines_route,
+    winograd_bands_route,
     winograd_route,
     winograd_shared_route,
 )
@@ -23,7 +23,7 @@ def forget_plans():
         getattr(winograd_route, calls).cache_clear()
     for calls in ("_prepare", "_prepare_gradient"):
         getattr(winograd_shared_route, calls).cache_clear()
-    winograd_lines_route._prepare.cache_clear()
+    winograd_bands_route._prepare.cache_clear()
     for route in ("_forward", "_backward_data", "route_of_weight"):
         getattr(fast, route).cache_clear()
     for calls in ("_route", "_prepare"):

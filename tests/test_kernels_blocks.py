@@ -21,10 +21,10 @@ SHAPES = {
     "grey, 5x5": ((16, 28, 28, 1), (16, 1, 5, 5), 1, 2),
     "stride 2": ((16, 50, 47, 3), (16, 3, 7, 7), 2, 3),
     "two strides": ((16, 24, 80, 4), (17, 4, 3, 5), (1, 2), (0, 2)),
-    "lines in strips": ((17, 31, 29, 4), (32, 4, 3, 3), 1, (2, 1)),
+    "a last line alone": ((17, 31, 28, 4), (32, 4, 3, 3), 1, (2, 1)),
 }
 FLAGS = list(itertools.product([False, True], repeat=3))  # relu, pool, training
-FUSED = {"_gradient_by_windows", "_gradient_by_lines"}
+FUSED = {"_gradient_by_windows", "_gradient_by_bands"}
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +67,8 @@ class Case:
 
 def route_of(case):
     """Return the kernel that makes the gradient of the filters, image by image."""
-    by_lines = WIDE and case.filters.shape[1:] in ((3, 3, 3), (4, 3, 3))
-    return "_gradient_by_lines" if by_lines else "_gradient_by_windows"
+    by_bands = WIDE and case.filters.shape[1:] in ((3, 3, 3), (4, 3, 3))
+    return "_gradient_by_bands" if by_bands else "_gradient_by_windows"
 
 
 def assert_close(ours, exact, tolerance=2e-5):

@@ -22,8 +22,8 @@ from tinysmooth.kernels.convolution import (
     windows_plans,
     windows_route,
     winograd,
+    winograd_bands_route,
     winograd_costs,
-    winograd_lines_route,
     winograd_route,
     winograd_shared_route,
 )
@@ -35,6 +35,9 @@ from tinysmooth.kernels.convolution.transforms import (
     input_transform,
     output_gradient_transform,
     output_transform,
+    pair_filter_gradient_transform,
+    pair_input_transform,
+    pair_output_gradient_transform,
     shared_filter_transform,
     shared_input_transform,
     shared_output_transform,
@@ -135,11 +138,11 @@ def force_zones(monkeypatch, yes):
     assert number == (9 if yes else 1)
 
 
-WAYS = ("few tiles", "blocks of tiles", "shared tiles", "lines", "strips", "zones")
+WAYS = ("few tiles", "blocks of tiles", "shared tiles", "bands", "strips", "zones")
 
 
-def has_lines(work):
-    """Tell whether the kernels of `winograd_lines` can run."""
+def has_bands(work):
+    """Tell whether the kernels of `winograd_bands` can run."""
     return work[4:6] == ((3, 3), (1, 1))
 
 
@@ -152,9 +155,9 @@ def force_way(monkeypatch, way, stride=(1, 1)):
     monkeypatch.setattr(winograd_costs, "cost", lambda *a: costs["tiles"])
     monkeypatch.setattr(winograd_shared_route, "cost", lambda *a: costs["shared tiles"])
     monkeypatch.setattr(
-        winograd_lines_route,
+        winograd_bands_route,
         "cost",
-        lambda work: 0 if way == "lines" and has_lines(work) else math.inf,
+        lambda work: 0 if way == "bands" and has_bands(work) else math.inf,
     )
     force_zones(monkeypatch, way == "zones")
 
@@ -306,16 +309,16 @@ def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride
     ("channels", "filters", "side", "kernel", "stride", "route"),
     [
         (64, 64, 32, 3, 1, "WINOGRAD"),
-        (3, 32, 64, 3, 1, "LINES" if WIDE else "WINDOWS"),
-        (4, 16, 32, 3, 1, "LINES" if WIDE else "WINDOWS"),
-        (6, 16, 30, 3, 1, "LINES" if WIDE else "WINDOWS"),
-        (8, 16, 30, 3, 1, "LINES" if WIDE else "WINDOWS"),
+        (3, 32, 64, 3, 1, "BANDS" if WIDE else "WINDOWS"),
+        (4, 16, 32, 3, 1, "BANDS" if WIDE else "WINDOWS"),
+        (6, 16, 30, 3, 1, "BANDS" if WIDE else "WINDOWS"),
+        (8, 16, 30, 3, 1, "BANDS" if WIDE else "WINDOWS"),
         (12, 16, 30, 3, 1, "WINOGRAD"),
         (1, 8, 30, 3, 1, "FEW_FILTERS"),  # half of each vector would be for nothing
         (3, 32, 64, 3, 2, "WINDOWS"),
         (3, 32, 64, 7, 1, "WINDOWS"),
-        (1, 32, 30, 3, 1, "LINES" if WIDE else "WINDOWS"),
-        (1, 32, 28, 3, 1, "LINES" if WIDE else "WINDOWS"),  # nine rows of sums take twelve of tiles
+        (1, 32, 30, 3, 1, "BANDS" if WIDE else "WINDOWS"),
+        (1, 32, 28, 3, 1, "WINDOWS"),  # of 26 pixels in a line, two would be copied
         (3, 32, 7, 3, 1, "WINDOWS"),  # five pixels of eight in two tiles
     ],
 )
@@ -449,6 +452,9 @@ def test_one_dimensional_f4_is_the_correlation():
         (shared_input_transform, 3, lambda b_t, g, a_t: b_t),
         (shared_filter_transform, 3, lambda b_t, g, a_t: g),
         (shared_output_transform, 3, lambda b_t, g, a_t: a_t),
+        (pair_input_transform, 2, lambda b_t, g, a_t: b_t),
+        (pair_output_gradient_transform, 2, lambda b_t, g, a_t: a_t.T),
+        (pair_filter_gradient_transform, 2, lambda b_t, g, a_t: g.T),
     ],
 )
 def test_the_written_out_transforms_are_the_matrices(function, side, pick):
@@ -525,38 +531,39 @@ def test_shared_tiles_of_many_images_and_in_strips(case, num_threads, floats, mo
 
 
 @needs_compilation
-@pytest.mark.parametrize("floats", [2**14, 2**9, 1])
 @pytest.mark.parametrize("num_threads", [1, 2, 3])
 @pytest.mark.parametrize(
     "case",
     [
         Case(51, 3, (9, 8), 3, 32, (3, 3), (1, 1), (1, 1)),  # where they lie
         Case(52, 1, (4, 14), 4, 48, (3, 3), (1, 1), (0, 0)),  # three threads, but two blocks
-        Case(53, 2, (11, 9), 6, 16, (3, 3), (1, 1), (1, 1)),  # lines that fill no tiles
+        Case(53, 2, (11, 9), 6, 16, (3, 3), (1, 1), (1, 1)),  # lines that fill no tiles, nor bands
         Case(54, 2, (7, 12), 7, 20, (3, 3), (1, 1), (2, 1)),  # filters that fill no vector
         Case(55, 1, (2, 3), 11, 5, (3, 3), (1, 1), (3, 4)),  # and more padding than pixels
-        Case(56, 2, (9, 40), 1, 16, (3, 3), (1, 1), (1, 1)),  # eight tiles at a time, and two
+        Case(56, 2, (9, 40), 1, 16, (3, 3), (1, 1), (1, 1)),  # ten tiles, in one group
         Case(57, 2, (6, 9), 1, 8, (3, 3), (1, 1), (0, 2)),
         Case(58, 1, (9, 12), 2, 32, (3, 3), (1, 1), (1, 1)),
         Case(59, 1, (7, 11), 5, 17, (3, 3), (1, 1), (0, 1)),
         Case(60, 2, (5, 12), 2, 1, (3, 3), (1, 1), (1, 1)),  # four tiles end behind the array
+        Case(61, 3, (1, 10), 3, 16, (3, 3), (1, 1), (1, 1)),  # a line without a second
     ],
     ids=lambda case: str(case.weight.shape),
 )
-def test_lines_in_blocks_and_products_of_any_size(case, num_threads, floats, monkeypatch):
-    """All lines of an image at a time, a few, and one; each as a product, and in several."""
+def test_bands_in_products_of_any_size(case, num_threads, monkeypatch):
+    """All bands of an image at a time, a few, and one."""
     name = "conv2d_backward_weight"
     exact, lend = case.run(im2col, name), memory.workspace
     monkeypatch.setattr(memory, "workspace", lambda floats: np.full_like(lend(floats), np.nan))
-    for chunk in (2**15, 2 * floats, 1):
-        monkeypatch.setattr(winograd_lines_route, "BLOCK_FLOATS", floats)
-        monkeypatch.setattr(winograd_lines_route, "CHUNK_FLOATS", chunk)
-        force_way(monkeypatch, "lines")
+    for tiles in (2**10, 16, 1):
+        forget_plans()
+        monkeypatch.setattr(winograd_bands_route, "CHUNK_TILES", tiles)
+        force_way(monkeypatch, "bands")
         set_num_threads(num_threads)
         out = case.run(fast, name, np.float32)
         assert error(out, exact) < 3e-6
         assert np.array_equal(out, case.run(fast, name, np.float32)), "same threads, same bits"
-    assert winograd_lines_route._prepare.cache_info().misses, "the lines were not taken"
+    assert winograd_bands_route._prepare.cache_info().misses, "the bands were not taken"
+    forget_plans()
 
 
 # Pixels that compete for the same places of the cache (on Zen with AVX-512 they are not copied for

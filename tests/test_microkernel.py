@@ -11,7 +11,8 @@ import pytest
 
 from tinysmooth.kernels import jit, microkernel, panels
 from tinysmooth.kernels import vectors as v
-from tinysmooth.kernels.convolution import line_tiles
+from tinysmooth.kernels.convolution import band_tiles
+from tinysmooth.kernels.convolution.winograd import matrices
 
 
 def needs_compilation(test):
@@ -89,24 +90,56 @@ def test_llvm_unrolls_no_loop_of_a_tile(height, vectors, neighbours, asks):
     assert len(re.findall(r"call .*@llvm\.prefetch", code)) == asks
 
 
+BAND_TILES = [(width, points) for width, group in band_tiles.GROUPS.items() for points in group]
+
+
 @needs_compilation
-@pytest.mark.parametrize(
-    ("width", "points"), [(w, points) for w, group in line_tiles.GROUPS.items() for points in group]
-)
-def test_nor_of_a_tile_of_lines_which_asks_for_its_share(width, points):
-    tile = line_tiles.make_line_tile(width, points)
+@pytest.mark.parametrize(("width", "points"), BAND_TILES)
+def test_nor_of_a_tile_of_bands_which_asks_for_its_share(width, points):
+    tile = band_tiles.make_band_tile(width, points)
 
     @numba.njit
     def run(u, grad, sums, table):
-        tile(u, 0, table, 99, 33, grad, 0, table, 16, table.size, sums, 0, width, 16, 0, grad, 0)
+        tile(u, 0, table, grad, 0, table, 99, 16, table.size, sums, 0, 0, grad, 0)
 
     floats = numba.float32[::1]
     run.compile((floats, floats, floats, numba.int64[::1]))
     (code,) = run.inspect_llvm().values()
-    # Two steps in the loop and one behind it; the values at 2 and -2 take multiply-adds as well.
-    products = len(re.findall(r"call .*<16 x float> @llvm\.fma", code)) // 3
-    assert len(points) * 3 * width <= products <= len(points) * 3 * width + 2
-    assert len(re.findall(r"call .*@llvm\.prefetch", code)) == -(-9 * len(points) // 6)
+    products = len(re.findall(r"call .*<16 x float> @llvm\.fma", code))
+    # The values at 2 and -2 take multiply-adds as well: those of the first tile, and of the next.
+    assert 4 * len(points) * width <= products <= 4 * len(points) * width + 16
+    assert len(re.findall(r"call .*@llvm\.prefetch", code)) == len(points)
+
+
+@needs_compilation
+@pytest.mark.parametrize(("width", "points"), BAND_TILES)
+@pytest.mark.parametrize("tiles", [1, 2, 5])
+@pytest.mark.parametrize("add", [0, 1])
+def test_a_tile_of_bands_meets_the_values_of_its_pixels(width, points, tiles, add):
+    tile = band_tiles.make_band_tile(width, points)
+
+    @jit.jit
+    def run(u, u_tiles, grad, grad_tiles, sums, add):
+        tile(u, 5, u_tiles, grad, 7, grad_tiles, 300, 18, u_tiles.size, sums, 16, add, grad, 0)
+
+    rng = np.random.default_rng(0)
+    u = rng.standard_normal(4000).astype(np.float32)
+    grad = rng.standard_normal(2000).astype(np.float32)
+    u_tiles, grad_tiles = 100 * rng.permutation(9)[:tiles], 72 * rng.permutation(9)[:tiles]
+    sums = np.full(16 + 24 * width * 16, 3, np.float32)
+    run(u, u_tiles, grad, grad_tiles, sums, add)
+    down, across = matrices(2)[2].T, matrices(4)[2].T  # A of F(2, 3) and of F(4, 3)
+    expected = np.zeros((4, 6, width, 16))
+    for begin, at in zip(5 + u_tiles, 7 + grad_tiles, strict=True):
+        places = at + 300 * np.arange(2)[:, None, None] + 18 * np.arange(4)[:, None]
+        values = np.einsum("qi,pj,ijk->qpk", down, across, grad[places + np.arange(16)])
+        numbers = u[begin + np.arange(24 * 16)].reshape(4, 6, 16)[..., :width]
+        expected += numbers[..., None] * values[:, :, None]
+    found = sums[16:].reshape(4, 6, width, 16)
+    others = [p for p in range(6) if p not in points]
+    np.testing.assert_allclose(found[:, points], expected[:, points] + 3 * add, atol=1e-3)
+    assert (found[:, others] == 3).all(), "sums of other points"
+    assert (sums[:16] == 3).all()
 
 
 @needs_compilation

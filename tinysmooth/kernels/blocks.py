@@ -9,10 +9,10 @@ cache, adds it to the gradient of the filters, and goes on to the next::
 
     for each image of a thread
         x, grad    --second sweep of batch norm-->  dx, a strip [H][W][K] in the cache
-        image, dx  --windows or lines-->            sums of the filters
+        image, dx  --windows or bands-->            sums of the filters
 
 While an image's products run, memory is idle, so their tiles ask for x of the next image, but for
-what the first product would ask for: with that, the products of lines took up to 1.1 times as long
+what the first product would ask for: with that, the products of bands took up to 1.1 times as long
 on Zen 4, whose L2 cache is as large as the strip and x of an image of 64 x 64 pixels. With the
 products of windows, the gradients of a first layer and its batch norm took 0.65 to 0.85 of the time
 on an Intel processor.
@@ -28,20 +28,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysmooth.kernels import memory
-from tinysmooth.kernels.convolution import fast, windows_plans, winograd_lines_route
+from tinysmooth.kernels.convolution import fast, windows_plans, winograd_bands_route
 from tinysmooth.kernels.convolution.filters import sum_filter_gradients
 from tinysmooth.kernels.convolution.geometry import Pair, Shape
 from tinysmooth.kernels.convolution.windows import filter_gradient_windows
-from tinysmooth.kernels.convolution.winograd_lines import (
-    filter_gradient_lines,
-    lines_to_filter_gradient,
+from tinysmooth.kernels.convolution.winograd_bands import (
+    bands_to_filter_gradient,
+    filter_gradient_bands,
 )
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.normalisation import backward
 from tinysmooth.kernels.normalisation.backward import write_dx_rows
 from tinysmooth.kernels.normalisation.backward_sums import finish_sums
 from tinysmooth.kernels.normalisation.lanes import floor_of
-from tinysmooth.kernels.prepared import DOUBLE, INT, REMEMBERED, Calls, Given, Piece, Prepared, flat
+from tinysmooth.kernels.prepared import (
+    DOUBLE,
+    INT,
+    PAGE,
+    REMEMBERED,
+    Calls,
+    Given,
+    Piece,
+    Prepared,
+    flat,
+)
 from tinysmooth.kernels.thread_count import get_num_threads
 from tinysmooth.kernels.vectors import LANES
 from tinysmooth.kernels.views import behind
@@ -122,7 +132,7 @@ def _gradient_by_windows(
 
 
 @jit
-def _gradient_by_lines(
+def _gradient_by_bands(
     part: int,
     parts: int,
     images: Array,
@@ -142,13 +152,13 @@ def _gradient_by_lines(
     places: Array,
     plan: tuple[int, ...],
 ) -> None:
-    """Do the same with the products of `winograd_lines`."""
+    """Do the same with the products of `winograd_bands`."""
     table, strip, floats = tables[part], strips[part], sizes[6]
     _finish_sums(sizes, norm_sums, found, numbers, table, gradients[part])
     begin = sizes[0] * part // parts
     for n in range(begin, sizes[0] * (part + 1) // parts):
         following = _make_dx(n, x, grad, sizes, floor, table, strip)
-        filter_gradient_lines(
+        filter_gradient_bands(
             0, 1, behind(images, n * floats), strip, filter_sums[part : part + 1],
             workspace[part : part + 1], offsets[part : part + 1], places, plan, int(n > begin),
             behind(x, following),
@@ -172,7 +182,7 @@ def _route(
         return None
     if out[1] * out[2] < FEWEST_WINDOWS or math.prod(out[1:]) > LARGEST_STRIP:
         return None
-    return route if route in (fast.Route.WINDOWS, fast.Route.LINES) else None
+    return route if route in (fast.Route.WINDOWS, fast.Route.BANDS) else None
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -189,22 +199,22 @@ def _prepare(
     relu, pool, training = flags
     count, channels, rows, columns = filters
     room = backward.room_for(count, parts)
-    strips = Piece(room.sums.stop, (parts, math.prod(out[1:])))
+    strips = Piece(room.sums.stop, (parts, math.prod(out[1:]) + PAGE))
     arrays = (flat(images), flat(out), flat(backward.halved(out, pool)))
     given = (*backward.numbers_and_found(count), Given((parts, 2, count), DOUBLE))
     sizes = (*out, int(training), int(pool), math.prod(images[1:]))
     before = (*arrays, *given, sizes, floor_of(relu), room.tables, room.sums, strips)
     one_image, size = ((1, *images[1:]), filters, (out[1], out[2])), (count, channels)
-    if route is fast.Route.LINES:
-        by_lines = winograd_lines_route.plan_gradient(*one_image, padding, threads=1)
-        sums = Piece(strips.stop, (parts, by_lines.sums[1]))
-        workspace = Piece(sums.stop, (parts, by_lines.workspace))
-        back = Piece(workspace.stop, (by_lines.back,))
-        offsets = Piece(back.stop, (parts, by_lines.tables), INT)
-        places = (sums, workspace, offsets, by_lines.whole_tiles, by_lines.sizes)
+    if route is fast.Route.BANDS:
+        by_bands = winograd_bands_route.plan_gradient(*one_image, padding, threads=1)
+        sums = Piece(strips.stop, (parts, by_bands.sums[1]))
+        workspace = Piece(sums.stop, (parts, by_bands.workspace))
+        back = Piece(workspace.stop, (by_bands.back,))
+        offsets = Piece(back.stop, (parts, by_bands.tables), INT)
+        places = (sums, workspace, offsets, by_bands.whole_tiles, by_bands.sizes)
         steps = (
-            Prepared(_gradient_by_lines, parts, *before, *places),
-            Prepared(lines_to_filter_gradient, 1, sums, flat(filters), size, back),
+            Prepared(_gradient_by_bands, parts, *before, *places),
+            Prepared(bands_to_filter_gradient, 1, sums, flat(filters), size, back),
         )
         return Calls(steps, offsets.stop, parts)
     plan = windows_plans.plan_gradient(*one_image, stride, padding, threads=1)

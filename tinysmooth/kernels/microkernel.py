@@ -133,8 +133,7 @@ def write_tile(
         return phis
 
     entry = builder.block
-    names = ("depth", "rest", "last", "end", "adding", "writing", "done")
-    loop, rest, last, end, adding, writing, done = map(builder.append_basic_block, names)
+    loop, rest, last, end = map(builder.append_basic_block, ("depth", "rest", "last", "end"))
     zeros = [ir.Constant(VECTOR, [0.0] * LANES) for _ in range(size)]
     odd = builder.and_(depth, INDEX(1))
     even = builder.sub(depth, odd)
@@ -164,9 +163,16 @@ def write_tile(
     totals = step(even, sums)
     builder.branch(end)
 
-    # Sums of short pieces, added up: their rounding errors do not pass through one long sum.
     builder.position_at_end(end)
-    totals, outputs = sums_from((rest, sums), (last, totals)), places()
+    write_sums(builder, add, sums_from((rest, sums), (last, totals)), places())
+
+
+def write_sums(builder: Any, add: Any, totals: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Write the code that stores the sums of a tile or, where `add` is not 0, adds them.
+
+    Sums of short pieces, added up: their rounding errors do not pass through one long sum.
+    """
+    adding, writing, done = map(builder.append_basic_block, ("adding", "writing", "done"))
     builder.cbranch(builder.icmp_signed("!=", add, INDEX(0)), adding, writing)
     builder.position_at_end(adding)
     before = [builder.load(output, align=ALIGNMENT) for output in outputs]

@@ -44,6 +44,7 @@ __all__ = [
     "load_tail",
     "maximum",
     "prefetch",
+    "prefetch_far",
     "select_equal",
     "select_greater",
     "splat",
@@ -231,6 +232,17 @@ def prefetch(context: Any, array: Any, offset: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         ask_for(builder, element(context, builder, sig.args[0], args[0], args[1]), L1)
+        return context.get_dummy_value()
+
+    return (types.void(array, types.intp), generate) if _is_float32_array(array) else None
+
+
+@intrinsic
+def prefetch_far(context: Any, array: Any, offset: Any) -> Any:
+    """Ask for the cache line of an element, which may lie outside: ``prefetch(array, offset)``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        ask_for(builder, element(context, builder, sig.args[0], args[0], args[1]), L2)
         return context.get_dummy_value()
 
     return (types.void(array, types.intp), generate) if _is_float32_array(array) else None

@@ -25,8 +25,8 @@ from tinysmooth.kernels.convolution import (
     im2col,
     windows_plans,
     windows_route,
+    winograd_bands_route,
     winograd_costs,
-    winograd_lines_route,
     winograd_route,
     winograd_shared_route,
 )
@@ -52,7 +52,7 @@ class Route(enum.Enum):
 
     WINOGRAD = "winograd_route"
     SHARED = "winograd_shared_route"
-    LINES = "winograd_lines_route"
+    BANDS = "winograd_bands_route"
     FEW_FILTERS = "few_filters"
     FEW_CHANNELS = "few_channels"
     WINDOWS = "windows_route"
@@ -130,8 +130,8 @@ def conv2d_backward_weight(
         return winograd_route.filter_gradient(x, grad, weight_shape, padding)
     if route is Route.SHARED:
         return winograd_shared_route.filter_gradient(x, grad, weight_shape, padding)
-    if route is Route.LINES:
-        return winograd_lines_route.filter_gradient(x, grad, weight_shape, padding)
+    if route is Route.BANDS:
+        return winograd_bands_route.filter_gradient(x, grad, weight_shape, padding)
     if route is Route.FEW_FILTERS:
         return few_filters.filter_gradient(x, grad, weight_shape, stride, padding, together)
     if route is Route.WINDOWS:
@@ -222,7 +222,7 @@ def _route(
         costs[Route.WINOGRAD] = winograd_costs.cost(work, gradient)
         costs[Route.SHARED] = winograd_shared_route.cost(work, gradient)
         if gradient:
-            costs[Route.LINES] = winograd_lines_route.cost(work)
+            costs[Route.BANDS] = winograd_bands_route.cost(work)
         if shared == 1:
             together = few_filters.windows_together(work.filters, work.size[1], columns, across)
         costs[Route.FEW_FILTERS] = few_filters.cost(work, together, gradient)

@@ -1,4 +1,4 @@
-"""The transforms of Winograd's F(4x4, 3x3) and F(3x3, 3x3), written once for NumPy and for LLVM.
+"""The transforms of Winograd's F(4x4), F(3x3) and F(2x2), written once for NumPy and for LLVM.
 
 `tinysmooth.kernels.convolution.winograd` derives them. Each function below takes the numbers of one
 row of a tile and returns those of the transformed row; it uses nothing but ``+ - *``, so the
@@ -57,7 +57,8 @@ def output_transform(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> tu
 def output_gradient_transform(y0: Any, y1: Any, y2: Any, y3: Any) -> tuple[Any, ...]:
     """Return A y, the transpose of `output_transform`."""
     even_1, odd_1 = y0 + y2, y1 + y3
-    even_2, odd_2 = 4 * y2 + y0, 8 * y3 + 2 * y1
+    even_2, half = 4 * y2 + y0, 4 * y3 + y1
+    odd_2 = half + half  # and not by a two, which would take a register
     return y0, even_1 + odd_1, even_1 - odd_1, even_2 + odd_2, even_2 - odd_2, y3
 
 
@@ -101,6 +102,22 @@ def shared_output_transform(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any) -> tupl
     """Return A^T m of F(3, 3): the products at the five points become three pixels."""
     even, odd = m1 + m2, m1 - m2
     return m0 + even + m3, odd + 2 * m3, even + 4 * m3 + m4
+
+
+def pair_input_transform(d0: Any, d1: Any, d2: Any, d3: Any) -> tuple[Any, ...]:
+    """Return B^T d of F(2, 3): four pixels become the values at 0, 1, -1 and infinity."""
+    return d2 - d0, d1 + d2, d2 - d1, d3 - d1
+
+
+def pair_output_gradient_transform(y0: Any, y1: Any) -> tuple[Any, ...]:
+    """Return A y of F(2, 3)."""
+    return y0, y0 + y1, y0 - y1, y1
+
+
+def pair_filter_gradient_transform(u0: Any, u1: Any, u2: Any, u3: Any) -> tuple[Any, ...]:
+    """Return G^T u of F(2, 3)."""
+    even = (u1 + u2) * 0.5
+    return even - u0, (u1 - u2) * 0.5, even + u3
 
 
 def both_ways(transform: Transform, columns: Iterable[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
@@ -179,47 +196,6 @@ def make_tile_transform(transform: Transform, size: int) -> Any:
     return tile_transform
 
 
-def make_line_transform(transform: Transform, size: int, lanes: int) -> Any:
-    """Generate the one-dimensional transform of `size` vectors.
-
-    Returns
-    -------
-    intrinsic
-        ``kernel(source, offset, stride, out, offset, stride)``, as in `make_tile_transform`; the
-        vectors have so many lanes.
-    """
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = ir.VectorType(FLOAT, lanes).as_pointer()
-
-        def places(first: int, count: int) -> list[Any]:
-            array, offset, stride = args[first : first + 3]
-            base = element(context, builder, sig.args[first], array, offset)
-            steps = [builder.mul(stride, INDEX(i)) for i in range(count)]
-            return [builder.bitcast(builder.gep(base, [step]), kind) for step in steps]
-
-        line = [Lanes(builder, builder.load(at, align=ALIGNMENT)) for at in places(0, size)]
-        values = transform(*line)
-        for value, place in zip(values, places(3, len(values)), strict=True):
-            builder.store(value.value, place, align=ALIGNMENT)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def line_transform(
-        context: Any,
-        source: Any,
-        offset: Any,
-        stride: Any,
-        out: Any,
-        out_offset: Any,
-        out_stride: Any,
-    ) -> Any:
-        i = types.intp
-        return types.void(source, i, i, out, i, i), generate
-
-    return line_transform
-
-
 transform_input = make_tile_transform(input_transform, 6)
 transform_filter = make_tile_transform(filter_transform, 3)
 transform_output = make_tile_transform(output_transform, 6)
@@ -228,48 +204,3 @@ transform_filter_gradient = make_tile_transform(filter_gradient_transform, 6)
 transform_shared_input = make_tile_transform(shared_input_transform, 5)
 transform_shared_filter = make_tile_transform(shared_filter_transform, 3)
 transform_shared_output = make_tile_transform(shared_output_transform, 5)
-
-FEW = 4
-"""Lanes of a vector for few channels."""
-
-transform_few_inputs = make_line_transform(input_transform, 6, FEW)
-transform_line_of_sums = make_line_transform(filter_gradient_transform, 6, LANES)
-
-GREY = 8
-"""Tiles of one channel that are transformed at a time."""
-
-
-@intrinsic
-def transform_grey_inputs(
-    context: Any, source: Any, offset: Any, out: Any, out_offset: Any, out_stride: Any
-) -> Any:
-    """Transform the pixels of `GREY` neighbouring tiles of one channel, each in a lane.
-
-    ``transform_grey_inputs(source, offset, out, out_offset, out_stride)`` reads the pixels of these
-    tiles, each four wide, and four more, of which two count; it writes a vector for each of six
-    points.
-    """
-    wide = 4
-    count, numbers = wide * GREY, ir.VectorType(ir.IntType(32), GREY)
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        read = element(context, builder, sig.args[0], args[0], args[1])
-        write = element(context, builder, sig.args[2], args[2], args[3])
-        run = ir.VectorType(FLOAT, count).as_pointer()
-        pixels = []
-        for start in (0, wide):
-            place = builder.bitcast(builder.gep(read, [INDEX(start)]), run)
-            several = builder.load(place, align=ALIGNMENT)
-            for first in range(wide if start == 0 else 2):
-                every_fourth = ir.Constant(numbers, list(range(first, count, wide)))
-                pixels.append(
-                    Lanes(builder, builder.shuffle_vector(several, several, every_fourth))
-                )
-        kind = ir.VectorType(FLOAT, GREY).as_pointer()
-        for point, value in enumerate(input_transform(*pixels)):
-            place = builder.gep(write, [builder.mul(args[4], INDEX(point))])
-            builder.store(value.value, builder.bitcast(place, kind), align=ALIGNMENT)
-        return context.get_dummy_value()
-
-    i = types.intp
-    return types.void(source, i, out, i, i), generate
