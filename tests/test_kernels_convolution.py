@@ -266,7 +266,9 @@ def test_windows_share_a_vector_where_that_saves_products(filters, across, colum
         ((64, 32, 64, 64), (3, 1, 1), "WINOGRAD"),
         ((64, 3, 32, 64), (3, 1, 1), "WINDOWS"),  # hardly a channel to transform
         ((64, 64, 128, 32), (3, 2, 1), "WINDOWS"),
-        ((64, 64, 64, 32), (1, 1, 0), "WINDOWS"),
+        ((64, 64, 64, 32), (1, 1, 0), "PRODUCT"),
+        ((64, 64, 64, 32), (1, 1, 1), "WINDOWS"),
+        ((64, 64, 64, 32), (1, 2, 0), "WINDOWS"),
         ((64, 1, 8, 28), (5, 1, 0), "FEW_FILTERS"),
         ((32, 32, 64, 32), (5, 1, 2), "WINOGRAD"),
         ((32, 64, 64, 32), (7, 1, 3), "WINOGRAD"),
@@ -295,6 +297,8 @@ def test_each_shape_goes_the_way_that_was_measured_as_the_quickest(shape, how, r
         (3, 64, 64, 7, 2, "FEW_CHANNELS"),
         (16, 120, 5, 5, 1, "WINDOWS"),  # of 25 taps a pixel meets one: 25 zones
         (64, 16, 33, 3, 2, "WINDOWS"),
+        (64, 16, 33, 1, 2, "WINDOWS"),
+        (64, 16, 33, 1, 1, "PRODUCT"),
     ],
 )
 def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride, route):
@@ -320,6 +324,8 @@ def test_so_does_each_gradient_of_images(channels, filters, side, kernel, stride
         (1, 32, 30, 3, 1, "BANDS" if WIDE else "WINDOWS"),
         (1, 32, 28, 3, 1, "WINDOWS"),  # of 26 pixels in a line, two would be copied
         (3, 32, 7, 3, 1, "WINDOWS"),  # five pixels of eight in two tiles
+        (64, 64, 4, 1, 1, "PRODUCT"),
+        (64, 64, 5, 1, 1, "WINDOWS"),  # 400 pixels: their sum is worth sharing
     ],
 )
 def test_so_does_each_gradient_of_filters(channels, filters, side, kernel, stride, route):
@@ -328,7 +334,8 @@ def test_so_does_each_gradient_of_filters(channels, filters, side, kernel, strid
     shapes = (16, side, side, channels), (16, *size, filters), (filters, channels, kernel, kernel)
     how = (stride,) * 2, (0, 0)
     assert fast.route_of_weight(*shapes, *how, True, 2)[0] is fast.Route[route]
-    assert fast.route_of_weight(*shapes, *how, False, 2)[0] is fast.Route.WINDOWS
+    without = "PRODUCT" if route == "PRODUCT" else "WINDOWS"
+    assert fast.route_of_weight(*shapes, *how, False, 2)[0] is fast.Route[without]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@
 
   - stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off;
   - with larger filters, or images that tiles of three pixels fit better: fused F(3x3, 3x3);
-  - the gradient of 3x3 filters on up to eight channels: F(4, 3) along the lines only;
+  - the gradient of 3x3 filters on up to eight channels: F(2x4, 3x3), values in registers;
+  - one tap, stride 1 and no padding: a product of matrices;
   - few filters: several windows in a vector (`few_filters`), which goes with Winograd;
   - the gradient of images with few channels or large filters: taps as columns (`few_channels`);
   - everything else: windows, a direct sum.
@@ -17,7 +18,7 @@ import enum
 
 import numpy as np
 
-from tinysmooth.kernels import memory
+from tinysmooth.kernels import memory, products
 from tinysmooth.kernels.ahead import compile_ahead
 from tinysmooth.kernels.convolution import (
     few_channels,
@@ -56,7 +57,13 @@ class Route(enum.Enum):
     FEW_FILTERS = "few_filters"
     FEW_CHANNELS = "few_channels"
     WINDOWS = "windows_route"
+    PRODUCT = "products"
     NONE = "no images"
+
+
+MOST_ROWS = 256
+"""Windows of one tap whose gradient of filters is a product of matrices: with more, it would be one
+of long columns, which no threads share."""
 
 
 def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pair) -> np.ndarray:
@@ -74,6 +81,9 @@ def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pai
         return few_filters.convolve(x, weight, size, stride, padding, together)
     if route is Route.WINDOWS:
         return windows_route.convolve(x, weight, size, stride, padding)
+    if route is Route.PRODUCT:
+        out = products.linear(_rows(x), weight.reshape(weight.shape[:2]), None, relu=False)
+        return out.reshape(*x.shape[:3], -1)
     return memory.empty((0, *size, weight.shape[0]), np.float32)
 
 
@@ -89,7 +99,7 @@ def conv2d_with_statistics(
             return winograd_route.convolve_with_statistics(x, weight, size, padding)
         if route is Route.SHARED:
             return winograd_shared_route.convolve_with_statistics(x, weight, size, padding)
-        if route is Route.WINDOWS:
+        if route in (Route.WINDOWS, Route.PRODUCT):
             return windows_route.convolve_with_statistics(x, weight, size, stride, padding)
     return conv2d_forward(x, weight, stride, padding), None
 
@@ -115,6 +125,8 @@ def conv2d_backward_data(
         return few_channels.convolve_backward(grad, weight, input_shape, stride, padding)
     if route is Route.WINDOWS:
         return windows_route.convolve_backward(grad, weight, input_shape, stride, padding)
+    if route is Route.PRODUCT:
+        return products.matmul(_rows(grad), weight.reshape(weight.shape[:2])).reshape(input_shape)
     return memory.empty(input_shape, np.float32)
 
 
@@ -136,7 +148,14 @@ def conv2d_backward_weight(
         return few_filters.filter_gradient(x, grad, weight_shape, stride, padding, together)
     if route is Route.WINDOWS:
         return windows_route.filter_gradient(x, grad, weight_shape, stride, padding)
+    if route is Route.PRODUCT:
+        return products.matmul(_rows(grad).T, _rows(x)).reshape(weight_shape)
     return memory.zeros(weight_shape, np.float32)
+
+
+def _rows(images: np.ndarray) -> np.ndarray:
+    """Return the matrix of all pixels (N H W, C)."""
+    return images.reshape(-1, images.shape[3])
 
 
 @remembered
@@ -151,6 +170,8 @@ def _forward(
     grid = grid_of_images(x_shape, filters, kernel, size, stride, padding)
     kept = windows_plans.cut_windows([grid], filters).kept
     work = Work(batch, size, channels, filters, kernel, stride, kept)
+    if _is_product(work, padding):
+        return Route.PRODUCT, 1, size
     return *_route(work, winograd=winograd), size
 
 
@@ -173,6 +194,8 @@ def _backward_data(
     gathering = few_channels.cost(grad_shape, channels, kernel)
     work = Work(batch, (height, width), filters, channels, kernel, stride, kept)
     opposite = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
+    if _is_product(work, padding):
+        return Route.PRODUCT, 1, opposite
     return *_route(work, gathering=gathering, winograd=winograd), opposite
 
 
@@ -193,7 +216,15 @@ def route_of_weight(
     chunk = windows_plans.chunk_of(grid, filters)
     kept = windows_plans.cut_windows([grid], filters, chunk).kept
     work = Work(x_shape[0], size, channels, filters, kernel, stride, kept)
+    if _is_product(work, padding) and work.windows <= MOST_ROWS:
+        return Route.PRODUCT, 1
     return _route(work, gradient=True, winograd=winograd)
+
+
+def _is_product(work: Work, padding: Pair) -> bool:
+    """Tell whether each pixel meets one tap, and no other."""
+    same = work.kernel == work.stride == (1, 1) and padding == (0, 0)
+    return same and min(work.windows, work.channels, work.filters) > 0
 
 
 def _route(
