@@ -20,6 +20,7 @@ import tinysmooth as ts
 from tinysmooth import graph, kernels
 from tinysmooth.kernels import addition, bias, blocks, layout, memory, products, thread_count
 from tinysmooth.kernels.convolution import fast, im2col, winograd_bands_route, winograd_shared_route
+from tinysmooth.kernels.convolution.geometry import output_size
 from tinysmooth.kernels.reference import pooling
 from tinysmooth.kernels.threads import run_parallel
 
@@ -115,6 +116,34 @@ def check_block(batch, channels, filters, side, kernel, stride, padding):
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * np.abs(theirs).max())
     assert blocks._prepare.cache_info().misses, "no block was taken in one sweep"
+
+
+def check_bands(batch, channels, filters, height, width, pad_top, pad_left, tiles):
+    """The gradient by bands, with a fence around each piece of its workspace, too."""
+    route, padding = winograd_bands_route, (pad_top, pad_left)
+    route.CHUNK_TILES = tiles
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, height, width, channels), np.float32)
+    shape, size = (filters, channels, 3, 3), output_size(height, width, (3, 3), (1, 1), padding)
+    grad = rng.standard_normal((batch, *size, filters), np.float32)
+    expected = im2col.conv2d_backward_weight(x, grad, shape, (1, 1), padding)
+    plan, nan = route.plan_gradient(x.shape, shape, size, padding), np.float32(np.nan)
+    for at_end in (True, False):
+        pieces = (
+            *(x.reshape(-1), grad.reshape(-1)),
+            np.full((plan.parts, plan.sums[1] - route.PAGE), nan),
+            np.full((plan.parts, plan.workspace - route.PAGE), nan),
+            np.full((plan.parts, plan.tables), -(2**40)),
+            plan.whole_tiles,
+        )
+        pieces = [fenced(piece, at_end) for piece in pieces]
+        out, back = (fenced(np.full(n, nan), at_end) for n in (math.prod(shape), plan.back))
+        run_parallel(
+            route.filter_gradient_bands, *pieces, plan.sizes, 0, pieces[1], parts=plan.parts
+        )
+        run_parallel(route.bands_to_filter_gradient, pieces[2], out, shape[:2], back, parts=1)
+        found = out.reshape(shape)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def check_pool(batch, channels, side, window, stride, padding):
@@ -283,6 +312,7 @@ def check_steps(channels, classes):
 CHECKS = {
     "convolution": check_convolution,
     "block": check_block,
+    "bands": check_bands,
     "pool": check_pool,
     "product": check_product,
     "layout": check_layout,

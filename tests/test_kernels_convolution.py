@@ -223,8 +223,11 @@ ROUTES = [
     Case(24, 2, (9, 10), 130, 36, (1, 1), (2, 3), (0, 0)),
     Case(25, 2, (9, 10), 5, 36, (3, 2), (2, 1), (0, 0)),
     # Pixels that are asked for in two halves: panels for all threads, panels of a thread.
-    Case(32, 2, (9, 10), 130, 112, (1, 1), (1, 1), (0, 0)),
-    Case(33, 1, (3, 3), 60, 200, (1, 1), (1, 1), (0, 0)),
+    Case(32, 2, (9, 10), 130, 112, (1, 1), (1, 1), (0, 1)),
+    Case(33, 1, (3, 3), 60, 200, (1, 1), (1, 1), (1, 0)),
+    # Products of matrices: of a few pixels, of many.
+    Case(34, 2, (9, 10), 130, 112, (1, 1), (1, 1), (0, 0)),
+    Case(35, 3, (13, 12), 2, 200, (1, 1), (1, 1), (0, 0)),
     # A row of more windows than a block, a filter deeper than a block, steps over whole pixels.
     Case(26, 1, (3, 450), 2, 6, (2, 5), (1, 1), (0, 2)),
     Case(27, 2, (5, 5), 100, 20, (3, 3), (2, 2), (1, 1)),
@@ -543,7 +546,7 @@ def test_shared_tiles_of_many_images_and_in_strips(case, num_threads, floats, mo
     "case",
     [
         Case(51, 3, (9, 8), 3, 32, (3, 3), (1, 1), (1, 1)),  # where they lie
-        Case(52, 1, (4, 14), 4, 48, (3, 3), (1, 1), (0, 0)),  # three threads, but two blocks
+        Case(52, 1, (4, 14), 4, 48, (3, 3), (1, 1), (0, 0)),  # three threads, but one band
         Case(53, 2, (11, 9), 6, 16, (3, 3), (1, 1), (1, 1)),  # lines that fill no tiles, nor bands
         Case(54, 2, (7, 12), 7, 20, (3, 3), (1, 1), (2, 1)),  # filters that fill no vector
         Case(55, 1, (2, 3), 11, 5, (3, 3), (1, 1), (3, 4)),  # and more padding than pixels
@@ -755,7 +758,7 @@ def test_statistics_of_a_constant_have_no_variance_and_those_of_nan_are_left_to_
 def test_where_nobody_takes_statistics_the_convolution_is_the_same():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 6, 6, 3)).astype(np.float32)
-    weight = rng.standard_normal((4, 3, 1, 1)).astype(np.float32)
+    weight = rng.standard_normal((4, 3, 2, 2)).astype(np.float32)
     for kind in (np.float32, np.float64):
         arguments = (x.astype(kind), weight.astype(kind), (1, 1), (0, 0))
         for names in ("compiled", "reference"):
@@ -763,3 +766,15 @@ def test_where_nobody_takes_statistics_the_convolution_is_the_same():
                 out, statistics = kernels.conv2d_with_statistics(*arguments)
                 assert names == "compiled" or statistics is None
                 np.testing.assert_array_equal(out, kernels.conv2d_forward(*arguments))
+
+
+@needs_compilation
+def test_statistics_are_taken_of_one_tap_too_though_it_is_a_product_without_them():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4, 9, 9, 33)).astype(np.float32)
+    weight = rng.standard_normal((40, 33, 1, 1)).astype(np.float32)
+    out, (mean, var) = kernels.conv2d_with_statistics(x, weight, (1, 1), (0, 0))
+    np.testing.assert_allclose(mean, out.mean((0, 1, 2), np.float64), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(var, out.var((0, 1, 2), np.float64), rtol=1e-5)
+    alone = kernels.conv2d_forward(x, weight, (1, 1), (0, 0))
+    np.testing.assert_allclose(out, alone, rtol=0, atol=1e-5)

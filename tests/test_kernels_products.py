@@ -5,7 +5,7 @@ import pytest
 
 import tinysmooth as ts
 from tinysmooth import kernels
-from tinysmooth.kernels import jit, products, thread_count
+from tinysmooth.kernels import jit, memory, products, thread_count
 from tinysmooth.kernels.convolution.windows import DEPTH_BLOCK
 from tinysmooth.kernels.multiplication import BLOCK_COLUMNS, FEWEST_ROWS
 from tinysmooth.kernels.panels import PANEL
@@ -158,13 +158,25 @@ def test_large_products_do_without_blas_and_small_ones_with_it(shape, layout, mo
     large, small = (matrix(m, p, layout), matrix(p, q)), (matrix(64, 16), matrix(16, 10))
     a_row = matrix(1, 9215, layout), matrix(9215, 1)
     seen = []
-    monkeypatch.setattr(products.reference, "matmul", lambda a, b: seen.append(a) or a @ b)
+    for room, name in ((products.reference, "matmul"), (products, "_small_product")):
+        monkeypatch.setattr(room, name, lambda a, b: seen.append(a) or a @ b)
     kernels.matmul(*large)
     kernels.matmul(matrix(1, 9216), matrix(9216, 1))
     assert not seen
     for each in (small, a_row, [array.astype(np.float64) for array in large]):
         kernels.matmul(*each)
     assert len(seen) == 3
+
+
+@compiled
+def test_a_large_result_of_few_multiplications_lies_in_the_pool():
+    x, weight = matrix(2**16, 2), matrix(2, 2, seed=1)
+    for make in (kernels.matmul, lambda a, b: products.linear(a, b.T, None, relu=False)):
+        out = make(x, weight)
+        np.testing.assert_allclose(out, x @ weight, rtol=1e-5)
+        place = out.ctypes.data
+        del out
+        assert place % memory.ALIGNMENT == 0 and make(x, weight).ctypes.data == place
 
 
 @pytest.mark.parametrize("rows, columns", [(300, 200), (1, 3000), (3000, 1), (2, 2)])

@@ -90,7 +90,7 @@ def test_llvm_unrolls_no_loop_of_a_tile(height, vectors, neighbours, asks):
     assert len(re.findall(r"call .*@llvm\.prefetch", code)) == asks
 
 
-BAND_TILES = [(width, points) for width, group in band_tiles.GROUPS.items() for points in group]
+BAND_TILES = [(width, points) for width, group in band_tiles.TOGETHER.items() for points in group]
 
 
 @needs_compilation

@@ -281,5 +281,5 @@ def max_pool2d_backward(
 
 
 def _last(parts: int) -> Array:
-    """Return room for the last tap numbers of a pixel, apart for the reason of `prepared.PAGE`."""
+    """Return room for the last tap numbers of a pixel, some lines apart; see `prepared.PAGE`."""
     return memory.empty((parts, 4 * memory.ALIGNMENT), np.int8)

@@ -32,11 +32,11 @@ from tinysmooth.kernels.thread_count import use_threads
 from tinysmooth.kernels.threads import run_prepared
 
 __all__ = [
-    "PAGE",
     "DOUBLE",
     "FLOAT",
     "INT",
     "NO_FLOATS",
+    "PAGE",
     "REMEMBERED",
     "Calls",
     "Given",
@@ -56,9 +56,9 @@ NO_FLOATS = np.empty(0, np.float32)
 """The workspace of a call that has none."""
 
 PAGE = 1024
-"""Floats between the rows that two parts write again and again: a page. A processor fetches ahead
-to the end of one, and so takes lines from the other part. With the sums of filters side by side,
-gradients took 1.03 to 1.5 of the time on an Intel processor."""
+"""Numbers between the rows that two parts write again and again, of floats a page. A processor
+fetches ahead to the end of one, and so takes lines from the other part. With the sums of filters
+side by side, gradients took 1.03 to 1.5 of the time on an Intel processor."""
 
 _ADDRESS = 4
 """Where the address is among the numbers of an array."""

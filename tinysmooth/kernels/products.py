@@ -122,8 +122,10 @@ class Cut(NamedTuple):
 def matmul(a: Array, b: Array) -> Array:
     """Return ``a @ b``, without BLAS where that would take several threads; see the reference."""
     (m, p), q = a.shape, b.shape[1]
-    if not a.dtype == b.dtype == np.float32 or _is_small(m, p, q):
+    if not a.dtype == b.dtype == np.float32:
         return reference.matmul(a, b)
+    if _is_small(m, p, q):
+        return _small_product(a, b)
     return _product(a, b, None, False)
 
 
@@ -131,8 +133,13 @@ def linear(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
     """Return ``x @ weight.T + bias``, then ReLU if asked for; see the reference."""
     (m, p), q = x.shape, len(weight)
     given = (x, weight) if bias is None else (x, weight, bias)
-    if any(array.dtype != np.float32 for array in given) or _is_small(m, p, q):
+    if any(array.dtype != np.float32 for array in given):
         return reference.linear(x, weight, bias, relu)
+    if _is_small(m, p, q):
+        out = _small_product(x, weight.T)
+        if bias is not None:
+            out += bias
+        return np.maximum(out, 0, out=out) if relu else out
     return _product(x, weight.T, bias, relu)
 
 
@@ -141,6 +148,12 @@ def _is_small(m: int, p: int, q: int) -> bool:
     if p == 1:
         return m * q <= SMALL_OUTER
     return m * p * q <= (SMALL_OF_VECTOR if min(m, q) == 1 else SMALL)
+
+
+def _small_product(a: Array, b: Array) -> Array:
+    """Let NumPy make a product. That of short rows may be large, so its memory is of the pool."""
+    out = memory.empty((a.shape[0], b.shape[1]), np.float32)
+    return np.multiply(a, b, out=out) if a.shape[1] == 1 else np.matmul(a, b, out=out)
 
 
 @remembered

@@ -14,10 +14,8 @@ Arrays are addressed by one flat offset, counted in elements. Nothing checks it.
 ``store_tail`` touch only the first ``count`` lanes, for channels that are no multiple of 16.
 
 The names in ``__all__``, and the operators ``+ - * /``, are called inside kernels. Below them stand
-the building blocks of functions that write LLVM code themselves; `tinysmooth.kernels.generators`
-gives such functions operators.
-
-None of it can run with ``NUMBA_DISABLE_JIT=1`` (`tinysmooth.kernels.jit.ENABLED` is then False).
+the building blocks of functions that write LLVM code; `tinysmooth.kernels.generators` gives those
+operators. With ``NUMBA_DISABLE_JIT=1`` (`tinysmooth.kernels.jit.ENABLED` is False) nothing runs.
 """
 
 from __future__ import annotations
@@ -226,26 +224,21 @@ def store(context: Any, array: Any, offset: Any, value: Any) -> Any:
     return (types.void(array, types.intp, vector), generate) if _is_float32_array(array) else None
 
 
-@intrinsic
-def prefetch(context: Any, array: Any, offset: Any) -> Any:
-    """Ask for the cache line of an element, which may lie outside: ``prefetch(array, offset)``."""
+def _make_prefetch(cache: int) -> Any:
+    """Generate ``kernel(array, offset)``: ask for the line of an element, which may lie outside."""
 
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        ask_for(builder, element(context, builder, sig.args[0], args[0], args[1]), L1)
-        return context.get_dummy_value()
+    @intrinsic
+    def asking(context: Any, array: Any, offset: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            ask_for(builder, element(context, builder, sig.args[0], args[0], args[1]), cache)
+            return context.get_dummy_value()
 
-    return (types.void(array, types.intp), generate) if _is_float32_array(array) else None
+        return (types.void(array, types.intp), generate) if _is_float32_array(array) else None
+
+    return asking
 
 
-@intrinsic
-def prefetch_far(context: Any, array: Any, offset: Any) -> Any:
-    """Ask for the cache line of an element, which may lie outside: ``prefetch(array, offset)``."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        ask_for(builder, element(context, builder, sig.args[0], args[0], args[1]), L2)
-        return context.get_dummy_value()
-
-    return (types.void(array, types.intp), generate) if _is_float32_array(array) else None
+prefetch, prefetch_far = _make_prefetch(L1), _make_prefetch(L2)
 
 
 @intrinsic

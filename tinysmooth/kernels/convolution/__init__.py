@@ -43,10 +43,10 @@ V, M and one slice of U stay in the 1 MB of L2 cache; x is read once and out is 
 The other ways out of step 2: with hardly a tile, `winograd_few` transforms filters where it uses
 them; with 7x7 filters on small images, or 9 x 9 pixels, `winograd_shared` takes tiles of 3 x 3; for
 the gradient of 3x3 filters on up to eight channels, `winograd_bands` makes its values in registers;
-with a stride, one tap, few channels or much padding, `windows` lets the same microkernel walk
-through the image itself, its tables telling where each window, each tap and each result lies, and
-`grids` leaves out what falls on padding; and filters too few for a vector share it between
-neighbouring windows in `few_filters`.
+one tap is a product of matrices (`products`); with a stride, few channels or much padding,
+`windows` lets the same microkernel walk through the image itself, its tables telling where each
+window, each tap and each result lies, and `grids` leaves out what falls on padding; and filters too
+few for a vector share it between neighbouring windows in `few_filters`.
 
 **How exact.** Largest error relative to the largest number of the result, against float64: at most
 2e-5 for out and for the gradient of x (filters of 20x16, whose many shifted parts add up, reached

@@ -40,17 +40,17 @@ GROUP = DOWN * LINE_OF_GROUP
 
 
 @jit
-def tiles_in_group(channels: int) -> int:
-    """Return how many tiles share the vectors of a group."""
-    return LANES if channels == 1 else FEW_TILES
+def lanes_of_tile(channels: int) -> int:
+    """Return how many lanes of the vectors of a group a tile has."""
+    return 1 if channels == 1 else FEW
 
 
 @jit
 def place_in_u(band: int, tile: int, groups: int, channels: int) -> int:
     """Return where the numbers of a tile begin in u, which has so many groups a line."""
-    together = tiles_in_group(channels)
-    group = band * groups + tile // together
-    return group * GROUP + tile % together * (LANES // together)
+    lanes = lanes_of_tile(channels)
+    group = band * groups + tile // (LANES // lanes)
+    return group * GROUP + tile % (LANES // lanes) * lanes
 
 
 @jit
@@ -133,7 +133,7 @@ def transform_bands(
     """
     height, width, channels = sizes[1:4]
     left, chunk, groups = sizes[8:11]
-    lanes = 1 if channels == 1 else FEW
+    lanes = lanes_of_tile(channels)
     plane = groups * LANES + lanes
     line, pixels = TILE * plane, width * channels
     seen = bands * LINES + TAPS - 1

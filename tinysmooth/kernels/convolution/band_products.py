@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinysmooth.kernels.convolution.band_tiles import GROUPS, POINTS, lines_asked, make_band_tile
+from tinysmooth.kernels.convolution.band_tiles import POINTS, TOGETHER, lines_asked, make_band_tile
 from tinysmooth.kernels.convolution.band_transforms import FEW
 from tinysmooth.kernels.jit import jit
 from tinysmooth.kernels.vectors import LANES
 
-_ends_1, _ones_1, _twos_1 = (make_band_tile(1, points) for points in GROUPS[1])
-_ends_2, _ones_2, _twos_2 = (make_band_tile(2, points) for points in GROUPS[2])
-_ends_3, _ones_3, _twos_3 = (make_band_tile(3, points) for points in GROUPS[3])
-_p0_4, _p1_4, _p2_4, _p3_4, _p4_4, _p5_4 = (make_band_tile(4, points) for points in GROUPS[4])
+_ends_1, _ones_1, _twos_1 = (make_band_tile(1, points) for points in TOGETHER[1])
+_ends_2, _ones_2, _twos_2 = (make_band_tile(2, points) for points in TOGETHER[2])
+_ends_3, _ones_3, _twos_3 = (make_band_tile(3, points) for points in TOGETHER[3])
+_p0_4, _p1_4, _p2_4, _p3_4, _p4_4, _p5_4 = (make_band_tile(4, points) for points in TOGETHER[4])
 
-PASSES = (0, *(len(groups) for groups in GROUPS.values()))
+PASSES = (0, *(len(groups) for groups in TOGETHER.values()))
 """How many tiles make all points, by the channels at a time."""
 
 

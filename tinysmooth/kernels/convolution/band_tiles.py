@@ -70,7 +70,7 @@ PAIRS = ((0, PATCH - 1), (1, 2), (3, 4))
 
 ONE_BY_ONE = tuple((p,) for p in range(PATCH))
 
-GROUPS = {1: PAIRS, 2: PAIRS, 3: PAIRS, 4: ONE_BY_ONE}
+TOGETHER = {1: PAIRS, 2: PAIRS, 3: PAIRS, 4: ONE_BY_ONE}
 """The points of each tile, by the channels it has at a time."""
 
 ASKED = 6
@@ -117,8 +117,8 @@ def make_band_tile(width: int, points: Sequence[int]) -> Any:
             """Return the values of one line of tile k, by point."""
             first = builder.gep(grad, [builder.load(builder.gep(grad_tiles, [k]))])
             first = after(first, line, INDEX(number))
-            places = [as_vector(builder, after(first, pixel, INDEX(j))) for j in range(TILE)]
-            pixels = [Lanes(builder, builder.load(at, align=ALIGNMENT)) for at in places]
+            begins = [as_vector(builder, after(first, pixel, INDEX(j))) for j in range(TILE)]
+            pixels = [Lanes(builder, builder.load(at, align=ALIGNMENT)) for at in begins]
             values = output_gradient_transform(*pixels)
             return [values[p].value for p in points]
 
@@ -162,10 +162,10 @@ def make_band_tile(width: int, points: Sequence[int]) -> Any:
         for i in range(0, asked, LANES):
             ask_for(builder, builder.gep(turn, [INDEX(i)]), L2)
         zeros = [ir.Constant(VECTOR, [0.0] * LANES)] * size
-        behind = [*sums, *made[0], *made[1]]
+        ends = [*sums, *made[0], *made[1]]
         k.add_incoming(INDEX(0), entry)
         k.add_incoming(following, loop)
-        for phi, before, after_it in zip(phis, zeros + start, behind, strict=True):
+        for phi, before, after_it in zip(phis, zeros + start, ends, strict=True):
             phi.add_incoming(before, entry)
             phi.add_incoming(after_it, loop)
         keep_rolled(builder, builder.cbranch(again, loop, end))

@@ -6,7 +6,8 @@
   - stride 1, enough channels and tiles: fused Winograd F(4x4, 3x3), unless it is switched off;
   - with larger filters, or images that tiles of three pixels fit better: fused F(3x3, 3x3);
   - the gradient of 3x3 filters on up to eight channels: F(2x4, 3x3), values in registers;
-  - one tap, stride 1 and no padding: a product of matrices;
+  - one tap, stride 1 and no padding: a product of matrices, but for the gradient of filters over
+    many pixels, and where statistics are taken;
   - few filters: several windows in a vector (`few_filters`), which goes with Winograd;
   - the gradient of images with few channels or large filters: taps as columns (`few_channels`);
   - everything else: windows, a direct sum.
@@ -62,8 +63,8 @@ class Route(enum.Enum):
 
 
 MOST_ROWS = 256
-"""Windows of one tap whose gradient of filters is a product of matrices: with more, it would be one
-of long columns, which no threads share."""
+"""Windows of one tap whose gradient of filters is a product of matrices: it adds up over all of
+them, and of such a product threads share the result only."""
 
 
 def conv2d_forward(x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pair) -> np.ndarray:

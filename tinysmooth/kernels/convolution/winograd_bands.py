@@ -36,6 +36,7 @@ from tinysmooth.kernels.convolution.band_inputs import (
     GROUP,
     LINE_OF_GROUP,
     TAPS,
+    lanes_of_tile,
     place_in_u,
     transform_bands,
 )
@@ -138,7 +139,7 @@ def filter_gradient_bands(
     add: int,
     ahead: np.ndarray,
 ) -> None:
-    """Add up ``sums[part][K / 16][channels / 4][q][p][channel][16]`` over a part of the bands.
+    """Add up ``sums[part][K / 16][channels / 4][q][p][channel][16]`` over a part of the chunks.
 
     To what is there, if `add` is not 0. What is asked for ahead is in `ahead` where the gradient of
     the next product is in `grad`: that, or what else will have to come from memory. `whole_tiles`
@@ -148,7 +149,7 @@ def filter_gradient_bands(
     batch, height, width, channels, rows, columns, filters, pad_top = sizes[:8]
     chunk, groups, most_copies = sizes[9:]
     padded, line = (filters + LANES - 1) // LANES * LANES, columns * filters
-    fours, lanes = (channels + FEW - 1) // FEW, 1 if channels == 1 else FEW
+    fours, lanes = (channels + FEW - 1) // FEW, lanes_of_tile(channels)
     u, total, u_part = workspace[part], sums[part], chunk * groups * GROUP
     planes = behind(u, fours * u_part)
     floats = fours * (LINES * chunk + TAPS - 1) * TILE * (groups * LANES + lanes)

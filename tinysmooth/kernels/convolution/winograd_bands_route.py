@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinysmooth.kernels import memory
-from tinysmooth.kernels.convolution.band_inputs import GROUP, TAPS, place_in_u, tiles_in_group
+from tinysmooth.kernels.convolution.band_inputs import GROUP, TAPS, lanes_of_tile, place_in_u
 from tinysmooth.kernels.convolution.band_products import PASSES
 from tinysmooth.kernels.convolution.band_tiles import LINES, POINTS
 from tinysmooth.kernels.convolution.band_transforms import FEW
@@ -83,7 +83,7 @@ class Plan(NamedTuple):
 def _cut(batch: int, size: Pair, channels: int, padded: int, threads: int | None) -> Cut:
     rows, columns = size
     bands, tiles = -(-rows // LINES), -(-columns // TILE)
-    groups = -(-tiles // tiles_in_group.function(channels))
+    groups = -(-tiles // (LANES // lanes_of_tile.function(channels)))
     products = batch * bands * tiles * POINTS * channels * padded
     parts = plan_parts(products / PRODUCTS_PER_NANOSECOND, limit=threads)
     share = -(-bands // -(-parts // batch))  # of an image that several threads share
@@ -99,7 +99,11 @@ def plan_gradient(
     batch, channels, filters = x_shape[0], x_shape[3], weight_shape[0]
     padded = round_up(filters, LANES)
     tiles, groups, chunk, parts = _cut(batch, size, channels, padded, threads)
-    lines, whole, lanes = LINES * chunk + TAPS - 1, size[1] // TILE, 1 if channels == 1 else FEW
+    lines, whole, lanes = (
+        LINES * chunk + TAPS - 1,
+        size[1] // TILE,
+        lanes_of_tile.function(channels),
+    )
     u = -(-channels // FEW) * chunk * groups * GROUP
     planes = -(-channels // FEW) * lines * TILE * (groups * LANES + lanes)
     copied = chunk * (tiles - whole) + (whole if size[0] % LINES else 0) + MORE_TILES
