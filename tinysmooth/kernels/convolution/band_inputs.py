@@ -6,8 +6,7 @@ are kept. What is transformed lies in the order in which the products of a tile 
     line of x  --copied apart-->  planes [line][4][tile]    four lanes a tile, or one of one channel
     planes     --B^T both ways->  u [band][group][q][p][16 lanes]
 
-Here, too, memory is asked for what comes next: the lines of the next bands and, since it would be
-idle meanwhile, some of the gradient.
+Memory would be idle meanwhile; so here, too, it is asked for some of the gradient that comes next.
 """
 
 from __future__ import annotations
@@ -54,62 +53,57 @@ def place_in_u(band: int, tile: int, groups: int, channels: int) -> int:
 
 
 @jit
-def copy_pixels(
+def copy_lines(
     x: np.ndarray,
     at: int,
-    channels: int,
-    first: int,
-    end: int,
+    size: tuple[int, int, int, int],
+    first_line: int,
+    lines: int,
     planes: np.ndarray,
     to: int,
     plane: int,
-    lanes: int,
 ) -> None:
-    """Copy pixels to the places `first` to `end` of a line, the first of which is at `at`."""
-    for place in range(first, end):
-        tile = place // TILE
-        there = to + (place - tile * TILE) * plane + tile * lanes
-        if lanes == 1:
-            planes[there] = x[at]
-        elif at + FEW <= x.size:
-            copy_pixel(x, at, channels, planes, there, plane)
-        else:  # the last pixel of all, which has no lanes behind it
-            for lane in range(x.size - at):
-                planes[there + lane] = x[at + lane]
-        at += channels
+    """Copy lines of an image, and up to four channels of them, to four planes each, between zeros.
 
-
-@jit
-def copy_apart(
-    x: np.ndarray,
-    at: int,
-    size: tuple[int, int, int],
-    planes: np.ndarray,
-    to: int,
-    plane: int,
-    lanes: int,
-) -> None:
-    """Copy a line of x, and up to four channels of it, to its four planes, between zeros.
-
-    The line begins at `at`; `size` has its pixels, the channels of each, and the zeros before it,
-    which are there already.
+    `size` has the lines of the image, their pixels, the channels of each, and the zeros before
+    them, which are there already; lines above and below the image are zeros. All in one call, and
+    the pixels at both ends in one loop: by a call for each line, and for each end, it took twice as
+    long.
     """
-    width, channels, left = size
-    begin, across, stop = at - left * channels, TILE * channels, left + width
-    first, end = (left + TILE - 1) // TILE, stop // TILE  # tiles full of pixels
-    if lanes == FEW:
-        end -= begin + end * across - channels + FEW > x.size
-        for tile in range(first, end):
-            copy_four_pixels(x, begin + tile * across, channels, planes, to + tile * FEW, plane)
-    elif end - first < FEW_TILES:
-        end = first
-    else:
-        for tile in range(first, end, FEW_TILES):
-            some = min(tile, end - FEW_TILES)  # the last ones once more, rather than behind the end
-            copy_grey(x, begin + some * across, planes, to + some, plane)
-    copy_pixels(x, at, channels, left, min(stop, first * TILE), planes, to, plane, lanes)
-    rest = max(left, max(first, end) * TILE)
-    copy_pixels(x, begin + rest * channels, channels, rest, stop, planes, to, plane, lanes)
+    height, width, channels, left = size
+    lanes, across, stop = lanes_of_tile(channels), TILE * channels, left + width
+    first = (left + TILE - 1) // TILE
+    for y in range(first_line, first_line + lines):
+        if y < 0 or y >= height:
+            zero_rows(planes, to, 0, 1, TILE * plane)
+        else:
+            begin, end = at + (y * width - left) * channels, stop // TILE  # tiles full of pixels
+            if lanes == FEW:
+                end -= begin + end * across - channels + FEW > x.size
+                for tile in range(first, end):
+                    place = to + tile * FEW
+                    copy_four_pixels(x, begin + tile * across, channels, planes, place, plane)
+            elif end - first < FEW_TILES:
+                end = first
+            else:
+                for tile in range(first, end, FEW_TILES):
+                    some = min(tile, end - FEW_TILES)  # the last ones again, and none behind them
+                    copy_grey(x, begin + some * across, planes, to + some, plane)
+            before, rest = min(stop, first * TILE), max(left, max(first, end) * TILE)
+            for number in range(before - left + max(0, stop - rest)):
+                pixel = left + number
+                if pixel >= before:
+                    pixel += rest - before
+                tile, source = pixel // TILE, begin + pixel * channels
+                place = to + (pixel - tile * TILE) * plane + tile * lanes
+                if lanes == 1:
+                    planes[place] = x[source]
+                elif source + FEW <= x.size:
+                    copy_pixel(x, source, channels, planes, place, plane)
+                else:  # the last pixel of all, which has no lanes behind it
+                    for lane in range(x.size - source):
+                        planes[place + lane] = x[source + lane]
+        to += TILE * plane
 
 
 @jit
@@ -129,26 +123,19 @@ def transform_bands(
     """Transform what some bands see of an image that begins at `at`: from its line `top` on.
 
     The first `known` lines are the last ones of the bands before, whose planes are still there.
-    After each group so many lines `asked` are asked for, and before all the next lines of x.
+    After each group so many lines `asked` are asked for.
     """
     height, width, channels = sizes[1:4]
     left, chunk, groups = sizes[8:11]
     lanes = lanes_of_tile(channels)
     plane = groups * LANES + lanes
-    line, pixels = TILE * plane, width * channels
+    line = TILE * plane
     seen = bands * LINES + TAPS - 1
-    for i in range(0, bands * LINES * pixels, LANES):
-        prefetch_far(x, at + (top + seen) * pixels + i)
     for c in range(0, channels, FEW):
         here = c // FEW * (chunk * LINES + TAPS - 1) * line
         copy_rows(planes, here + chunk * LINES * line, 0, planes, here, 0, 1, known * line)
-        for i in range(known, seen):
-            y, to = top + i, here + i * line
-            if 0 <= y < height:
-                begin, size = at + y * pixels + c, (width, channels, left)
-                copy_apart(x, begin, size, planes, to, plane, lanes)
-            else:
-                zero_rows(planes, to, 0, 1, line)
+        size, there = (height, width, channels, left), here + known * line
+        copy_lines(x, at + c, size, top + known, seen - known, planes, there, plane)
         group = c // FEW * chunk * groups * GROUP
         for begin in range(here, here + bands * LINES * line, LINES * line):
             for i in range(groups):
