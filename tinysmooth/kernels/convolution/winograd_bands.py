@@ -165,8 +165,11 @@ def filter_gradient_bands(
         if number == start or first == 0:
             known = 0
         at, bands = (image * rows + first) * line, (lines + LINES - 1) // LINES
-        places = (strip, u_tiles, strip_tiles)
-        count, copies = copy_left_over(grad, at, lines, sizes, whole_tiles, *places)
+        count, copies = lines // LINES * (columns // TILE), 0
+        left_over = columns % TILE or lines % LINES
+        if left_over or at + lines * line - filters + padded > grad.size:
+            places = (strip, u_tiles, strip_tiles)
+            count, copies = copy_left_over(grad, at, lines, sizes, whole_tiles, *places)
         following, share = at + lines * line, count * (PIXELS - ASKED) * padded
         x_begin, asked = (
             image * height * width * channels,
