@@ -157,29 +157,24 @@ def filter_gradient_bands(
     u_tiles, strip_tiles = tables[part], behind(tables[part], most_copies)
     u_whole_tiles = behind(whole_tiles, chunk * (columns // TILE))
     zero_rows(planes, 0, 0, 1, floats)
+    # Of the next product, so many lines are asked for after each group of x.
+    asked = (PIXELS - ASKED) * (padded // LANES) * (columns // TILE) // (groups * fours)
     chunks = (rows + LINES * chunk - 1) // (LINES * chunk)
     start = batch * chunks * part // parts
-    for number in range(start, batch * chunks * (part + 1) // parts):
-        image, first = number // chunks, number % chunks * chunk * LINES
-        lines, known = min(LINES * chunk, rows - first), TAPS - 1
-        if number == start or first == 0:
-            known = 0
-        at, bands = (image * rows + first) * line, (lines + LINES - 1) // LINES
+    image, first, known = start // chunks, start % chunks * chunk * LINES, 0
+    for _ in range(start, batch * chunks * (part + 1) // parts):
+        lines, at = min(LINES * chunk, rows - first), (image * rows + first) * line
+        bands, following = (lines + LINES - 1) // LINES, at + lines * line
         count, copies = lines // LINES * (columns // TILE), 0
         left_over = columns % TILE or lines % LINES
-        if left_over or at + lines * line - filters + padded > grad.size:
+        if left_over or following - filters + padded > grad.size:
             places = (strip, u_tiles, strip_tiles)
             count, copies = copy_left_over(grad, at, lines, sizes, whole_tiles, *places)
-        following, share = at + lines * line, count * (PIXELS - ASKED) * padded
-        x_begin, asked = (
-            image * height * width * channels,
-            share // (LANES * bands * groups * fours),
-        )
-        transform_bands(
-            x, x_begin, sizes, first - pad_top, bands, known, planes, u, ahead, following, asked
-        )
+        x_begin, top = image * height * width * channels, first - pad_top
+        transform_bands(x, x_begin, sizes, top, bands, known, planes, u, ahead, following, asked)
+        following += asked * bands * groups * fours * LANES
         for k in range(0, padded, LANES):
-            to, next_k = k * POINTS * channels, following + share + count * ASKED * k
+            to, next_k = k * POINTS * channels, following + count * ASKED * k
             for again in range(count == 0, 1 + (copies > 0)):
                 source, begin, row, pixel, some = grad, at + k, line, filters, count
                 u_begins, begins = u_whole_tiles, whole_tiles
@@ -190,7 +185,9 @@ def filter_gradient_bands(
                     u, u_part, u_begins, channels, source, begin, begins, row, pixel, some,
                     total, to, add + again * count, ahead, next_k,
                 )  # fmt: skip
-        add = 1
+        add, known, first = 1, TAPS - 1, first + LINES * chunk
+        if first >= rows:
+            image, first, known = image + 1, 0, 0
 
 
 @jit
