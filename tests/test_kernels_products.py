@@ -7,8 +7,16 @@ import tinysmooth as ts
 from tinysmooth import kernels
 from tinysmooth.kernels import jit, memory, products, thread_count
 from tinysmooth.kernels.convolution.windows import DEPTH_BLOCK
-from tinysmooth.kernels.multiplication import BLOCK_COLUMNS, FEWEST_ROWS
+from tinysmooth.kernels.multiplication import (
+    BLOCK_COLUMNS,
+    BLOCK_FLOATS,
+    FEWEST_ROWS,
+    RESULT_FLOATS,
+    asks_for_results,
+    rows_of_block,
+)
 from tinysmooth.kernels.panels import PANEL
+from tinysmooth.kernels.vectors import WIDE
 
 compiled = pytest.mark.skipif(not jit.ENABLED, reason="only NumPy's product is left")
 
@@ -166,6 +174,18 @@ def test_large_products_do_without_blas_and_small_ones_with_it(shape, layout, mo
     for each in (small, a_row, [array.astype(np.float64) for array in large]):
         kernels.matmul(*each)
     assert len(seen) == 3
+
+
+@compiled
+@pytest.mark.parametrize(
+    "p, q, asks", [(64, 256, WIDE), (96, 1000, WIDE), (97, 256, 0), (64, 255, 0)]
+)
+def test_results_are_asked_for_where_writing_them_takes_as_long_as_the_products(p, q, asks):
+    few, many = max(FEWEST_ROWS, RESULT_FLOATS // q), BLOCK_FLOATS // p
+    assert asks_for_results(p, q) == asks
+    assert rows_of_block(2**16, p, q) == -(-(few if asks else many) // 48) * 48
+    a, b = matrix(2 * few + 5, p), matrix(p, q, seed=1)
+    np.testing.assert_allclose(kernels.matmul(a, b), a.astype(np.float64) @ b, atol=2e-4)
 
 
 @compiled

@@ -40,6 +40,7 @@ from tinysmooth.kernels.panels import PANEL, TILE_ROWS, panel_product, panel_wid
 from tinysmooth.kernels.transposition import transpose
 from tinysmooth.kernels.vectors import (
     LANES,
+    WIDE,
     fma,
     load,
     load_tail,
@@ -58,6 +59,12 @@ BLOCK_COLUMNS = 1024
 """Columns of b that are packed at a time: 3 MB for a block of the depth. Where one block has all
 rows of a, a panel at a time is packed, and used while it is near."""
 
+SHALLOW, FAR_RESULTS, RESULT_FLOATS = 96, 4 * PANEL, 3 * 2**15
+"""Depth up to which, and columns from which on, a result takes as long to write as to make, where a
+vector is one register. So while the panels behind the first multiply, they ask for that of the next
+block; a block is so small that the results of two stay in the L2 cache. That took 0.96 of the time
+on an Intel processor, and without smaller blocks nothing less."""
+
 TILES_OF_ROWS = 48
 """Rows that both kinds of tiles divide, and vectors."""
 
@@ -72,9 +79,16 @@ IN_PLACE, COPIED, TURNED = range(3)
 """How b is packed: not at all, from rows, from columns."""
 
 
-def rows_of_block(m: int, p: int) -> int:
+@jit
+def asks_for_results(p: int, q: int) -> bool:
+    """Tell whether the panels behind the first ask for results of the next block of rows."""
+    return WIDE and p <= SHALLOW and q >= FAR_RESULTS
+
+
+def rows_of_block(m: int, p: int, q: int) -> int:
     """Return how many rows of a to take at a time: whole tiles, no more than there are."""
-    rows = min(MOST_ROWS, max(FEWEST_ROWS, BLOCK_FLOATS // min(p, DEPTH_BLOCK)))
+    most = RESULT_FLOATS // q if asks_for_results.function(p, q) else MOST_ROWS
+    rows = max(FEWEST_ROWS, min(most, MOST_ROWS, BLOCK_FLOATS // min(p, DEPTH_BLOCK)))
     return -(-min(m, rows) // TILES_OF_ROWS) * TILES_OF_ROWS
 
 
@@ -133,6 +147,7 @@ def multiply(
                         copy_filled(a, (k + i) * m + row, columns_of_a, i * block, count)
                     source, start = columns_of_a, 0
                 following = start + rows[min(TILE_ROWS, count - 1)]
+                asking, where, further = source, following, TILE_ROWS * a_row
                 first = left
                 while first < right:
                     width = panel_width(first, padded)
@@ -145,9 +160,12 @@ def multiply(
                         to, place, gap = strip, 0, width
                         if k:
                             load_lanes(strip, width, out, outs, count, row * q + first, q - first)
+                    if first > left and asks_for_results(p, q):  # a line in two steps of the depth
+                        asked = ((first - left) // PANEL - 1) * depth * LANES // 2
+                        asking, where, further = out, (row + block) * q + asked, TILE_ROWS * q
                     panel_product(
                         source, start, rows, 0, count, columns, depth, panel, at, step, width,
-                        to, place, outs, gap, k, source, following, TILE_ROWS * a_row,
+                        to, place, outs, gap, k, asking, where, further,
                     )  # fmt: skip
                     if k + depth == p and (relu or bias.size):
                         for i in range(count):

@@ -243,7 +243,7 @@ def _prepare_tiles(
     m: int, p: int, q: int, a_by_rows: bool, b_by_rows: bool, end: tuple[int, int], threads: int
 ) -> Calls:
     cut, depth, (biases, relu) = cut_product(m, p, q, b_by_rows), min(p, DEPTH_BLOCK), end
-    parts, by_columns, block = cut.down * cut.across, not a_by_rows, rows_of_block(cut.rows, p)
+    parts, by_columns, block = cut.down * cut.across, not a_by_rows, rows_of_block(cut.rows, p, q)
     wide = PANEL if a_by_rows and cut.rows <= block else BLOCK_COLUMNS
     packed = depth * (PANEL if cut.packing == IN_PLACE else min(wide, cut.columns))
     workspace = Piece(0, (parts, block * (PANEL + by_columns * depth) + packed))
