@@ -24,7 +24,8 @@ loop as the sums do::
                      sums' = sums + u (a, a + b, a - b, b)      amid this: a, b of tile k + 1
               end:   store all sums, or add them
 
-Without that, a tile of three channels took 1.4 of the time on an Intel processor.
+Without that, tiles of three channels took 1.05 to 1.11 of the time on an Intel processor where all
+was in the L1 cache, and as long where the pixels came from the L2 cache.
 """
 
 from __future__ import annotations
