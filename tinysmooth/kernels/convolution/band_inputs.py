@@ -67,8 +67,8 @@ def copy_lines(
 
     `size` has the lines of the image, their pixels, the channels of each, and the zeros before
     them, which are there already; lines above and below the image are zeros. All in one call, and
-    the pixels at both ends in one loop: by a call for each line, and for each end, it took twice as
-    long.
+    the pixels at both ends in one loop: with a call for each line, and for each end, the whole
+    gradient took 1.02 of the time.
     """
     height, width, channels, left = size
     lanes, across, stop = lanes_of_tile(channels), TILE * channels, left + width

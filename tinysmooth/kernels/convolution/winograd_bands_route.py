@@ -41,7 +41,8 @@ MOST_CHANNELS = 8
 CHUNK_TILES = 16
 """Tiles of a line or of several that make a product. What x is transformed to, 6 KB, and the pixels
 of sixteen or 32 filters stay in L1 caches while all points go over them; with twice as many the
-gradient of a first layer took 1.1 of the time on an Intel processor, with half as many 1.2."""
+gradient of a first layer took 1.1 of the time on an Intel processor; with half as many, gradients
+of lines of 32 pixels took 1.0 to 1.2."""
 
 VALUES = 56
 """What reading a tile for all points and making its values takes, for up to four channels."""
