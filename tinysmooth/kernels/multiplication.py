@@ -62,8 +62,8 @@ rows of a, a panel at a time is packed, and used while it is near."""
 SHALLOW, FAR_RESULTS, RESULT_FLOATS = 96, 4 * PANEL, 3 * 2**15
 """Depth up to which, and columns from which on, a result takes as long to write as to make, where a
 vector is one register. So while the panels behind the first multiply, they ask for that of the next
-block; a block is so small that the results of two stay in the L2 cache. That took 0.96 of the time
-on an Intel processor, and without smaller blocks nothing less."""
+block, and blocks are so small that the results of two stay in the L2 cache. That took 0.96 of the
+time on an Intel processor; with blocks as large as others nothing was gained."""
 
 TILES_OF_ROWS = 48
 """Rows that both kinds of tiles divide, and vectors."""

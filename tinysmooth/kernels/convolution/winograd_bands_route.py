@@ -36,7 +36,7 @@ from tinysmooth.kernels.thread_count import get_num_threads, plan_parts
 from tinysmooth.kernels.vectors import LANES, WIDE
 
 MOST_CHANNELS = 8
-"""With twelve, `winograd_tiles` is as quick."""
+"""With twelve, `winograd_tiles` is quicker."""
 
 CHUNK_TILES = 16
 """Tiles of a line or of several that make a product. What x is transformed to, 6 KB, and the pixels
@@ -100,11 +100,8 @@ def plan_gradient(
     batch, channels, filters = x_shape[0], x_shape[3], weight_shape[0]
     padded = round_up(filters, LANES)
     tiles, groups, chunk, parts = _cut(batch, size, channels, padded, threads)
-    lines, whole, lanes = (
-        LINES * chunk + TAPS - 1,
-        size[1] // TILE,
-        lanes_of_tile.function(channels),
-    )
+    lines, whole = LINES * chunk + TAPS - 1, size[1] // TILE
+    lanes = lanes_of_tile.function(channels)
     u = -(-channels // FEW) * chunk * groups * GROUP
     planes = -(-channels // FEW) * lines * TILE * (groups * LANES + lanes)
     copied = chunk * (tiles - whole) + (whole if size[0] % LINES else 0) + MORE_TILES
